@@ -1,0 +1,85 @@
+// Package router knows the commands: for each its keys, its class and its effect, as data.
+//
+// It is pure: requests and replies go in as bytes, decisions and effects come out as bytes. It does no
+// I/O, keeps no state, and never retains a slice it was given. Nothing on the path of the common commands
+// (GET, SET, INCR, ...) allocates.
+package router
+
+// Class says how a command travels.
+type Class uint8
+
+const (
+	// Refused: not supported; answered by the proxy with an error that names the command.
+	Refused Class = iota
+	// Read: to the primary in lane order, owning nothing, with no effect on data.
+	Read
+	// Write: to the primary once its lane owns its keys' stripes; its reply makes an effect.
+	Write
+	// Barrier: a write on every key of one or all databases (FLUSHALL, FLUSHDB, SWAPDB).
+	Barrier
+	// Session: concerns only the client's session; answered by the proxy (PING to RESET; see docs of each).
+	Session
+	// Transaction: MULTI, EXEC, DISCARD.
+	Transaction
+)
+
+// Key is the place of one key in a request.
+type Key struct {
+	// Arg is the index of the argument that is the key.
+	Arg int
+	// DB is the database that the key is in, or -1 for the session's own (MOVE and COPY name another).
+	DB int
+	// Write is false for a key that is only read.
+	Write bool
+}
+
+// Kind says what to do with a write's effect.
+type Kind uint8
+
+const (
+	// None: the reply says that nothing changed; nothing is forwarded.
+	None Kind = iota
+	// Verbatim: the request itself is the effect. Frames is empty; Expects has one element.
+	Verbatim
+	// Rewritten: Frames holds the effect's commands.
+	Rewritten
+	// Copy: there is no deterministic form; the keys named by Keys become dirty and are copied.
+	Copy
+)
+
+// Effect is the deterministic form of one write. It is filled by Command.Effect and reused.
+type Effect struct {
+	Kind Kind
+	// Blind: the outcome does not depend on the earlier state of the keys at all. The database that holds
+	// only these effects holds the right value.
+	Blind bool
+	// MayExpire: the keys written may have an expiry (of the key or a field) afterwards.
+	MayExpire bool
+	// Keys are indices into the keys of the request: those that the effect reads or writes. Empty: all.
+	Keys []int
+	// Frames are the effect's commands as RESP2 arrays, one behind the other; N of them.
+	Frames []byte
+	N      int
+	// Expects has what each command of the effect should be answered.
+	Expects []Expect
+}
+
+// Reset empties the effect and keeps its buffers.
+func (e *Effect) Reset() {
+	*e = Effect{Keys: e.Keys[:0], Frames: e.Frames[:0], Expects: e.Expects[:0]}
+}
+
+// Env is what an effect may depend on besides its request and its reply.
+type Env struct {
+	// DB is the session's database.
+	DB int
+	// DBs is the number of databases that are migrated: 0 to DBs-1.
+	DBs int
+	// Now is the primary's clock at the reply, Unix ms, as well as it is known.
+	Now int64
+	// Shift is added to expiries that the client gave as relative: the secondary's clock minus the
+	// primary's, in ms (0 when clock correction is off or the offset is below its error).
+	Shift int64
+	// Primary and Secondary are the servers' versions; effects are written in a form Secondary knows.
+	Primary, Secondary Server
+}
