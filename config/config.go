@@ -1,0 +1,195 @@
+// Package config is what a user may set: one Config, its defaults, and how it is read.
+//
+// A setting comes from a flag, else from the environment, else from the file, else from its default.
+// Reading is strict: unknown keys and unknown TANDEM_... variables are errors, and all errors are reported
+// together. Passwords and tokens never show in an error, in a log or in what is printed.
+//
+// The package knows no server and starts nothing. The comments of this file are the user's reference:
+// defaults.yaml and docs/reference/configuration.md are generated from them.
+package config
+
+import "time"
+
+//go:generate go test . -run TestGeneratedFiles -update
+
+// Config is every setting of Tandem. Each field's key is its name in the file; its variable is TANDEM_ and
+// the key in upper case with "." as "_".
+type Config struct {
+	// Address that clients connect to.
+	Listen string `key:"listen" default:"127.0.0.1:6380"`
+	// Address of a second listener that fronts the target, for clients on both instances at once. Not
+	// available in this version: leave it empty.
+	ListenTarget string `key:"listen_target"`
+
+	Admin Admin `key:"admin"`
+
+	// The instance to move from.
+	Source Instance `key:"source"`
+	// The instance to move to.
+	Target Instance `key:"target"`
+
+	// Directory that holds what must survive a restart: phase, cursors, intent map. One process and one
+	// pair of servers per directory. A relative path is relative to the working directory.
+	StateDir string `key:"state_dir" default:"./tandem-state"`
+	// Whether the backfill of a new migration starts by itself (auto), once the precheck has passed, or
+	// waits for `tandem start` (manual).
+	Start string `key:"start" default:"auto" oneof:"auto manual"`
+	// What to do about keys that the target holds before the migration: refuse to start (error), let the
+	// source's replace them (overwrite), keep the target's (skip), or keep the one used last (newest).
+	Duplicates string `key:"duplicates" default:"error" oneof:"error overwrite skip newest" later:"overwrite skip newest"`
+	// When a client's write is answered: as soon as the source has executed it (source), or once the
+	// target has acknowledged its effect too (both). With both, trouble on the target delays clients for
+	// up to ack_timeout.
+	Ack string `key:"ack" default:"source" oneof:"source both"`
+	// How long a write waits for the target with `ack: both`; after that it is answered all the same and
+	// its keys are copied.
+	AckTimeout time.Duration `key:"ack_timeout" default:"1s" min:"1ms"`
+	// Whether the server is asked to report keys that others change (CLIENT TRACKING): always (on), never
+	// (off), or while other clients are seen to be connected (auto). It costs the source about half a
+	// microsecond of CPU per command.
+	Tracking string `key:"tracking" default:"auto" oneof:"auto on off" later:"on"`
+	// Whether expiries that clients give as relative are corrected by the measured difference between the
+	// two servers' clocks.
+	ClockCorrection string `key:"clock_correction" default:"auto" oneof:"auto off"`
+	// Ordered connections per server, user, protocol and database. One is fastest unless the server
+	// executes commands on several cores.
+	Lanes int `key:"lanes" default:"1" min:"1" max:"64"`
+	// Effects that may wait for the secondary. Beyond it effects are dropped and their keys are copied
+	// once the secondary has caught up; clients notice nothing.
+	MaxLagBytes Bytes `key:"max_lag_bytes" default:"64MiB" min:"1MiB"`
+	// A key whose value is larger is copied alone, not in a batch.
+	BigKeyBytes Bytes `key:"big_key_bytes" default:"8MiB" min:"64KiB"`
+	// Keys that are known to differ and wait for their copy. Beyond it the list is dropped and the whole
+	// keyspace is compared again.
+	MaxDirtyKeys int `key:"max_dirty_keys" default:"1000000" min:"1000"`
+	// Keys that the backfill remembers as equal on both sides, at about 20 bytes each. A key forgotten
+	// costs one more copy when it is written to.
+	ExactKeys int `key:"exact_keys" default:"4194304" min:"1024"`
+
+	Primary   Primary   `key:"primary"`
+	Secondary Secondary `key:"secondary"`
+	Cutover   Cutover   `key:"cutover"`
+	Clients   Clients   `key:"clients"`
+	Backfill  Backfill  `key:"backfill"`
+	Verify    Verify    `key:"verify"`
+
+	// Size of the heap above which the garbage collector works harder; 0 leaves it to Go. Requests and
+	// replies in flight may exceed it.
+	MemoryLimitBytes Bytes `key:"memory_limit_bytes" default:"256MiB"`
+
+	Log      Log      `key:"log"`
+	Shutdown Shutdown `key:"shutdown"`
+
+	// Replace another process on the same pair of servers that no longer runs but whose connections are
+	// still open. Meant for the command line; never leave it on.
+	Takeover bool `key:"takeover" default:"false"`
+}
+
+// Admin is the HTTP API, the metrics and the dashboard.
+type Admin struct {
+	// Address of the admin API, the metrics and the dashboard. Anything but a loopback address needs
+	// admin.token.
+	Listen string `key:"listen" default:"127.0.0.1:6390"`
+	// Token that callers must send as `Authorization: Bearer ...`; empty for none. At least 16 characters.
+	Token Secret `key:"token"`
+}
+
+// Instance is one of the two servers, given twice.
+type Instance struct {
+	// URL of the server: redis://[user:password@]host:port[/db]. In user and password, characters that
+	// mean something in a URL are percent-encoded.
+	URL URL `key:"url"`
+	// File that holds the password, instead of the URL; the line break at its end does not count.
+	PasswordFile string `key:"password_file"`
+}
+
+// Primary is about the instance that answers clients.
+type Primary struct {
+	// How long a client's command waits while the primary is unreachable, before it gets an error.
+	Wait time.Duration `key:"wait" default:"10s" min:"0s"`
+}
+
+// Secondary is about the instance that is kept equal.
+type Secondary struct {
+	// How long to wait before a broken connection counts as dead, where CLIENT LIST or CLIENT KILL is
+	// blocked on the server; only time in which the server answers counts.
+	Settle time.Duration `key:"settle" default:"30s" min:"1s"`
+}
+
+// Cutover is about the moment in which primary and secondary swap.
+type Cutover struct {
+	// The longest time that clients' commands are held; a cutover that would take longer is undone, as if
+	// never asked for.
+	MaxPause time.Duration `key:"max_pause" default:"1s" min:"10ms"`
+	// How long to wait for a moment that can be drained, before any command is held.
+	Wait time.Duration `key:"wait" default:"10s" min:"0s"`
+}
+
+// Clients bounds what clients may ask for and cost.
+type Clients struct {
+	// Connected clients; one more gets an error and is closed.
+	Max int `key:"max" default:"10000" min:"1"`
+	// The longest argument of a command, as proto-max-bulk-len of the server.
+	MaxBulkBytes Bytes `key:"max_bulk_bytes" default:"512MiB" min:"1MiB" max:"4GiB"`
+	// The most arguments of a command.
+	MaxArgs int `key:"max_args" default:"1048576" min:"16" max:"1073741824"`
+	// The longest inline command, and the longest line that starts an argument.
+	MaxInlineBytes Bytes `key:"max_inline_bytes" default:"64KiB" min:"1KiB" max:"16MiB"`
+	// Replies that may wait for a client that does not read; beyond it the client is closed. A single
+	// larger reply still passes.
+	OutputLimitBytes Bytes `key:"output_limit_bytes" default:"256MiB" min:"1MiB"`
+	// How long a client may take no byte at all of a reply before it is closed.
+	WriteTimeout time.Duration `key:"write_timeout" default:"30s" min:"100ms"`
+	// How long a client may be silent before it is closed; 0 is for ever.
+	IdleTimeout time.Duration `key:"idle_timeout" default:"0s" min:"0s"`
+	// Interval of the TCP keepalive that finds clients that vanished.
+	TCPKeepalive time.Duration `key:"tcp_keepalive" default:"300s" min:"1s"`
+}
+
+// Backfill is about copying what was there before.
+type Backfill struct {
+	// Copies worked on at once.
+	Workers int `key:"workers" default:"4" min:"1" max:"256"`
+	// COUNT of each SCAN: keys that the source looks at in one go.
+	ScanCount int `key:"scan_count" default:"1000" min:"10" max:"100000"`
+	// Values in flight between source and target; a single larger value still passes, alone.
+	WindowBytes Bytes `key:"window_bytes" default:"16MiB" min:"1MiB"`
+	// The most keys copied per second; 0 is no limit.
+	MaxKeysPerS int `key:"max_keys_per_s" default:"0" min:"0"`
+}
+
+// Verify is about comparing both keyspaces.
+type Verify struct {
+	// Comparisons worked on at once.
+	Workers int `key:"workers" default:"2" min:"1" max:"256"`
+	// Difference between two expiry times that counts as none.
+	TTLTolerance time.Duration `key:"ttl_tolerance" default:"1s" min:"0s"`
+}
+
+// Log is about the log on stderr.
+type Log struct {
+	// The least important level that is written.
+	Level string `key:"level" default:"info" oneof:"debug info warn error"`
+	// One line per entry for people (text), or one JSON object per line (json).
+	Format string `key:"format" default:"text" oneof:"text json"`
+}
+
+// Shutdown is about ending on SIGINT or SIGTERM.
+type Shutdown struct {
+	// How long to wait for commands in flight and writes that have not settled.
+	Timeout time.Duration `key:"timeout" default:"10s" min:"0s"`
+}
+
+// Default is the configuration that nothing was set in. It lacks source.url and target.url.
+func Default() *Config {
+	c := new(Config)
+	for _, s := range settings(c) {
+		if s.def == "" {
+			continue
+		}
+		if err := s.set(s.def); err != nil {
+			panic("config: default of " + s.key + ": " + err.Error()) // a tag of this file; a test reads all
+		}
+	}
+	return c
+}

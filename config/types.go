@@ -1,0 +1,73 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+)
+
+// Bytes is a size. It is written as a whole number of bytes, or with a unit: KiB, MiB, GiB (KB, MB, GB are
+// 1000, 1000², 1000³), in any case.
+type Bytes int64
+
+var byteUnits = []struct {
+	suffix string
+	size   int64
+}{
+	{"gib", 1 << 30}, {"mib", 1 << 20}, {"kib", 1 << 10},
+	{"gb", 1e9}, {"mb", 1e6}, {"kb", 1e3},
+	{"b", 1}, {"", 1},
+}
+
+// ParseBytes reads a size.
+func ParseBytes(s string) (Bytes, error) {
+	lower := strings.ToLower(strings.TrimSpace(s))
+	for _, u := range byteUnits {
+		digits, ok := strings.CutSuffix(lower, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
+		if errors.Is(err, strconv.ErrRange) || err == nil && (n > (1<<63-1)/u.size || n < -(1<<63-1)/u.size) {
+			return 0, errors.New("is too large")
+		}
+		if err != nil {
+			return 0, errors.New("is not a size")
+		}
+		return Bytes(n * u.size), nil
+	}
+	return 0, errors.New("is not a size")
+}
+
+// String writes the size in the largest unit that it is a whole number of.
+func (b Bytes) String() string {
+	for _, u := range byteUnits[:3] {
+		if b != 0 && int64(b)%u.size == 0 {
+			return fmt.Sprintf("%d%siB", int64(b)/u.size, strings.ToUpper(u.suffix[:1]))
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
+// hidden stands where a password or token would.
+const hidden = "***"
+
+// Secret is a string that shows only to who asks for it by Reveal.
+type Secret string
+
+// Reveal returns the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return hidden
+}
+
+// GoString, LogValue and MarshalText keep the secret out of %#v, logs and encodings.
+func (s Secret) GoString() string             { return strconv.Quote(s.String()) }
+func (s Secret) LogValue() slog.Value         { return slog.StringValue(s.String()) }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
