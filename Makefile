@@ -1,0 +1,50 @@
+# Tandem's commands. `make demo` and `make test` need nothing but Go: they install redis-server themselves on
+# Debian and Ubuntu, and elsewhere say how.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -X main.version=$(VERSION)
+FUZZTIME ?= 30s
+
+# The end-to-end suite is alone on the machine while it runs: it measures pauses and memory.
+E2E  := ./test/...
+UNIT  = $(shell $(GO) list ./... | grep -v '^tandem/test')
+
+.PHONY: build demo test test-full bench fuzz lint redis servers clean
+
+build: ## ./bin/tandem
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/tandem ./cmd/tandem
+
+demo: build redis ## a whole migration on servers that it starts and stops itself
+	./bin/tandem demo
+
+# A tenth of the sizes: at most 10 minutes on 2 cores.
+test: redis servers lint
+	$(GO) test -timeout 5m $(UNIT)
+	$(GO) test -count=1 -timeout 10m -p 1 -v $(E2E)
+
+# 1,000,000 keys, 100 MB and 512 MB values; wants 8 GB of memory and some 40 minutes on 2 cores. The other
+# packages run with the race detector.
+test-full: redis servers lint
+	$(GO) test -race -timeout 15m $(UNIT)
+	TANDEM_TEST_FULL=1 $(GO) test -count=1 -timeout 90m -p 1 -v $(E2E)
+
+bench: build redis ## against direct connections and other proxies; the report is under bench/results
+	./bench/run.sh
+
+fuzz: ## every fuzz target for FUZZTIME
+	GO='$(GO)' FUZZTIME='$(FUZZTIME)' ./scripts/fuzz.sh
+
+lint:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt'ed: $$bad" >&2; exit 1; }
+	$(GO) vet ./...
+
+redis:
+	@./scripts/install-redis.sh
+
+# Without a version the tests of that version say so and are left out: the others still run.
+servers:
+	@./scripts/servers.sh || echo '*** SOME SERVER VERSIONS ARE NOT TO BE HAD: they are not tested here ***' >&2
+
+clean:
+	rm -rf bin .servers bench/results
