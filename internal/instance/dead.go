@@ -1,0 +1,258 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// controlName is the name of the connections that look for others. ParseConnName does not know it, so they
+// never find themselves.
+const controlName = "tandem-control"
+
+// settleKey is never written.
+const settleKey = "tandem:settle"
+
+// How EnsureDead waits.
+const (
+	// listPause is the first pause between a CLIENT KILL and the next look; it doubles up to listPauseMax. A
+	// server frees a killed client at once or, with I/O threads, within its next turns.
+	listPause    = 5 * time.Millisecond
+	listPauseMax = 200 * time.Millisecond
+	// probePause is the time between two probes of a settling server, and promptly what their answer may take
+	// for the pause to count: a server that takes longer was stalled, and a stalled server settles nothing.
+	probePause = 100 * time.Millisecond
+	promptly   = time.Second
+)
+
+// EnsureDead returns when no connection of ours whose name matches can make the server do anything any more:
+// what they sent is either executed or never will be. match is asked only about names that ParseConnName
+// knows; the clients of others cannot be hit.
+//
+// It exists because closing a connection is not enough: what an old connection still has in the server's
+// socket buffers is read and executed later, after commands of a new connection (observed on 7.0: 62 round
+// trips later). So the old one is looked up in CLIENT LIST, killed by ID and ADDR together (an id alone could
+// hit another client of a restarted server), and looked up again until it is gone.
+//
+// Where CLIENT LIST is refused, or a connection could not be named, it waits settle instead, counting only
+// time in which the server answers; where only CLIENT KILL is refused, until the list no longer shows them,
+// at most settle. That is the weaker proof and precheck says so.
+//
+// killed is how many connections it killed. An error means that they may be alive: the server could not be
+// asked, or ctx ended. It can be called again.
+func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool, settle time.Duration) (killed int, err error) {
+	c, err := i.Conn(ctx, controlName, 0)
+	if err != nil {
+		return 0, fmt.Errorf("look for old connections: %w", err)
+	}
+	defer c.Close()
+
+	mayKill := true
+	quiet := newSettling(settle)
+	for pause := listPause; ; pause = min(2*pause, listPauseMax) {
+		clients, err := c.clients(ctx)
+		switch {
+		case errors.Is(err, ErrCommandRefused):
+			return killed, quiet.wait(ctx, c)
+		case isBusy(err):
+			// A script runs, ours perhaps; CLIENT is refused until it ends.
+		case err != nil:
+			return killed, err
+		default:
+			old := slices.DeleteFunc(clients, func(cl client) bool { return !isOurs(cl.name) || !match(cl.name) })
+			if len(old) == 0 {
+				if i.unnamed.Load() {
+					return killed, quiet.wait(ctx, c)
+				}
+				return killed, nil
+			}
+			if mayKill {
+				n, err := c.kill(ctx, old)
+				killed += n
+				if mayKill = !errors.Is(err, ErrCommandRefused); mayKill && err != nil && !isBusy(err) {
+					return killed, err
+				}
+			}
+			if !mayKill && quiet.over() {
+				return killed, nil
+			}
+		}
+		if mayKill {
+			err = sleep(ctx, pause)
+		} else {
+			err = quiet.step(ctx, c)
+		}
+		if err != nil {
+			return killed, fmt.Errorf("%s: old connections are still there: %w", i, err)
+		}
+	}
+}
+
+// Others returns the ids, sorted, of other tandem processes (other than id) that have connections to this
+// server. It fails with ErrCommandRefused where CLIENT LIST is not to be had: then nobody knows.
+func (i *Instance) Others(ctx context.Context, id string) ([]string, error) {
+	c, err := i.Conn(ctx, controlName, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	clients, err := c.clients(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var others []string
+	for _, cl := range clients {
+		if other, _, _, ok := ParseConnName(cl.name); ok && other != id {
+			others = append(others, other)
+		}
+	}
+	slices.Sort(others)
+	return slices.Compact(others), nil
+}
+
+// client is a line of CLIENT LIST.
+type client struct {
+	id   int64
+	addr string
+	name string
+}
+
+func isOurs(name string) bool {
+	_, _, _, ok := ParseConnName(name)
+	return ok
+}
+
+// clients asks CLIENT LIST.
+func (c *Conn) clients(ctx context.Context) ([]client, error) {
+	v, err := c.Do(ctx, "CLIENT", "LIST")
+	if err != nil {
+		return nil, err
+	}
+	clients, err := parseClientList(string(v.Str))
+	if err != nil {
+		return nil, fmt.Errorf("%s: CLIENT LIST: %w", c.i, err)
+	}
+	return clients, nil
+}
+
+// parseClientList reads lines of key=value pairs. Fields come and go with versions; id, addr and name have
+// been there since 2.8. A line without an id or an addr cannot be killed and is an error: passing over it
+// would call a connection dead that is not.
+func parseClientList(text string) ([]client, error) {
+	var clients []client
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		var cl client
+		hasID := false
+		for field := range strings.SplitSeq(line, " ") {
+			key, value, _ := strings.Cut(field, "=")
+			switch key {
+			case "id":
+				n, err := strconv.ParseInt(value, 10, 64)
+				if err != nil {
+					return nil, fmt.Errorf("%w: id %q", ErrNotRedis, value)
+				}
+				cl.id, hasID = n, true
+			case "addr":
+				cl.addr = value
+			case "name":
+				cl.name = value
+			}
+		}
+		if !hasID || cl.addr == "" {
+			return nil, fmt.Errorf("%w: a client without id or addr", ErrNotRedis)
+		}
+		clients = append(clients, cl)
+	}
+	return clients, nil
+}
+
+// kill sends CLIENT KILL for each and returns how many were there to be killed.
+func (c *Conn) kill(ctx context.Context, old []client) (killed int, err error) {
+	for _, cl := range old {
+		v, err := c.Do(ctx, "CLIENT", "KILL", "ID", strconv.FormatInt(cl.id, 10), "ADDR", cl.addr)
+		if err != nil {
+			return killed, err
+		}
+		killed += int(v.Int)
+	}
+	return killed, nil
+}
+
+// isBusy: the server runs a script or function and answers nothing else until it ends.
+func isBusy(err error) bool {
+	var e *ReplyError
+	return errors.As(err, &e) && e.Code() == "BUSY"
+}
+
+// settling counts the time in which a server answered.
+type settling struct {
+	left  time.Duration
+	pause time.Duration
+}
+
+func newSettling(d time.Duration) *settling {
+	return &settling{left: d, pause: max(min(probePause, d/4), time.Millisecond)}
+}
+
+func (s *settling) over() bool { return s.left <= 0 }
+
+// wait returns when the time is over. It outlives broken connections and servers that are away, whose time
+// does not count, and ends with ctx.
+func (s *settling) wait(ctx context.Context, c *Conn) error {
+	for !s.over() {
+		if err := s.step(ctx, c); err != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("%s: settling, %v left: %w", c.i, s.left, context.Cause(ctx))
+			}
+			again, err := c.i.Conn(ctx, controlName, 0)
+			if err != nil {
+				if err := sleep(ctx, s.pause); err != nil {
+					return fmt.Errorf("%s: settling, %v left: %w", c.i, s.left, err)
+				}
+				continue
+			}
+			defer again.Close()
+			c = again
+		}
+	}
+	return nil
+}
+
+// step pauses, asks, and counts the pause if the answer came promptly.
+//
+// PING says that the server reads its sockets, and UNLINK of a key that is not there says more: under CLIENT
+// PAUSE WRITE, as in a failover, PING is answered while the writes of old connections are still held back. Any
+// reply to it will do, a refusal too.
+func (s *settling) step(ctx context.Context, c *Conn) error {
+	if err := sleep(ctx, s.pause); err != nil {
+		return err
+	}
+	asked := time.Now()
+	if _, err := c.Pipe(ctx, []string{"PING"}, []string{"UNLINK", settleKey}); err != nil {
+		return err
+	}
+	if time.Since(asked) <= promptly {
+		s.left -= s.pause
+	}
+	return nil
+}
+
+// sleep waits for d or the end of ctx, which is its error.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
