@@ -1,0 +1,109 @@
+package ledger
+
+// Copy is one key's state under way from the primary to the secondary.
+type Copy struct {
+	Key Key
+	// Dirty is the dirty key that this copies, nil for a sweep's.
+	Dirty *Dirty
+
+	version uint64 // of the stripe when the read began
+	at      uint64 // seq when the read began
+}
+
+// State is what a copy's read found.
+type State struct {
+	// Missing: the key does not exist; the secondary's is removed.
+	Missing bool
+	// ExpireAt is the expiry on the secondary's clock, Unix ms; 0 for none.
+	ExpireAt int64
+	// Payload is what DUMP answered.
+	Payload string
+}
+
+// Result says how a copy ended.
+type Result uint8
+
+const (
+	// Won: it is on the Sink, and the key is exact.
+	Won Result = iota
+	// Lost: a newer write was sent since the read began; it must be read again.
+	Lost
+	// NotTaken: the Sink does not take it now.
+	NotTaken
+)
+
+// Copying returns how many copies, and how many bytes of their payloads, wait for an acknowledgement.
+func (l *Ledger) Copying() (n, bytes int) { return l.outstanding.copies, l.outstanding.bytes }
+
+// version of a stripe, the last barrier included.
+func (l *Ledger) version(x uint32) uint64 { return max(l.stripes[x].version, l.barrier) }
+
+// BeginCopy notes the version of c.Key's stripe before the key is read on a connection of its own. It
+// reports false when a write is in flight there: what it does may happen before or after the read, and
+// nobody could tell.
+func (l *Ledger) BeginCopy(c *Copy) bool {
+	x := c.Key.Hash.Stripe()
+	if (l.stripes[x].inflight > 0 || l.barriers > 0) && l.without&ruleQuiet == 0 {
+		return false
+	}
+	c.version, c.at = l.version(x), l.seq
+	return true
+}
+
+// Known reports whether a swept key needs no copy: it is exact, or dirty and so queued already.
+func (l *Ledger) Known(h Hash) bool {
+	if len(l.dirty) > 0 {
+		if _, ok := l.dirty[h]; ok {
+			return true
+		}
+	}
+	return !l.sweeping || l.exact.has(h)
+}
+
+// EndCopy hands the key's state to the Sink if no write was sent to its stripe since BeginCopy. For a dirty
+// key the caller follows it with Done, whatever the result.
+func (l *Ledger) EndCopy(c *Copy, s *State) Result {
+	if l.version(c.Key.Hash.Stripe()) != c.version && l.without&ruleVersion == 0 {
+		l.stats.Races++
+		return Lost
+	}
+	return l.finishCopy(c, s, c.at)
+}
+
+// EndCopyRead is EndCopy for a read that owned the stripe as w (Kind CopyRead): no write was executed
+// between its grant and now, so it cannot lose. It releases w. A read that failed is ended by Unanswered.
+func (l *Ledger) EndCopyRead(w *Write, c *Copy, s *State) Result {
+	r := l.finishCopy(c, s, w.at)
+	l.release(w)
+	return r
+}
+
+func (l *Ledger) finishCopy(c *Copy, s *State, at uint64) Result {
+	if l.sink == nil || !l.sink.AppendCopy(c, s) {
+		return NotTaken
+	}
+	if s.ExpireAt != 0 {
+		l.expiring.add(c.Key.Hash.Stripe())
+	}
+	p := l.push(copied, c.failures(), &c.Key)
+	p.bytes = len(s.Payload)
+	l.outstanding.bytes += p.bytes
+	if !l.becomesExact(c.Key.Hash, at) {
+		l.stats.Races++
+		return Lost
+	}
+	return Won
+}
+
+func (c *Copy) failures() int {
+	if c.Dirty == nil {
+		return 0
+	}
+	return c.Dirty.Failures
+}
+
+// Done ends the copier's hold on a dirty key whose copy was Won. (The other ends are Retry.)
+func (l *Ledger) Done(d *Dirty) {
+	l.copying--
+	l.onChange()
+}

@@ -1,0 +1,264 @@
+// Package ledger is what is known of each key while an instance is kept equal to another: the version of
+// its stripe, whether it is exact, whether it is dirty. It decides, for every reply of the primary, whether
+// the effect is forwarded or the key is copied, and in which order writes of different lanes may be sent.
+//
+// It owns the stripes, the queues of writes that wait for them, the exact set, the dirty set and the list
+// of effects that the secondary has not acknowledged. It never does I/O: bytes go out through a Sink, and
+// whoever moves them reports back what arrived (Reply, Acked) and what was lost (LaneLost, SecondaryLost).
+//
+// # The lock
+//
+// A Ledger is a mutex, and that mutex is the lock of its whole shard: the lanes' queues are appended under
+// it too, so that "owns the stripe" and "is on the lane", and "the reply was judged" and "the effect is on
+// the secondary's lane", are one step each. Every method is called with it held unless its comment says
+// otherwise. No other lock is taken while it is held, except the short ones of a connection's write queue.
+//
+// # The invariants
+//
+//	I1  One lane at a time. Writes in flight on a stripe are all on the stripe's owner, so the order in
+//	    which their replies arrive is the order in which the primary executed them.
+//	I2  In that order. Effects enter the Sink in the order of the replies, a copy's RESTORE enters it only
+//	    if no write was sent to the stripe since before the copy's read (the version), or if the read
+//	    owned the stripe itself. So for each key the Sink's order is the primary's order.
+//	I3  Only onto what is known. An effect that depends on the earlier state is forwarded only if the
+//	    secondary's state of all its keys equals, at that point of the order, the primary's (exact).
+//	    So the secondary never holds a value that the primary did not hold (P3).
+//	I4  Owed until done. A key that is not exact is either dirty (in the set, queued for the copier), or
+//	    unknown while a sweep is owed or running that will reach it. Nothing leaves those two states but by
+//	    a blind effect or a copy that was sent after the key entered them (P2).
+//	I5  Nobody waits for the secondary. Nothing here blocks; what the Sink refuses becomes dirty (P4), and
+//	    a dirty set past its bound becomes an owed sweep (P5).
+//	I6  No deadlock. A write that must wait takes its place in the queues of all its stripes in one step,
+//	    and a copy's read goes ahead of them.
+package ledger
+
+import (
+	"sync"
+
+	"github.com/dchest/siphash"
+)
+
+// Stripes is the number of hash buckets that order writes. A key belongs to one of them for ever.
+const Stripes = 1 << 20
+
+// Hash identifies a key: 128 bits of SipHash over its name, keyed by a secret and the database. Two keys
+// with one Hash would be taken for one; at 10^9 keys the odds are below 10^-20.
+type Hash struct{ Lo, Hi uint64 }
+
+// Stripe returns the key's stripe.
+func (h Hash) Stripe() uint32 { return uint32(h.Lo) & (Stripes - 1) }
+
+// Hasher makes Hashes. Its secret keeps clients from choosing colliding keys; it is kept with the state
+// directory, for stripes on disk must mean the same after a restart.
+type Hasher struct{ K0, K1 uint64 }
+
+// Sum hashes a key of database db.
+func (h Hasher) Sum(db int, name []byte) Hash {
+	lo, hi := siphash.Hash128(h.K0^uint64(db)*0x9e3779b97f4a7c15, h.K1, name)
+	return Hash{Lo: lo, Hi: hi}
+}
+
+// LaneID names a lane of the primary. A number may be used again once nothing of it is in flight.
+type LaneID int32
+
+// Key is one key of a write in flight.
+type Key struct {
+	Hash Hash
+	// Name is the key itself; it must stay unchanged until the write is answered.
+	Name []byte
+	DB   int32
+	// Write is false for a key that the command only reads.
+	Write bool
+	exact bool // scratch of Reply
+}
+
+// Kind tells the few kinds of writes apart.
+type Kind uint8
+
+const (
+	// Plain is a write of the keys it names.
+	Plain Kind = iota
+	// Flush empties whole databases (DBs); a barrier over all stripes.
+	Flush
+	// Swap exchanges two databases (DBs); a barrier over all stripes.
+	Swap
+	// CopyRead is the read of a copy that kept losing against newer writes. The copier's connection is a
+	// lane of its own for it: it owns the stripe, so nothing can be written meanwhile, raises no version, and
+	// goes ahead of whatever waits there.
+	CopyRead
+)
+
+// Write is one write between its arrival and its reply.
+type Write struct {
+	Kind Kind
+	Lane LaneID
+	Keys []Key
+	// DBs are the databases that a barrier concerns.
+	DBs []int
+	// Waiter is told when the write may be sent after all. It is needed only where Acquire may say no.
+	Waiter Waiter
+
+	at     uint64 // the sequence number at which it was sent
+	queued bool   // it stands among the tickets
+}
+
+func (w *Write) barrier() bool { return w.Kind == Flush || w.Kind == Swap }
+
+// Waiter is the owner of a write that had to wait.
+type Waiter interface {
+	// Granted says that w now owns its stripes; the caller holds the lock, and w must be on its lane before
+	// the lock is released.
+	Granted(w *Write)
+}
+
+// Sink is the lane to the secondary. It copies what it keeps.
+type Sink interface {
+	// Append queues the effect of w, whole or not at all, behind all that was queued before. It reports
+	// false when the secondary is not connected or too far behind. Keys listed in e.Guard are preceded by a
+	// look at their time to live (see EdgeSuspect).
+	Append(w *Write, e *Effect) bool
+	// AppendCopy queues the state of one key. It reports false when the secondary is not connected.
+	AppendCopy(c *Copy, s *State) bool
+}
+
+// stripe is the unit of ordering. 16 bytes, 2^20 of them.
+type stripe struct {
+	version  uint64 // sequence number of the last write sent, or of the last key here that became dirty
+	owner    LaneID // valid while inflight > 0
+	inflight int32
+}
+
+// Options are a ledger's bounds.
+type Options struct {
+	Hasher Hasher
+	// MaxDirty is how many dirty keys are remembered; one more, and a sweep is owed instead.
+	MaxDirty int
+	// MaxExact is how many exact keys are remembered during a sweep; forgetting one costs a copy.
+	MaxExact int
+	// Now is the clock for lags, in Unix nanoseconds; it is read once per effect.
+	Now func() int64
+}
+
+// Stats are counts since the start; the caller copies them under the lock.
+type Stats struct {
+	Forwarded  uint64 // effects handed to the Sink
+	Dropped    uint64 // effects that the Sink refused, or that were lost with its connection
+	Mismatched uint64 // effects whose reply was not what it should have been
+	Edges      uint64 // effects that landed too close to an expiry to be trusted
+	Copied     uint64 // copies acknowledged
+	Races      uint64 // copies that lost against a newer write
+	Failed     uint64 // copies that the secondary refused
+	Swept      uint64 // owed sweeps completed
+	Overflows  uint64 // times the dirty set passed its bound
+	Waits      uint64 // writes that had to wait for another lane
+}
+
+// Ledger is the state of one shard. See the package comment for its lock.
+type Ledger struct {
+	sync.Mutex
+	opt  Options
+	sink Sink
+
+	seq      uint64 // raised by every write sent and every key made dirty
+	barrier  uint64 // seq at which the last barrier was sent: it counts as a write to every stripe
+	floor    uint64 // seq at which the dirty set was last forgotten
+	stripes  []stripe
+	expiring bitset // stripes in which a time to live was ever set
+	lanes    []laneState
+	inflight int // writes on lanes, copy reads included
+	reads    int // copy reads among them
+
+	queues          map[uint32][]*Write // writes that wait, by stripe, in order
+	tickets         []*Write            // all of them, in order
+	waitingBarriers int                 // barriers among them
+	held            bool
+	barriers        int    // barriers in flight, all on barrierLane
+	barrierLane     LaneID // valid while barriers > 0
+
+	sweeping bool // a key outside the exact set is unknown
+	sweepGen uint64
+	owedWhy  string
+	exact    exactSet
+	dirty    map[Hash]*Dirty
+	todo     dirtyQueue
+	later    []*Dirty
+	copying  int
+
+	outstanding outstandingRing
+	names       arena
+	unacked     int // effects in outstanding, copies not counted
+
+	stats    Stats
+	scratch  Effect
+	onChange func()
+
+	without rules // for tests: the rules taken out
+}
+
+type laneState struct {
+	inflight int
+	used     bool
+	down     bool
+}
+
+// New returns a ledger in which every key is exact: of two instances that are equal, or of one alone. Call
+// OweSweep when they are not known to be equal.
+func New(o Options) *Ledger {
+	if o.MaxDirty <= 0 || o.MaxExact <= 0 || o.Now == nil {
+		panic("ledger: Options must be complete")
+	}
+	return &Ledger{
+		opt:      o,
+		stripes:  make([]stripe, Stripes),
+		expiring: make(bitset, Stripes/64),
+		queues:   map[uint32][]*Write{},
+		dirty:    map[Hash]*Dirty{},
+		onChange: func() {},
+	}
+}
+
+// SetSink sets the lane to the secondary. Nothing may be outstanding.
+func (l *Ledger) SetSink(s Sink) { l.sink = s }
+
+// OnChange sets a function that is called, with the lock held, whenever there is more for the copier to do
+// or less to wait for. It must not block.
+func (l *Ledger) OnChange(f func()) { l.onChange = f }
+
+// Hash returns the hash of a key. It needs no lock.
+func (l *Ledger) Hash(db int, name []byte) Hash { return l.opt.Hasher.Sum(db, name) }
+
+// Stats returns the counts so far.
+func (l *Ledger) Stats() Stats { return l.stats }
+
+// Unsettled is the number of writes sent to the primary whose effect the secondary has not acknowledged
+// and whose keys are not dirty.
+func (l *Ledger) Unsettled() int { return l.inflight - l.reads + l.unacked }
+
+// DirtyKeys is the number of keys known to be dirty; while a sweep is owed or running there are more.
+func (l *Ledger) DirtyKeys() int { return len(l.dirty) }
+
+// Sweeping reports whether a sweep is owed or running.
+func (l *Ledger) Sweeping() bool { return l.sweeping }
+
+// Drained reports whether the primary and the secondary hold the same data at this very moment, with
+// nothing on the way between them: the condition of a cutover, which holds clients back to bring it about.
+func (l *Ledger) Drained() bool {
+	if l.without&ruleDrain != 0 {
+		return l.inflight == 0
+	}
+	return l.inflight == 0 && l.outstanding.len() == 0 && len(l.dirty) == 0 && l.copying == 0 && !l.sweeping
+}
+
+// bitset is a set of small numbers.
+type bitset []uint64
+
+func (b bitset) has(i uint32) bool { return b[i>>6]&(1<<(i&63)) != 0 }
+func (b bitset) add(i uint32)      { b[i>>6] |= 1 << (i & 63) }
+
+// AssumeExpiring marks every stripe as one that may hold a time to live. It is for a start that finds data
+// on the secondary which this process did not see arrive.
+func (l *Ledger) AssumeExpiring() {
+	for i := range l.expiring {
+		l.expiring[i] = ^uint64(0)
+	}
+}

@@ -1,0 +1,217 @@
+package ledger
+
+// Effect is what a write's reply turned out to mean for the secondary.
+type Effect struct {
+	// Steps has one element for a single command, one per changing command of a transaction.
+	Steps []Step
+	// Payload is the Sink's: the bytes and what they should be answered.
+	Payload any
+	// Guard is set by the ledger: indices into the write's keys that may have a time to live which decides
+	// what a step does. The Sink looks at them in the same block (see EdgeSuspect).
+	Guard []int
+}
+
+// Step is the effect of one command.
+type Step struct {
+	// Blind: the outcome does not depend on the earlier state of the keys.
+	Blind bool
+	// Copy: there is no effect to forward; the keys must be copied.
+	Copy bool
+	// MayExpire: the keys written may have a time to live afterwards.
+	MayExpire bool
+	// Keys are indices into the write's keys. Empty: all.
+	Keys []int
+}
+
+// Outcome says what became of a write's effect.
+type Outcome uint8
+
+const (
+	// Unchanged: there was nothing to do.
+	Unchanged Outcome = iota
+	// Forwarded: the effect is on the Sink.
+	Forwarded
+	// Dirtied: the keys written are dirty.
+	Dirtied
+)
+
+// Reply settles a write whose reply has arrived, and releases its stripes: the one place where it is
+// decided between effect and copy (section "exact and dirty" of the architecture). e is nil when nothing
+// changed.
+func (l *Ledger) Reply(w *Write, e *Effect) Outcome {
+	out := Unchanged
+	switch {
+	case e == nil:
+	case w.barrier():
+		out = l.replyBarrier(w, e)
+	case l.mayForward(w, e) && l.append(w, e):
+		out = Forwarded
+		l.stats.Forwarded++
+		l.nowExact(w, e)
+	default:
+		out = Dirtied
+		l.dirtyWritten(w, e)
+	}
+	l.release(w)
+	return out
+}
+
+// mayForward applies the table of exact and dirty to each step in order. A transaction is forwarded whole
+// or not at all: a part of it would show the secondary a state that the primary never had.
+func (l *Ledger) mayForward(w *Write, e *Effect) bool {
+	e.Guard = e.Guard[:0]
+	if len(e.Steps) == 1 && e.Steps[0].Blind && !e.Steps[0].Copy {
+		return true
+	}
+	for i := range w.Keys {
+		w.Keys[i].exact = l.isExact(w.Keys[i].Hash)
+	}
+	for i := range e.Steps {
+		s := &e.Steps[i]
+		if s.Copy {
+			return false
+		}
+		for j, n := 0, s.keys(w); j < n; j++ {
+			k := &w.Keys[s.key(j)]
+			switch {
+			case s.Blind:
+				k.exact = k.exact || k.Write
+			case !k.exact && l.without&ruleOnlyExact == 0 && (k.Write || l.without&ruleAllExact == 0):
+				return false
+			case l.expiring.has(k.Hash.Stripe()):
+				e.Guard = append(e.Guard, s.key(j))
+			}
+		}
+	}
+	return true
+}
+
+func (s *Step) keys(w *Write) int {
+	if len(s.Keys) == 0 {
+		return len(w.Keys)
+	}
+	return len(s.Keys)
+}
+
+func (s *Step) key(j int) int {
+	if len(s.Keys) == 0 {
+		return j
+	}
+	return s.Keys[j]
+}
+
+// nowExact notes what the forwarded steps have made of their keys.
+func (l *Ledger) nowExact(w *Write, e *Effect) {
+	for i := range e.Steps {
+		s := &e.Steps[i]
+		if !s.Blind && !s.MayExpire {
+			continue
+		}
+		for j, n := 0, s.keys(w); j < n; j++ {
+			k := &w.Keys[s.key(j)]
+			if !k.Write {
+				continue
+			}
+			if s.MayExpire {
+				l.expiring.add(k.Hash.Stripe())
+			}
+			if s.Blind {
+				l.becomesExact(k.Hash, w.at)
+			}
+		}
+	}
+}
+
+func (l *Ledger) dirtyWritten(w *Write, e *Effect) {
+	for i := range e.Steps {
+		s := &e.Steps[i]
+		for j, n := 0, s.keys(w); j < n; j++ {
+			if k := &w.Keys[s.key(j)]; k.Write {
+				if s.MayExpire {
+					l.expiring.add(k.Hash.Stripe())
+				}
+				l.MakeDirty(k)
+			}
+		}
+	}
+}
+
+// replyBarrier: a flush is blind for every key there was. What was dirty before it was sent is clean, what
+// became dirty since stays. A swap renames every key, so nothing is known of any unless all were exact.
+func (l *Ledger) replyBarrier(w *Write, e *Effect) Outcome {
+	if !l.append(w, e) {
+		l.OweSweep("a flush or swap did not reach the secondary", 0)
+		return Dirtied
+	}
+	l.stats.Forwarded++
+	switch {
+	case w.Kind == Flush:
+		for h, d := range l.dirty {
+			if d.since <= w.at && contains(w.DBs, int(d.Key.DB)) {
+				delete(l.dirty, h)
+			}
+		}
+		l.onChange()
+	case l.sweeping || len(l.dirty) > 0 || l.copying > 0:
+		l.OweSweep("two databases were swapped while keys were dirty", 0)
+	}
+	return Forwarded
+}
+
+func contains(dbs []int, db int) bool {
+	for _, x := range dbs {
+		if x == db {
+			return true
+		}
+	}
+	return false
+}
+
+// isExact reports whether the secondary's state of a key equals the primary's at this point of the order.
+func (l *Ledger) isExact(h Hash) bool {
+	if len(l.dirty) > 0 {
+		if _, ok := l.dirty[h]; ok {
+			return false
+		}
+	}
+	return !l.sweeping || l.exact.has(h)
+}
+
+// becomesExact: a blind effect or a copy of sequence number at has made a key right, unless it became dirty
+// since then.
+func (l *Ledger) becomesExact(h Hash, at uint64) bool {
+	if l.floor > at && l.without&ruleDirtySince == 0 {
+		return false
+	}
+	if len(l.dirty) > 0 {
+		if d, ok := l.dirty[h]; ok {
+			if d.since > at && l.without&ruleDirtySince == 0 {
+				return false
+			}
+			delete(l.dirty, h)
+			l.onChange()
+		}
+	}
+	if l.sweeping {
+		l.exact.add(h)
+	}
+	return true
+}
+
+// Unanswered settles a write whose outcome will never be known, because its lane is lost: what it may have
+// written is dirty. It is called once the old connection is known dead; until then the stripes stay held,
+// for it may execute still. A copy read just ends.
+func (l *Ledger) Unanswered(w *Write) {
+	switch {
+	case w.Kind == CopyRead:
+	case w.barrier():
+		l.OweSweep("a flush or swap was sent and its outcome is unknown", 0)
+	default:
+		for i := range w.Keys {
+			if w.Keys[i].Write {
+				l.MakeDirty(&w.Keys[i])
+			}
+		}
+	}
+	l.release(w)
+}

@@ -1,0 +1,262 @@
+package ledger
+
+import "slices"
+
+// AddLane returns a number for a lane of the primary.
+func (l *Ledger) AddLane() LaneID {
+	for i := range l.lanes {
+		if !l.lanes[i].used {
+			l.lanes[i] = laneState{used: true}
+			return LaneID(i)
+		}
+	}
+	l.lanes = append(l.lanes, laneState{used: true})
+	return LaneID(len(l.lanes) - 1)
+}
+
+// RemoveLane gives the number back. Nothing may be in flight on the lane.
+func (l *Ledger) RemoveLane(id LaneID) { l.lanes[id] = laneState{} }
+
+// Acquire asks whether w may be sent now. True: it owns the stripes of all its keys, and the caller puts
+// it on its lane before releasing the lock. False: it has taken its place in the queues of all of them in
+// this one step, and its Waiter will be told; until then nothing of the same session may be sent.
+func (l *Ledger) Acquire(w *Write) bool {
+	if l.can(w) {
+		l.grant(w)
+		return true
+	}
+	l.stats.Waits++
+	l.enqueue(w)
+	return false
+}
+
+// can reports whether w may go: its lane is up, no one stands before it, and what is in flight on its
+// stripes is on its own lane, whose order includes it.
+func (l *Ledger) can(w *Write) bool {
+	if l.lanes[w.Lane].down || l.held && w.Kind != CopyRead {
+		return false
+	}
+	if l.barriers > 0 && l.barrierLane != w.Lane && l.without&ruleBarrier == 0 {
+		return false
+	}
+	if w.barrier() {
+		if len(l.tickets) > 0 && l.tickets[0] != w && l.without&ruleBarrier == 0 {
+			return false
+		}
+		return l.inflight == l.lanes[w.Lane].inflight || l.without&ruleBarrier != 0
+	}
+	if l.waitingBarriers > 0 && w.Kind != CopyRead && l.behindBarrier(w) {
+		return false
+	}
+	for i := range w.Keys {
+		x := w.Keys[i].Hash.Stripe()
+		if len(l.queues) > 0 && w.Kind != CopyRead {
+			if q := l.queues[x]; len(q) > 0 && q[0] != w {
+				return false
+			}
+		}
+		s := &l.stripes[x]
+		if s.inflight > 0 && s.owner != w.Lane && l.without&ruleOwnership == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// behindBarrier reports whether a barrier came before w: one that waits stands in every queue.
+func (l *Ledger) behindBarrier(w *Write) bool {
+	for _, t := range l.tickets {
+		if t == w {
+			return false
+		}
+		if t.barrier() {
+			return true
+		}
+	}
+	return true
+}
+
+// grant makes w the owner of its stripes and raises the versions of those it writes, before it is sent: a
+// copy that was read before must not land after it.
+func (l *Ledger) grant(w *Write) {
+	if w.Kind != CopyRead {
+		l.seq++
+	} else {
+		l.reads++
+	}
+	w.at = l.seq
+	for i := range w.Keys {
+		s := &l.stripes[w.Keys[i].Hash.Stripe()]
+		s.owner = w.Lane
+		s.inflight++
+		if w.Keys[i].Write && w.Kind != CopyRead {
+			s.version = l.seq
+		}
+	}
+	if w.barrier() {
+		l.barrier = l.seq
+		l.barriers++
+		l.barrierLane = w.Lane
+	}
+	l.inflight++
+	l.lanes[w.Lane].inflight++
+}
+
+// release ends w's ownership and lets those go that waited for it.
+func (l *Ledger) release(w *Write) {
+	for i := range w.Keys {
+		l.stripes[w.Keys[i].Hash.Stripe()].inflight--
+	}
+	l.inflight--
+	l.lanes[w.Lane].inflight--
+	if w.Kind == CopyRead {
+		l.reads--
+	}
+	if w.barrier() {
+		l.barriers--
+		l.pump()
+		return
+	}
+	if len(l.tickets) == 0 {
+		return
+	}
+	if l.waitingBarriers > 0 {
+		l.pump()
+		return
+	}
+	for i := range w.Keys {
+		l.wake(w.Keys[i].Hash.Stripe())
+	}
+}
+
+func (l *Ledger) enqueue(w *Write) {
+	w.queued = true
+	if w.barrier() {
+		l.waitingBarriers++
+	}
+	if w.Kind == CopyRead {
+		// Ahead of all: writes there may wait for what only this copy can bring.
+		l.tickets = slices.Insert(l.tickets, 0, w)
+	} else {
+		l.tickets = append(l.tickets, w)
+	}
+	for i := range w.Keys {
+		x := w.Keys[i].Hash.Stripe()
+		q := l.queues[x]
+		if slices.Contains(q, w) {
+			continue // two of its keys share the stripe
+		}
+		if w.Kind == CopyRead {
+			l.queues[x] = slices.Insert(q, 0, w)
+		} else {
+			l.queues[x] = append(q, w)
+		}
+	}
+}
+
+// dequeue takes w out of all queues.
+func (l *Ledger) dequeue(w *Write) {
+	w.queued = false
+	if w.barrier() {
+		l.waitingBarriers--
+	}
+	l.tickets = without(l.tickets, w)
+	for i := range w.Keys {
+		x := w.Keys[i].Hash.Stripe()
+		if q := without(l.queues[x], w); len(q) > 0 {
+			l.queues[x] = q
+		} else {
+			delete(l.queues, x)
+		}
+	}
+}
+
+func without(q []*Write, w *Write) []*Write {
+	if i := slices.Index(q, w); i >= 0 {
+		return slices.Delete(q, i, i+1)
+	}
+	return q
+}
+
+// Cancel gives up w's place, for a session that will not wait any longer.
+func (l *Ledger) Cancel(w *Write) {
+	if !w.queued {
+		return
+	}
+	l.dequeue(w)
+	l.pumpAround(w)
+}
+
+// wake lets the head of one stripe's queue go, and those that can follow it.
+func (l *Ledger) wake(x uint32) {
+	for {
+		q := l.queues[x]
+		if len(q) == 0 || !l.can(q[0]) {
+			return
+		}
+		l.send(q[0])
+	}
+}
+
+func (l *Ledger) send(w *Write) {
+	l.dequeue(w)
+	l.grant(w)
+	w.Waiter.Granted(w)
+	l.pumpAround(w)
+}
+
+// pumpAround looks at whoever stands first now in the queues that w has left.
+func (l *Ledger) pumpAround(w *Write) {
+	if w.barrier() {
+		l.pump()
+		return
+	}
+	for i := range w.Keys {
+		x := w.Keys[i].Hash.Stripe()
+		if q := l.queues[x]; len(q) > 0 && l.can(q[0]) {
+			l.send(q[0])
+		}
+	}
+	if l.waitingBarriers > 0 {
+		l.pump()
+	}
+}
+
+// pump lets everyone go who can: after a change that concerns all (a barrier, a hold, a lane that is back).
+func (l *Ledger) pump() {
+	for i := 0; i < len(l.tickets); {
+		if w := l.tickets[i]; l.can(w) {
+			l.dequeue(w)
+			l.grant(w)
+			w.Waiter.Granted(w)
+			i = 0
+			continue
+		}
+		i++
+	}
+}
+
+// Hold keeps back every write that is not yet sent, those that wait included; only copy reads pass.
+func (l *Ledger) Hold() { l.held = true }
+
+// Release ends a hold. After a change of roles, reroute is called first for every write that waits, to set
+// its lane among the new primary's.
+func (l *Ledger) Release(reroute func(w *Write)) {
+	if reroute != nil {
+		for _, w := range l.tickets {
+			reroute(w)
+		}
+	}
+	l.held = false
+	l.pump()
+}
+
+// LaneDown says that a lane has lost its connection. What is in flight on it keeps its stripes: the old
+// connection may still execute it (see LaneLost).
+func (l *Ledger) LaneDown(id LaneID) { l.lanes[id].down = true }
+
+// LaneUp says that the lane can be used again.
+func (l *Ledger) LaneUp(id LaneID) {
+	l.lanes[id].down = false
+	l.pump()
+}
