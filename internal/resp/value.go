@@ -8,12 +8,6 @@
 // It never does I/O and never keeps a slice it was given.
 package resp
 
-import (
-	"errors"
-	"fmt"
-	"strconv"
-)
-
 // Value is one decoded reply. Byte slices point into the parsed buffer.
 type Value struct {
 	// Kind is the type byte: + - : $ * and, of RESP3, _ # , ( ! = % ~ > |
@@ -31,97 +25,81 @@ type Value struct {
 // IsError reports whether the reply is an error (RESP2 or RESP3 blob error).
 func (v *Value) IsError() bool { return v.Kind == '-' || v.Kind == '!' }
 
-// ErrIncomplete says that the buffer ends inside the value.
-var ErrIncomplete = errors.New("resp: incomplete value")
-
-// maxDepth bounds recursion; no server nests replies deeper than a handful of levels.
-const maxDepth = 128
-
 // Parse decodes the value at the start of b and returns the bytes it took. An attribute ('|') in front of
-// a value is skipped. It fails with ErrIncomplete or a protocol error, never panics, and allocates only for
-// elements that are really there.
-func Parse(b []byte) (v Value, n int, err error) { return parse(b, 0) }
-
-func parse(b []byte, depth int) (v Value, n int, err error) {
-	if depth > maxDepth {
-		return v, 0, fmt.Errorf("resp: nested deeper than %d", maxDepth)
+// a value is skipped; the chunks of a streamed string are joined, in new memory. It fails with ErrIncomplete
+// or a protocol error, never panics, and allocates for elements that are there, whatever the lengths say.
+func Parse(b []byte) (v Value, n int, err error) {
+	r := reader{b: b}
+	if v, err = r.value(0); err != nil {
+		return Value{}, 0, err
 	}
-	line, n, err := readLine(b)
-	if err != nil {
-		return v, 0, err
-	}
-	v.Kind = b[0]
-	switch v.Kind {
-	case '+', '-', ',', '(':
-		v.Str = line
-		return v, n, nil
-	case '_':
-		v.Null = true
-		return v, n, nil
-	case '#':
-		if len(line) == 1 && line[0] == 't' {
-			v.Int = 1
-		}
-		return v, n, nil
-	case ':':
-		v.Int, err = strconv.ParseInt(string(line), 10, 64)
-		if err != nil {
-			return v, 0, fmt.Errorf("resp: bad integer %q", line)
-		}
-		return v, n, nil
-	case '$', '=', '!', '*', '~', '>', '%', '|':
-	default:
-		return v, 0, fmt.Errorf("resp: unknown type byte %q", v.Kind)
-	}
-	size, err := strconv.ParseInt(string(line), 10, 63)
-	if err != nil || size < -1 {
-		return v, 0, fmt.Errorf("resp: bad length %q", line)
-	}
-	if size == -1 {
-		v.Null = true
-		return v, n, nil
-	}
-	switch v.Kind {
-	case '$', '=', '!':
-		if int64(len(b)-n) < size+2 {
-			return v, 0, ErrIncomplete
-		}
-		v.Str = b[n : n+int(size)]
-		return v, n + int(size) + 2, nil
-	case '%', '|':
-		size *= 2
-	}
-	// A length promises nothing: room is made only for what the buffer can hold (3 bytes an element).
-	if int64(len(b)-n) < size*3 {
-		return v, 0, ErrIncomplete
-	}
-	if size > 0 {
-		v.Elems = make([]Value, 0, size)
-	}
-	for range size {
-		e, m, err := parse(b[n:], depth+1)
-		if err != nil {
-			return v, 0, err
-		}
-		v.Elems = append(v.Elems, e)
-		n += m
-	}
-	if v.Kind == '|' {
-		w, m, err := parse(b[n:], depth+1)
-		return w, n + m, err
-	}
-	return v, n, nil
+	return v, r.i, nil
 }
 
-// readLine returns what stands between the type byte and CRLF, and the length of the whole line.
-func readLine(b []byte) (line []byte, n int, err error) {
-	for i := 1; i < len(b); i++ {
-		if b[i] == '\n' {
-			if b[i-1] != '\r' || i == 1 {
-				return nil, 0, errors.New("resp: line without CRLF")
-			}
-			return b[1 : i-1], i + 1, nil
+// firstElems is how many elements room is made for before any of them was seen.
+const firstElems = 1024
+
+func (r *reader) value(depth int) (v Value, err error) {
+	typ, line, size, err := r.head()
+	for err == nil && typ == '|' {
+		// An attribute is read to find its end, and forgotten.
+		if _, err = r.elems(typ, size, depth); err == nil {
+			typ, line, size, err = r.head()
 		}
 	}
-	return nil, 0, ErrIncomplete
+	if err != nil {
+		return v, err
+	}
+	v.Kind = typ
+	switch typ {
+	case '+', '-', ',', '(':
+		v.Str = line
+	case '_':
+		v.Null = true
+	case '#', ':':
+		v.Int, err = integer(typ, line)
+	case '$', '=', '!':
+		v.Null = size == lengthNull
+		v.Str, err = r.bulk(size)
+	case '*', '%', '~', '>':
+		v.Null = size == lengthNull
+		v.Elems, err = r.elems(typ, size, depth)
+	case '.':
+		err = errEnd
+	default:
+		err = errType(typ)
+	}
+	return v, err
+}
+
+// elems decodes the elements of an aggregate that is itself inside depth others.
+func (r *reader) elems(typ byte, size int64, depth int) ([]Value, error) {
+	if size == 0 || size == lengthNull {
+		return nil, nil
+	}
+	if depth == maxDepth {
+		return nil, errDepth
+	}
+	if typ == '%' || typ == '|' {
+		size *= 2 // a streamed one keeps a negative length
+	}
+	// The shortest element has 3 bytes.
+	left := int64(len(r.b) - r.i)
+	if size*3 > left {
+		return nil, ErrIncomplete
+	}
+	elems := make([]Value, 0, min(max(size, 0), firstElems))
+	for size < 0 || int64(len(elems)) < size {
+		if size < 0 {
+			if end, err := r.streamEnd(typ, len(elems)); end || err != nil {
+				return elems, err
+			}
+		}
+		elem, err := r.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		elems = append(elems, elem)
+	}
+	return elems, nil
 }

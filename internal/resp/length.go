@@ -1,0 +1,57 @@
+package resp
+
+import "math"
+
+// parseInt reads a whole decimal number as Redis reads lengths: an optional '-', digits, no leading zero, no
+// sign or space that could be left out, nothing outside int64.
+func parseInt(b []byte) (v int64, ok bool) {
+	if len(b) == 0 || len(b) > 20 {
+		return 0, false
+	}
+	digits, negative := b, b[0] == '-'
+	if negative {
+		digits = b[1:]
+	}
+	if len(digits) == 0 || digits[0] == '0' && (len(digits) > 1 || negative) {
+		return 0, false
+	}
+	var u uint64
+	for _, c := range digits {
+		d := uint64(c - '0')
+		if d > 9 || u > (math.MaxUint64-d)/10 {
+			return 0, false
+		}
+		u = u*10 + d
+	}
+	switch {
+	case negative && u <= 1<<63:
+		return -int64(u), true
+	case !negative && u <= math.MaxInt64:
+		return int64(u), true
+	}
+	return 0, false
+}
+
+// maxQuickDigits keeps quickLength's sum far from overflow; longer lengths are legal and take the slow way.
+const maxQuickDigits = 12
+
+// quickLength reads a length that starts at b[i], when it is all there, canonical and not negative, with its
+// CRLF: the common case of every header. next is the index after the CRLF, or 0 when the header must be
+// looked at more closely (short, negative, long or wrong).
+func quickLength(b []byte, i int) (length, next int) {
+	start := i
+	for i < len(b) {
+		d := b[i] - '0'
+		if d > 9 {
+			break
+		}
+		length = length*10 + int(d)
+		i++
+	}
+	digits := i - start
+	if digits == 0 || digits > maxQuickDigits || i+1 >= len(b) || b[i] != '\r' || b[i+1] != '\n' ||
+		digits > 1 && b[start] == '0' {
+		return 0, 0
+	}
+	return length, i + 2
+}
