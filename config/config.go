@@ -56,15 +56,15 @@ type Config struct {
 	Lanes int `key:"lanes" default:"1" min:"1" max:"64"`
 	// Effects that may wait for the secondary. Beyond it effects are dropped and their keys are copied
 	// once the secondary has caught up; clients notice nothing.
-	MaxLagBytes Bytes `key:"max_lag_bytes" default:"64MiB" min:"1MiB"`
+	MaxLagBytes Bytes `key:"max_lag_bytes" default:"64MiB" min:"64KiB"`
 	// A key whose value is larger is copied alone, not in a batch.
-	BigKeyBytes Bytes `key:"big_key_bytes" default:"8MiB" min:"64KiB"`
+	BigKeyBytes Bytes `key:"big_key_bytes" default:"8MiB" min:"4KiB"`
 	// Keys that are known to differ and wait for their copy. Beyond it the list is dropped and the whole
 	// keyspace is compared again.
-	MaxDirtyKeys int `key:"max_dirty_keys" default:"1000000" min:"1000"`
+	MaxDirtyKeys int `key:"max_dirty_keys" default:"1000000" min:"1"`
 	// Keys that the backfill remembers as equal on both sides, at about 20 bytes each. A key forgotten
 	// costs one more copy when it is written to.
-	ExactKeys int `key:"exact_keys" default:"4194304" min:"1024"`
+	ExactKeys int `key:"exact_keys" default:"4194304" min:"1"`
 
 	Primary   Primary   `key:"primary"`
 	Secondary Secondary `key:"secondary"`
@@ -75,7 +75,7 @@ type Config struct {
 
 	// Size of the heap above which the garbage collector works harder; 0 leaves it to Go. Requests and
 	// replies in flight may exceed it.
-	MemoryLimitBytes Bytes `key:"memory_limit_bytes" default:"256MiB"`
+	MemoryLimitBytes Bytes `key:"memory_limit_bytes" default:"256MiB" min:"0"`
 
 	Log      Log      `key:"log"`
 	Shutdown Shutdown `key:"shutdown"`
@@ -130,14 +130,14 @@ type Clients struct {
 	// Connected clients; one more gets an error and is closed.
 	Max int `key:"max" default:"10000" min:"1"`
 	// The longest argument of a command, as proto-max-bulk-len of the server.
-	MaxBulkBytes Bytes `key:"max_bulk_bytes" default:"512MiB" min:"1MiB" max:"4GiB"`
+	MaxBulkBytes Bytes `key:"max_bulk_bytes" default:"512MiB" min:"1KiB" max:"4GiB"`
 	// The most arguments of a command.
 	MaxArgs int `key:"max_args" default:"1048576" min:"16" max:"1073741824"`
 	// The longest inline command, and the longest line that starts an argument.
 	MaxInlineBytes Bytes `key:"max_inline_bytes" default:"64KiB" min:"1KiB" max:"16MiB"`
 	// Replies that may wait for a client that does not read; beyond it the client is closed. A single
 	// larger reply still passes.
-	OutputLimitBytes Bytes `key:"output_limit_bytes" default:"256MiB" min:"1MiB"`
+	OutputLimitBytes Bytes `key:"output_limit_bytes" default:"256MiB" min:"64KiB"`
 	// How long a client may take no byte at all of a reply before it is closed.
 	WriteTimeout time.Duration `key:"write_timeout" default:"30s" min:"100ms"`
 	// How long a client may be silent before it is closed; 0 is for ever.
@@ -151,9 +151,9 @@ type Backfill struct {
 	// Copies worked on at once.
 	Workers int `key:"workers" default:"4" min:"1" max:"256"`
 	// COUNT of each SCAN: keys that the source looks at in one go.
-	ScanCount int `key:"scan_count" default:"1000" min:"10" max:"100000"`
+	ScanCount int `key:"scan_count" default:"1000" min:"1" max:"100000"`
 	// Values in flight between source and target; a single larger value still passes, alone.
-	WindowBytes Bytes `key:"window_bytes" default:"16MiB" min:"1MiB"`
+	WindowBytes Bytes `key:"window_bytes" default:"16MiB" min:"64KiB"`
 	// The most keys copied per second; 0 is no limit.
 	MaxKeysPerS int `key:"max_keys_per_s" default:"0" min:"0"`
 }

@@ -2,8 +2,8 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +15,8 @@ type setting struct {
 	key string
 	// field is the Config's own field; setting it sets the Config.
 	field reflect.Value
-	// path is the field's place in the Go type, such as "Clients.Max".
-	path string
+	// goName is the Go type and its field, such as "Clients.Max".
+	goName string
 
 	def    string   // default, in the form in which a user writes it
 	oneof  []string // the values that there are, if they are few
@@ -25,33 +25,28 @@ type setting struct {
 }
 
 // settings lists all keys of c, in the order of its fields.
-func settings(c *Config) []setting { return appendSettings(nil, reflect.ValueOf(c).Elem(), "", "") }
+func settings(c *Config) []setting { return appendSettings(nil, reflect.ValueOf(c).Elem(), "") }
 
-func appendSettings(list []setting, v reflect.Value, prefix, path string) []setting {
+func appendSettings(list []setting, v reflect.Value, prefix string) []setting {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
-		key, name := prefix+f.Tag.Get("key"), path+f.Name
+		key := prefix + f.Tag.Get("key")
 		if f.Type.Kind() == reflect.Struct {
-			list = appendSettings(list, v.Field(i), key+".", name+".")
+			list = appendSettings(list, v.Field(i), key+".")
 			continue
 		}
 		list = append(list, setting{
-			key:   key,
-			field: v.Field(i),
-			path:  name,
-			def:   f.Tag.Get("default"),
-			oneof: strings.Fields(f.Tag.Get("oneof")),
-			later: strings.Fields(f.Tag.Get("later")),
-			lo:    f.Tag.Get("min"),
-			hi:    f.Tag.Get("max"),
+			key:    key,
+			field:  v.Field(i),
+			goName: v.Type().Name() + "." + f.Name,
+			def:    f.Tag.Get("default"),
+			oneof:  strings.Fields(f.Tag.Get("oneof")),
+			later:  strings.Fields(f.Tag.Get("later")),
+			lo:     f.Tag.Get("min"),
+			hi:     f.Tag.Get("max"),
 		})
 	}
 	return list
-}
-
-// env is the variable of the key by the general rule.
-func (s setting) env() string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 }
 
 // set reads a value in the form in which a user writes it. The error says what is wrong with it, as the
@@ -98,6 +93,30 @@ func (s setting) parse(text string) (any, error) {
 	}
 }
 
+// check says what is wrong with a value of a file that is not one value, or that the file's format has
+// read as something else than what was written (a token 0123 as the number 83), and what to do.
+func (s setting) check(value any) (wrong, do string) {
+	switch value.(type) {
+	case string:
+		return "", ""
+	case int, int64, uint64, float64, bool:
+		if s.field.Kind() == reflect.String {
+			return "is a number or a truth value where a text is needed", "write it in quotes"
+		}
+		return "", ""
+	}
+	return "is not one value", "write one value"
+}
+
+// secret tells whether a value of this setting that could not be read must not be shown.
+func (s setting) secret() bool {
+	switch s.field.Interface().(type) {
+	case Secret, URL:
+		return true
+	}
+	return false
+}
+
 // form says how a value of this setting is written.
 func (s setting) form() string {
 	switch s.field.Interface().(type) {
@@ -113,47 +132,16 @@ func (s setting) form() string {
 	if len(s.oneof) > 0 {
 		return "write " + strings.Join(s.available(), " or ")
 	}
-	return "write it in quotes"
+	return "write a text"
 }
 
 // available lists the values of oneof that this version has.
 func (s setting) available() []string {
 	var have []string
 	for _, v := range s.oneof {
-		if !contains(s.later, v) {
+		if !slices.Contains(s.later, v) {
 			have = append(have, v)
 		}
 	}
 	return have
-}
-
-func contains(list []string, v string) bool {
-	for _, x := range list {
-		if x == v {
-			return true
-		}
-	}
-	return false
-}
-
-// text is the value as a user would write it, with passwords and tokens hidden.
-func (s setting) text() string {
-	switch v := s.field.Interface().(type) {
-	case time.Duration:
-		return shortDuration(v)
-	default:
-		return fmt.Sprint(v)
-	}
-}
-
-// shortDuration is d.String() without the zero units at its end: 5m0s is 5m.
-func shortDuration(d time.Duration) string {
-	t := d.String()
-	if strings.HasSuffix(t, "m0s") {
-		t = strings.TrimSuffix(t, "0s")
-	}
-	if strings.HasSuffix(t, "h0m") {
-		t = strings.TrimSuffix(t, "0m")
-	}
-	return t
 }

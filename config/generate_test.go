@@ -1,0 +1,192 @@
+package config
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the generated files instead of comparing them")
+
+// TestGeneratedFiles fails when defaults.yaml or the reference does not say what config.go says.
+func TestGeneratedFiles(t *testing.T) {
+	docs := readDocs(t)
+	for file, want := range map[string]string{
+		"defaults.yaml":                      defaultsFile(docs),
+		"../docs/reference/configuration.md": reference(docs),
+	} {
+		if *update {
+			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, []byte(want)) {
+			t.Errorf("%s is not what config.go says; run: go generate ./config", file)
+		}
+	}
+}
+
+// readDocs returns the comments of config.go: those of fields by "Type.Field", those of types by "Type".
+func readDocs(t *testing.T) map[string]string {
+	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := make(map[string]string)
+	for _, d := range file.Decls {
+		decl, ok := d.(*ast.GenDecl)
+		if !ok || decl.Tok != token.TYPE {
+			continue
+		}
+		spec := decl.Specs[0].(*ast.TypeSpec)
+		fields := spec.Type.(*ast.StructType).Fields.List
+		docs[spec.Name.Name] = oneLine(decl.Doc.Text())
+		for _, f := range fields {
+			docs[spec.Name.Name+"."+f.Names[0].Name] = oneLine(f.Doc.Text())
+		}
+	}
+	for _, s := range settings(new(Config)) {
+		if docs[s.goName] == "" {
+			t.Errorf("%s has no comment", s.goName)
+		}
+	}
+	return docs
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// groupDoc is what a group of settings is about: the comment of its field, else that of its type.
+func groupDoc(docs map[string]string, group string) string {
+	name := strings.ToUpper(group[:1]) + group[1:]
+	if doc := docs["Config."+name]; doc != "" {
+		return doc
+	}
+	doc := regexp.MustCompile(`^\w+ (is|bounds) (about )?`).ReplaceAllString(docs[name], "")
+	return strings.ToUpper(doc[:1]) + doc[1:]
+}
+
+// defaultsFile is a file with every setting at its default and its comment.
+func defaultsFile(docs map[string]string) string {
+	var b strings.Builder
+	b.WriteString("# Every setting of Tandem at its default. Made by: tandem config defaults\n")
+	group := ""
+	for _, s := range settings(Default()) {
+		name, indent, gap := s.key, "", "\n"
+		if g, rest, ok := strings.Cut(s.key, "."); ok {
+			if g != group {
+				fmt.Fprintf(&b, "\n%s%s:\n", comment("", groupDoc(docs, g)), g)
+				gap = ""
+			}
+			group, name, indent = g, rest, "  "
+		}
+		fmt.Fprintf(&b, "%s%s%s%s: %s\n", gap, comment(indent, docs[s.goName]), indent, name, s.yaml())
+	}
+	return b.String()
+}
+
+// comment breaks a text into comment lines of at most 100 characters.
+func comment(indent, text string) string {
+	var b strings.Builder
+	line := indent + "#"
+	for _, word := range strings.Fields(text) {
+		if len(line)+1+len(word) > 100 {
+			b.WriteString(line + "\n")
+			line = indent + "#"
+		}
+		line += " " + word
+	}
+	return b.String() + line + "\n"
+}
+
+// reference is the page about all settings.
+func reference(docs map[string]string) string {
+	var b strings.Builder
+	b.WriteString(`<!-- Generated from config/config.go by: go generate ./config -->
+# Configuration
+
+A setting comes from a flag, else from the environment, else from the file given with ` + "`-c`" + ` (YAML or
+TOML), else from its default. Unknown keys and unknown ` + "`TANDEM_...`" + ` variables are errors, and all errors are
+reported together. An empty variable counts as not set. Relative paths are relative to the working
+directory.
+
+Sizes are bytes, or have a unit: ` + "`KiB`, `MiB`, `GiB`" + ` (powers of 1024), ` + "`KB`, `MB`, `GB`" + ` (powers of 1000).
+Durations have a unit: ` + "`ms`, `s`, `m`, `h`" + `.
+
+` + "`tandem config defaults`" + ` prints a file with every setting, ` + "`tandem config check`" + ` checks one, and
+` + "`tandem config print`" + ` shows what is in force, without passwords.
+
+| key | default | variable |
+|---|---|---|
+`)
+	all := settings(Default())
+	for _, s := range all {
+		fmt.Fprintf(&b, "| [`%s`](#%s) | %s | `%s` |\n", s.key, anchor(s.key), s.defaultText(), strings.Join(s.variables(), "`, `"))
+	}
+	b.WriteString("\n## General\n")
+	for _, s := range all {
+		if !strings.Contains(s.key, ".") {
+			b.WriteString(s.section(docs))
+		}
+	}
+	group := ""
+	for _, s := range all {
+		g, _, ok := strings.Cut(s.key, ".")
+		if !ok {
+			continue
+		}
+		if g != group {
+			fmt.Fprintf(&b, "\n## %s\n\n%s\n", g, groupDoc(docs, g))
+		}
+		group = g
+		b.WriteString(s.section(docs))
+	}
+	return b.String()
+}
+
+// section is what the page says about one setting.
+func (s setting) section(docs map[string]string) string {
+	text := "\n### " + s.key + "\n\n" + docs[s.goName] + "\n"
+	if limits := s.limits(); limits != "" {
+		text += "\n" + limits + "\n"
+	}
+	return text
+}
+
+// anchor is the name that a heading has in a link.
+func anchor(heading string) string { return strings.ReplaceAll(heading, ".", "") }
+
+func (s setting) defaultText() string {
+	if s.def == "" {
+		return "none"
+	}
+	return "`" + s.text() + "`"
+}
+
+// limits says what values there are.
+func (s setting) limits() string {
+	var parts []string
+	if len(s.oneof) > 0 {
+		parts = append(parts, "One of `"+strings.Join(s.oneof, "`, `")+"`.")
+	}
+	if len(s.later) > 0 {
+		parts = append(parts, "Not available in this version: `"+strings.Join(s.later, "`, `")+"`.")
+	}
+	if s.lo != "" {
+		parts = append(parts, "At least `"+s.lo+"`.")
+	}
+	if s.hi != "" {
+		parts = append(parts, "At most `"+s.hi+"`.")
+	}
+	return strings.Join(parts, " ")
+}

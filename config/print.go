@@ -1,0 +1,63 @@
+package config
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed defaults.yaml
+var defaults string
+
+// Defaults is a file with every setting at its default, each with its explanation.
+func Defaults() string { return defaults }
+
+// WriteYAML writes every setting as a file that Load reads, with passwords and tokens hidden.
+func (c *Config) WriteYAML(w io.Writer) error {
+	var b strings.Builder
+	group := ""
+	for _, s := range settings(c) {
+		name, indent := s.key, ""
+		if g, rest, ok := strings.Cut(s.key, "."); ok {
+			if g != group {
+				fmt.Fprintf(&b, "%s:\n", g)
+			}
+			group, name, indent = g, rest, "  "
+		}
+		fmt.Fprintf(&b, "%s%s: %s\n", indent, name, s.yaml())
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// yaml is the value as YAML. Texts are quoted: what YAML takes a bare one for depends on its letters.
+func (s setting) yaml() string {
+	if s.field.Kind() == reflect.String && len(s.oneof) == 0 {
+		return strconv.Quote(s.text())
+	}
+	return s.text()
+}
+
+// text is the value as a user would write it, with passwords and tokens hidden.
+func (s setting) text() string {
+	if d, ok := s.field.Interface().(time.Duration); ok {
+		return shortDuration(d)
+	}
+	return fmt.Sprint(s.field.Interface())
+}
+
+// shortDuration is d.String() without the zero units at its end: 5m0s is 5m.
+func shortDuration(d time.Duration) string {
+	t := d.String()
+	if strings.HasSuffix(t, "m0s") {
+		t = strings.TrimSuffix(t, "0s")
+	}
+	if strings.HasSuffix(t, "h0m") {
+		t = strings.TrimSuffix(t, "0m")
+	}
+	return t
+}

@@ -1,0 +1,232 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+func TestEachMistakeNamesItsKeyAndItsRemedy(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  map[string]string
+		yaml string
+		want []string // parts of the one problem
+	}{
+		"unknown key":            {yaml: "lissten: 1.2.3.4:5", want: []string{"lissten (file", "is not a setting: did you mean listen?"}},
+		"unknown key of a group": {yaml: "clients: {maximum: 3}", want: []string{"clients.maximum (file", "is not a setting: did you mean clients.max?"}},
+		"key without its group":  {yaml: "max_pause: 3s", want: []string{"max_pause (file", "did you mean cutover.max_pause?"}},
+		"key in upper case":      {yaml: "Listen: 1.2.3.4:5", want: []string{"Listen (file", "did you mean listen?"}},
+		"key with a dot":         {yaml: "primary.wait: 3s", want: []string{"primary.wait (file", "is written with a dot"}},
+		"group with a value":     {yaml: "primary: 3s", want: []string{"primary (file", "is a group of settings", "primary.wait"}},
+		"key as a group":         {yaml: "listen: {port: 3}", want: []string{`listen "map[port:3]" (file`, "is not one value: write one value"}},
+		"list":                   {yaml: "listen: [a, b]", want: []string{"listen \"[a b]\" (file", "is not one value: write one value"}},
+		"unknown variable":       {env: map[string]string{"TANDEM_SORUCE": "x"}, want: []string{"TANDEM_SORUCE (environment) is not a setting: did you mean TANDEM_SOURCE?"}},
+		"variable like nothing":  {env: map[string]string{"TANDEM_BLUE": "x"}, want: []string{"TANDEM_BLUE (environment) is not a setting: unset it"}},
+		"set twice":              {env: map[string]string{"TANDEM_SOURCE_URL": "redis://x"}, want: []string{"source.url (environment TANDEM_SOURCE and TANDEM_SOURCE_URL) is set twice: unset one"}},
+		"not a number":           {env: map[string]string{"TANDEM_LANES": "two"}, want: []string{`lanes "two" (environment TANDEM_LANES) is not a whole number: write a whole number`}},
+		"number beyond any":      {env: map[string]string{"TANDEM_LANES": "99999999999999999999"}, want: []string{`lanes "99999999999999999999"`, "too large"}},
+		"too small":              {yaml: "lanes: 0", want: []string{`lanes "0" (file`, "is too small: set at least 1"}},
+		"too large":              {yaml: "lanes: 65", want: []string{`lanes "65" (file`, "is too large: set at most 64"}},
+		"duration without unit":  {yaml: "ack_timeout: 10", want: []string{`ack_timeout "10" (file`, "is not a duration: write a number with a unit"}},
+		"negative duration":      {yaml: "primary: {wait: -1s}", want: []string{`primary.wait "-1s"`, "is too small"}},
+		"size":                   {yaml: "max_lag_bytes: 64 parsecs", want: []string{`max_lag_bytes "64 parsecs"`, "is not a size: write a number of bytes"}},
+		"size beyond any":        {yaml: "max_lag_bytes: 9999999999GiB", want: []string{`max_lag_bytes`, "is too large"}},
+		"negative size":          {yaml: "memory_limit_bytes: -1", want: []string{`memory_limit_bytes "-1"`, "is too small"}},
+		"truth value":            {yaml: "takeover: maybe", want: []string{`takeover "maybe"`, "is neither true nor false: write true or false"}},
+		"none of the values":     {yaml: "start: maybe", want: []string{`start "maybe"`, "is not one of its values: write auto or manual"}},
+		"later value":            {yaml: "duplicates: newest", want: []string{`duplicates "newest"`, "is not available in this version: write error"}},
+		"later tracking":         {yaml: "tracking: on", want: []string{`tracking "on"`, "is not available in this version: write auto or off"}},
+		"number as a text":       {yaml: "listen: 6380", want: []string{`listen "6380"`, "is a number or a truth value where a text is needed: write it in quotes"}},
+		"not an address":         {yaml: `listen: "6380"`, want: []string{`listen "6380"`, "is not an address: write host:port, such as 127.0.0.1:6380"}},
+		"port beyond any":        {yaml: `listen: "127.0.0.1:66000"`, want: []string{`is not an address`}},
+		"same port twice":        {yaml: `listen: "127.0.0.1:6390"`, want: []string{"admin.listen", "is the address of listen too"}},
+		"second listener":        {yaml: `listen_target: "127.0.0.1:6390"`, want: []string{"listen_target", "is not available in this version: leave it empty"}},
+		"open admin":             {yaml: `admin: {listen: "0.0.0.0:6390"}`, want: []string{"admin.listen", "is open to other machines while admin.token is empty"}},
+		"open admin, any host":   {yaml: `admin: {listen: ":6390"}`, want: []string{"admin.listen", "is open to other machines"}},
+		"no state directory":     {yaml: `state_dir: ""`, want: []string{"state_dir", "is empty"}},
+		"no source":              {env: map[string]string{"TANDEM_SOURCE": ""}, want: []string{"source.url is not set: give --source, TANDEM_SOURCE or source.url in the file"}},
+		"TLS":                    {env: map[string]string{"TANDEM_SOURCE": "rediss://a"}, want: []string{`source.url "rediss://a" (environment TANDEM_SOURCE)`, "TLS, which is not available in this version"}},
+		"another scheme":         {env: map[string]string{"TANDEM_SOURCE": "http://a"}, want: []string{"is not a redis:// URL"}},
+		"no host":                {env: map[string]string{"TANDEM_SOURCE": "redis://:6379"}, want: []string{"has no host"}},
+		"no port":                {env: map[string]string{"TANDEM_SOURCE": "redis://a:0"}, want: []string{"has a port that is not between 1 and 65535"}},
+		"no database":            {env: map[string]string{"TANDEM_SOURCE": "redis://a/b"}, want: []string{"has a path that is not the number of a database"}},
+		"query":                  {env: map[string]string{"TANDEM_SOURCE": "redis://a/?db=3"}, want: []string{"source.url \"***\"", `has something behind "?" or "#"`}},
+		"pair of one":            {env: map[string]string{"TANDEM_TARGET": "redis://10.0.0.1"}, want: []string{"target.url", "is the server of source.url too"}},
+		"listening on a server":  {yaml: `listen: "10.0.0.1:6379"`, want: []string{"listen", "is the server of source.url"}},
+		"password twice": {env: map[string]string{"TANDEM_SOURCE": "redis://:abc@a", "TANDEM_SOURCE_PASSWORD_FILE": "testdata/password"},
+			want: []string{"source.password_file", "is set while source.url holds a password too"}},
+		"no password file": {env: map[string]string{"TANDEM_SOURCE_PASSWORD_FILE": "testdata/none"},
+			want: []string{`source.password_file "testdata/none"`, "cannot be used: read the password: open testdata/none: no such file"}},
+		"printed password": {env: map[string]string{"TANDEM_SOURCE": "redis://u:***@a"}, want: []string{"which stands for one that is not shown"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withURLs(t)
+			for k, v := range c.env {
+				t.Setenv(k, v)
+			}
+			var in Input
+			if c.yaml != "" {
+				in.File = writeFile(t, "c.yaml", c.yaml)
+			}
+			_, err := Load(in)
+			var e *Error
+			if !errors.As(err, &e) || len(e.Problems) != 1 {
+				t.Fatalf("want one problem, got %v", err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in: %v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestAllMistakesAtOnce(t *testing.T) {
+	t.Setenv("TANDEM_LANES", "two")
+	t.Setenv("TANDEM_NONSENSE", "x")
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	fs.String("listen", "", "")
+	if err := fs.Parse([]string{"--listen=nowhere"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(Input{
+		File:  writeFile(t, "c.yaml", "stat: manual\nclients: {max: 0, nothing: 1}\n"),
+		Flags: map[string]*pflag.Flag{"listen": fs.Lookup("listen")},
+	})
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"configuration: 8 errors", "\n  stat (file", "\n  clients.nothing (file", "\n  clients.max \"0\" (file",
+		"\n  TANDEM_NONSENSE", "\n  lanes \"two\"", "\n  listen \"nowhere\" (flag --listen)",
+		"\n  source.url is not set", "\n  target.url is not set",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in:\n%v", want, err)
+		}
+	}
+}
+
+func TestFilesThatCannotBeRead(t *testing.T) {
+	for name, c := range map[string]struct{ file, content, want string }{
+		"name":           {"c.conf", "", "name it .yaml, .yml or .toml"},
+		"missing":        {"", "", "cannot be opened: no such file or directory"},
+		"yaml":           {"c.yaml", "a:\n b\n  : c", "is not YAML"},
+		"yaml key twice": {"c.yaml", "listen: a\nlisten: b", "is not YAML"},
+		"two documents":  {"c.yaml", "listen: \"1.2.3.4:5\"\n---\nlisten: x", "holds more than one document"},
+		"no mapping":     {"c.yaml", "- listen", "is not a list of settings"},
+		"toml":           {"c.toml", "listen = \"1.2.3.4:5\"\nx", "is not TOML in line 2"},
+		"large":          {"c.yaml", strings.Repeat("#", maxFileBytes+1), "is larger than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withURLs(t)
+			file := "none.yaml"
+			if c.file != "" {
+				file = writeFile(t, c.file, c.content)
+			}
+			_, err := Load(Input{File: file})
+			if err == nil || !strings.Contains(err.Error(), "file "+file) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("want %q of %s, got: %v", c.want, file, err)
+			}
+		})
+	}
+}
+
+func TestEmptyFileIsTheDefaults(t *testing.T) {
+	withURLs(t)
+	for _, content := range []string{"", "# nothing\n", "clients:\n  # max: 3\n", "listen:\n"} {
+		c, err := Load(Input{File: writeFile(t, "c.yaml", content)})
+		if err != nil {
+			t.Errorf("%q: %v", content, err)
+		} else if c.Listen != Default().Listen {
+			t.Errorf("%q: listen is %q", content, c.Listen)
+		}
+	}
+}
+
+// TestNothingShowsAPassword puts a password wherever one may end up, rightly or by mistake, and looks for
+// it in all that comes out.
+func TestNothingShowsAPassword(t *testing.T) {
+	const password = "hunter2hunter2hunter2"
+	check := func(t *testing.T, in Input) {
+		t.Helper()
+		c, err := Load(in)
+		var out bytes.Buffer
+		if werr := c.WriteYAML(&out); werr != nil {
+			t.Fatal(werr)
+		}
+		slog.New(slog.NewTextHandler(&out, nil)).Info("x", "config", c, "url", c.Source.URL, "token", c.Admin.Token)
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "config", c, "url", c.Source.URL, "token", c.Admin.Token)
+		fmt.Fprintf(&out, "%v %+v %#v %s %v %v", c, c, *c, c.Source, c.Admin, err)
+		if strings.Contains(out.String(), "hunter2") {
+			t.Errorf("shown in:\n%s", out.String())
+		}
+	}
+	for i, url := range []string{
+		"redis://:" + password + "@a", "redis://user:" + password + "@a:1/2", "rediss://user:" + password + "@a",
+		"user:" + password + "@a", password, "redis:" + password, "redis://a/?password=" + password,
+		"redis://u:" + password + "/@x@a", "redis://u:%zz" + password + "@a", "redis://u:" + password + "#@a",
+		"redis://u:" + password + "@a:port", "redis://u:" + password + "@a/x", "redis://u:" + password + "@",
+	} {
+		t.Run(fmt.Sprint("url ", i), func(t *testing.T) {
+			withURLs(t)
+			t.Setenv("TANDEM_SOURCE", url)
+			check(t, Input{})
+		})
+	}
+	for i, yaml := range []string{
+		"source: {pasword: " + password + "}", "source: redis://:" + password + "@a", "admin: {token: " + password + "}",
+		"admin: {token: [" + password + "]}", "admin: {token: *" + password + "}", "redis://:" + password + "@a",
+		"admin: {token: \"" + password + "}", "admin: {token: '" + password + " ä'}",
+		"- " + password, "token: {" + password, "admin:\n  token: @" + password, "admin:\n  token: %" + password,
+		"admin:\n  token: !" + password + " x",
+	} {
+		t.Run(fmt.Sprint("yaml ", i), func(t *testing.T) {
+			withURLs(t)
+			check(t, Input{File: writeFile(t, "c.yaml", yaml)})
+		})
+	}
+	for i, toml := range []string{"[admin]\ntoken = " + password, "[admin]\ntoken = \"" + password, "[source]\nurl = '" + password} {
+		t.Run(fmt.Sprint("toml ", i), func(t *testing.T) {
+			withURLs(t)
+			check(t, Input{File: writeFile(t, "c.toml", toml)})
+		})
+	}
+	t.Run("variable", func(t *testing.T) {
+		withURLs(t)
+		t.Setenv("TANDEM_SORUCE", "redis://:"+password+"@a")
+		t.Setenv("TANDEM_ADMIN_TOKEN", "hunter2")
+		check(t, Input{})
+	})
+}
+
+func TestServiceLinksOfKubernetesAreNoMistakes(t *testing.T) {
+	withURLs(t)
+	links := map[string]string{
+		"TANDEM_SERVICE_HOST": "10.0.0.9", "TANDEM_SERVICE_PORT": "6380", "TANDEM_SERVICE_PORT_REDIS": "6380",
+		"TANDEM_PORT": "tcp://10.0.0.9:6380", "TANDEM_PORT_6380_TCP": "tcp://10.0.0.9:6380",
+		"TANDEM_PORT_6380_TCP_PROTO": "tcp", "TANDEM_PORT_6380_TCP_PORT": "6380", "TANDEM_PORT_6380_TCP_ADDR": "10.0.0.9",
+		"TANDEM_ADMIN_SERVICE_HOST": "10.0.0.9", "TANDEM_ADMIN_PORT": "tcp://10.0.0.9:6390",
+	}
+	for k, v := range links {
+		t.Setenv(k, v)
+	}
+	if n := len(CheckEnvironment()); n != len(links) {
+		t.Errorf("%d problems outside of Kubernetes, want %d", n, len(links))
+	}
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+	if _, err := Load(Input{}); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("TANDEM_ADMIN_PORT", "6390")
+	if problems := CheckEnvironment(); len(problems) != 1 || problems[0].Key != "TANDEM_ADMIN_PORT" {
+		t.Errorf("a variable that a user has set: %v", problems)
+	}
+}
