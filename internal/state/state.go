@@ -1,0 +1,128 @@
+// Package state keeps what a migration must remember over a restart: the state directory, locked by one
+// process, and in it state.json, which is replaced atomically and never overwritten in place.
+//
+// It owns the directory's lock and state.json. Other files of the directory (the intent map) belong to
+// others, who may rest on the lock. It decides nothing: what a phase means and when it changes is not known
+// here.
+package state
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Format is the version of state.json that this program writes, and the newest that it reads. It is raised
+// with every change of State, for an older program would drop a field that it does not know.
+const Format = 1
+
+// Phases are the values that State.Phase takes, in the order of a migration. The first is that of a new
+// directory.
+var Phases = []string{"passthrough", "backfill", "synced", "reversed", "finished"}
+
+// State is the content of state.json.
+type State struct {
+	// Format is set by Save.
+	Format int `json:"format"`
+	// ID is random, made with the directory and never changed: connections carry it in their names.
+	ID string `json:"id"`
+	// Pair is the addresses of source and target, without credentials. Never changed.
+	Pair [2]string `json:"pair"`
+	// Generation is raised by each Open: connections of an earlier process carry a lower one.
+	Generation int64 `json:"generation"`
+	// Phase is one of Phases.
+	Phase string `json:"phase"`
+	// ScanEpoch is raised by each change of the primary: SCAN cursors of an older epoch start over.
+	ScanEpoch int `json:"scan_epoch"`
+	// SourceRunID and TargetRunID are the server processes that the rest speaks of; empty when unknown. A
+	// different one may have lost data.
+	SourceRunID string `json:"source_run_id"`
+	TargetRunID string `json:"target_run_id"`
+	// OwedSweep: a sweep must run before the phase may be synced.
+	OwedSweep bool `json:"owed_sweep"`
+	// BackfillDone: a backfill has gone through the whole keyspace once.
+	BackfillDone bool `json:"backfill_done"`
+}
+
+// What can be wrong with a state directory, for errors.Is. The messages name the directory and say what to do.
+var (
+	// ErrLocked: another process holds the directory.
+	ErrLocked = errors.New("state directory is in use")
+	// ErrOtherPair: the directory belongs to a migration between other servers.
+	ErrOtherPair = errors.New("state directory belongs to another pair of servers")
+	// ErrNewerFormat: a newer version of the program wrote the file.
+	ErrNewerFormat = errors.New("state file has a newer format")
+	// ErrCorrupt: the file is not what this program writes. It is left as it is.
+	ErrCorrupt = errors.New("state file is damaged")
+)
+
+// newState is the state of a new directory.
+func newState(pair [2]string) State {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails: it ends the program where the system has no randomness
+	return State{Format: Format, ID: hex.EncodeToString(id[:]), Pair: pair, Phase: Phases[0]}
+}
+
+// decode reads state.json. Its errors are ErrCorrupt or ErrNewerFormat, with the reason.
+func decode(data []byte) (State, error) {
+	// The format first, alone and leniently: a newer file may have any other field.
+	var head struct {
+		Format *int `json:"format"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return State{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if head.Format == nil {
+		return State{}, fmt.Errorf("%w: it has no format number", ErrCorrupt)
+	}
+	if *head.Format > Format {
+		return State{}, fmt.Errorf("%w: %d, this program knows %d and older", ErrNewerFormat, *head.Format, Format)
+	}
+	var s State
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return State{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if d.More() {
+		return State{}, fmt.Errorf("%w: something follows its end", ErrCorrupt)
+	}
+	if err := s.check(); err != nil {
+		return State{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	return s, nil
+}
+
+// encode writes it for people to read as well.
+func (s State) encode() ([]byte, error) {
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode state: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// check says what no state may be.
+func (s State) check() error {
+	if s.Format < 1 {
+		return fmt.Errorf("format %d", s.Format)
+	}
+	// Names of connections are made of it.
+	if id, err := hex.DecodeString(s.ID); err != nil || len(id) != 8 {
+		return fmt.Errorf("id %q is not 16 hex digits", s.ID)
+	}
+	if s.Pair[0] == "" || s.Pair[1] == "" {
+		return fmt.Errorf("pair %q lacks an address", s.Pair)
+	}
+	if s.Generation < 0 || s.ScanEpoch < 0 {
+		return fmt.Errorf("generation %d, scan_epoch %d: below zero", s.Generation, s.ScanEpoch)
+	}
+	if !slices.Contains(Phases, s.Phase) {
+		return fmt.Errorf("phase %q is none of %q", s.Phase, Phases)
+	}
+	return nil
+}
