@@ -9,7 +9,7 @@ type Limits struct {
 	// MaxArgs is the largest number of arguments; more is "invalid multibulk length". 1024*1024 is the limit
 	// of Redis before 7.0; later ones take more, but what passes here must pass on both instances.
 	MaxArgs int
-	// MaxInline is the longest inline command, and the longest length line of a multibulk one.
+	// MaxInline is the longest inline command, its line break not counted.
 	MaxInline int
 	// MaxCommand is the longest command as sent, headers included: the bound on what the caller must buffer.
 	MaxCommand int64
@@ -27,6 +27,8 @@ var PreAuthLimits = DefaultLimits.PreAuth()
 const (
 	unauthenticatedArgs = 10
 	unauthenticatedBulk = 16 << 10
+	// maxLengthLine bounds a line that should hold a length and goes on and on.
+	maxLengthLine = 64 << 10
 )
 
 // PreAuth returns the same limits for a client that must still authenticate.
@@ -202,7 +204,7 @@ func (g *Guard) finish() (int, bool, error) {
 // next is 0 without an error when more bytes are needed. tooBig and invalid are the errors of this kind of
 // line; a line that should start with '$' and does not has its own.
 func (g *Guard) header(b []byte, kind byte, tooBig, invalid *ProtocolError) (length int64, next int, err error) {
-	end, err := g.lineEnd(b, '\r', tooBig)
+	end, err := g.lineEnd(b, '\r', maxLengthLine, tooBig)
 	if end < 0 {
 		return 0, 0, err
 	}
@@ -223,7 +225,7 @@ func (g *Guard) header(b []byte, kind byte, tooBig, invalid *ProtocolError) (len
 
 // inlineLine finds the end of an inline command: LF, a CR before it belongs to it.
 func (g *Guard) inlineLine(b []byte) (n int, complete bool, err error) {
-	end, err := g.lineEnd(b, '\n', ErrInlineTooBig)
+	end, err := g.lineEnd(b, '\n', g.limits.MaxInline, ErrInlineTooBig)
 	if end < 0 {
 		return 0, false, err
 	}
@@ -235,8 +237,8 @@ func (g *Guard) inlineLine(b []byte) (n int, complete bool, err error) {
 }
 
 // lineEnd finds the byte that ends the line at g.pos, or returns -1, with an error if the line is longer than
-// MaxInline. Redis searches with strchr: a line that holds a NUL never ends for it.
-func (g *Guard) lineEnd(b []byte, last byte, tooBig *ProtocolError) (int, error) {
+// limit. Redis searches with strchr: a line that holds a NUL never ends for it.
+func (g *Guard) lineEnd(b []byte, last byte, limit int, tooBig *ProtocolError) (int, error) {
 	end := -1
 	if !g.nul {
 		rest := b[g.seen:]
@@ -252,7 +254,7 @@ func (g *Guard) lineEnd(b []byte, last byte, tooBig *ProtocolError) (int, error)
 	if end < 0 {
 		length, g.seen, g.want = len(b)-g.pos, len(b), 1
 	}
-	if length > g.limits.MaxInline {
+	if length > limit {
 		return -1, tooBig
 	}
 	return end, nil
