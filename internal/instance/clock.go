@@ -14,7 +14,7 @@ const clockRounds = 8
 // Clock measures the server's clock against ours with TIME: offset is the server's minus ours (positive: the
 // server is ahead), uncertain by plus or minus margin, half the best round trip.
 func (i *Instance) Clock(ctx context.Context) (offset, margin time.Duration, err error) {
-	c, err := i.Conn(ctx, "", 0)
+	c, err := i.Conn(ctx, controlName, 0)
 	if err != nil {
 		return 0, 0, err
 	}
