@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"tandem/internal/demo/child"
+	"tandem/internal/redisd"
+)
+
+// readyTimeout bounds how long a proxy may take until it serves.
+const readyTimeout = 20 * time.Second
+
+// arrangement is one way for a client to reach the source: what is measured, beside the others.
+type arrangement struct {
+	name string
+	addr string         // where the client connects
+	pids map[string]int // role (proxy, source, target) → process, for CPU times
+	// settle returns when everything that the clients were answered has arrived wherever it goes, and fails
+	// if something never will. The time it takes belongs to the run. Nil where a reply says it all.
+	settle func(ctx context.Context) error
+}
+
+// fleet owns every process of a benchmark. stop ends them in the opposite order of their start.
+type fleet struct {
+	dir    string // for configurations, state directories and the binary; removed by stop
+	stops  []func()
+	tandem string // path of the binary built from this tree; empty until it is needed
+	states int    // state directories given out
+}
+
+func newFleet() (*fleet, error) {
+	dir, err := os.MkdirTemp("", "tandem-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("directory of the benchmark: %w", err)
+	}
+	return &fleet{dir: dir}, nil
+}
+
+// stop ends all processes and removes all files. Calling it again does nothing.
+func (f *fleet) stop() {
+	for _, stop := range slices.Backward(f.stops) {
+		stop()
+	}
+	f.stops = nil
+	os.RemoveAll(f.dir)
+}
+
+// server starts an empty redis-server that never saves.
+func (f *fleet) server() (*redisd.Server, error) {
+	s, err := redisd.Start(redisd.Options{})
+	if err != nil {
+		return nil, err
+	}
+	f.stops = append(f.stops, s.Stop)
+	return s, nil
+}
+
+// direct is the client speaking to a server with nothing between.
+func (f *fleet) direct(source *redisd.Server) *arrangement {
+	return &arrangement{name: "direct", addr: source.Addr, pids: map[string]int{"source": source.PID()}}
+}
+
+// twemproxy puts nutcracker in front of the source, configured as its own documentation recommends for one
+// server: no ejection, one server connection, preconnected.
+func (f *fleet) twemproxy(ctx context.Context, source *redisd.Server) (*arrangement, error) {
+	path, err := nutcrackerPath()
+	if err != nil {
+		return nil, err
+	}
+	listen, err := child.FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	stats, err := child.FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	_, statsPort, _ := strings.Cut(stats, ":")
+	conf := filepath.Join(f.dir, "nutcracker.yml")
+	if err := os.WriteFile(conf, []byte(nutcrackerConf(listen, source.Addr)), 0o600); err != nil {
+		return nil, fmt.Errorf("twemproxy's configuration: %w", err)
+	}
+	p, err := child.Spawn("twemproxy", path, "-c", conf, "-a", "127.0.0.1", "-s", statsPort, "-v", "4")
+	if err != nil {
+		return nil, err
+	}
+	f.stops = append(f.stops, func() { p.Stop() }) // how a program ends that is done with is of no interest
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := p.Await(ctx, "listening", func() error { return child.Dialable(listen) }); err != nil {
+		return nil, err
+	}
+	return &arrangement{
+		name: "twemproxy", addr: listen,
+		pids: map[string]int{"proxy": p.PID(), "source": source.PID()},
+	}, nil
+}
+
+func nutcrackerConf(listen, server string) string {
+	return fmt.Sprintf(`bench:
+  listen: %s
+  redis: true
+  hash: fnv1a_64
+  distribution: ketama
+  auto_eject_hosts: false
+  preconnect: true
+  server_connections: 1
+  servers:
+   - %s:1
+`, listen, server)
+}
+
+// nutcrackerPath finds the program. Debian installs it where only root's PATH leads.
+func nutcrackerPath() (string, error) {
+	for _, name := range []string{"nutcracker", "/usr/sbin/nutcracker", "/usr/local/sbin/nutcracker"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("twemproxy is not installed (Debian and Ubuntu: apt-get install nutcracker; or leave it out by --only)")
+}
+
+// arrange starts the servers and proxies that were asked for, every source filled with the same keys.
+// direct and twemproxy share a server: they run in turns, and neither adds anything to it.
+func (f *fleet) arrange(ctx context.Context, root string, o options) ([]*arrangement, error) {
+	filled := func() (*redisd.Server, error) {
+		s, err := f.server()
+		if err != nil {
+			return nil, err
+		}
+		return s, fill(ctx, s.Addr, o.Keyspace, o.Value, 0)
+	}
+	var all []*arrangement
+	if o.hasAny("direct", "twemproxy") {
+		source, err := filled()
+		if err != nil {
+			return nil, err
+		}
+		if o.has("direct") {
+			all = append(all, f.direct(source))
+		}
+		if o.has("twemproxy") {
+			a, err := f.twemproxy(ctx, source)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, a)
+		}
+	}
+	for _, part := range []struct {
+		name  string
+		start func(ctx context.Context, root string, source, target *redisd.Server) (*arrangement, error)
+	}{{"passthrough", f.passthrough}, {"synced", f.synced}} {
+		if !o.has(part.name) {
+			continue
+		}
+		source, err := filled()
+		if err != nil {
+			return nil, err
+		}
+		target, err := f.server()
+		if err != nil {
+			return nil, err
+		}
+		a, err := part.start(ctx, root, source, target)
+		if err != nil {
+			return nil, fmt.Errorf("tandem, %s: %w", part.name, err)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}

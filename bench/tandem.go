@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"tandem/internal/demo/child"
+	"tandem/internal/redisd"
+	"tandem/internal/status"
+)
+
+const (
+	// syncTimeout bounds a backfill, settleTimeout the time that the effects of one run may still need.
+	syncTimeout   = 10 * time.Minute
+	settleTimeout = time.Minute
+	// askEvery is how often tandem is asked for its status while something is timed: often enough to be
+	// precise, rare enough to cost nothing.
+	askEvery = 10 * time.Millisecond
+)
+
+// binary builds tandem from this tree, once.
+func (f *fleet) binary(ctx context.Context, root string) (string, error) {
+	if f.tandem != "" {
+		return f.tandem, nil
+	}
+	path := filepath.Join(f.dir, "tandem")
+	build := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/tandem")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building tandem: %w\n%s", err, out)
+	}
+	f.tandem = path
+	return path, nil
+}
+
+// serve starts tandem between two servers, with a state directory of its own and no backfill yet. The
+// caller stops it; the fleet does if the caller does not.
+func (f *fleet) serve(ctx context.Context, root string, source, target *redisd.Server) (*child.Proxy, error) {
+	path, err := f.binary(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	f.states++
+	p, err := child.Serve(ctx, child.ServeOptions{
+		Binary: path, Source: source.URL(), Target: target.URL(), Start: "manual",
+		StateDir: filepath.Join(f.dir, fmt.Sprintf("state-%d", f.states)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.stops = append(f.stops, func() { p.Stop() }) // a second Stop is harmless, and its error was seen by the first
+	return p, nil
+}
+
+// passthrough is tandem before any migration: one server behind it, nothing written twice.
+func (f *fleet) passthrough(ctx context.Context, root string, source, target *redisd.Server) (*arrangement, error) {
+	p, err := f.serve(ctx, root, source, target)
+	if err != nil {
+		return nil, err
+	}
+	return &arrangement{
+		name: "passthrough", addr: p.Listen,
+		pids: map[string]int{"proxy": p.PID(), "source": source.PID()},
+	}, nil
+}
+
+// synced is tandem in dual write, its backfill done: every SET goes to both servers.
+func (f *fleet) synced(ctx context.Context, root string, source, target *redisd.Server) (*arrangement, error) {
+	p, err := f.serve(ctx, root, source, target)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := startBackfill(ctx, p); err != nil {
+		return nil, err
+	}
+	drain := &drain{proxy: p}
+	if err := drain.wait(ctx); err != nil {
+		return nil, err
+	}
+	return &arrangement{
+		name: "synced", addr: p.Listen, settle: drain.wait,
+		pids: map[string]int{"proxy": p.PID(), "source": source.PID(), "target": target.PID()},
+	}, nil
+}
+
+// startBackfill starts the migration and returns how long it took until the phase was synced.
+func startBackfill(ctx context.Context, p *child.Proxy) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	began := time.Now()
+	if _, err := p.Step(ctx, "start"); err != nil {
+		return 0, err
+	}
+	err := p.Watch(ctx, askEvery, func(s status.Status) (bool, error) {
+		if s.Backfill.State == status.Failed {
+			return false, fmt.Errorf("the backfill failed\n%s", p.Log())
+		}
+		return s.Phase == status.Synced, nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("waiting for synced: %w", err)
+	}
+	return time.Since(began), nil
+}
+
+// drain waits until the target holds all that was answered, and remembers how many effects were dropped or
+// answered unexpectedly: a rate at which effects had to be dropped is not a rate of dual writes.
+type drain struct {
+	proxy               *child.Proxy
+	dropped, mismatched int64
+}
+
+func (d *drain) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	var last status.Status
+	err := d.proxy.Watch(ctx, askEvery, func(s status.Status) (bool, error) {
+		last = s
+		return s.Phase == status.Synced && child.Settled(s), nil
+	})
+	dropped, mismatched := last.Effects.Dropped-d.dropped, last.Effects.Mismatched-d.mismatched
+	d.dropped, d.mismatched = last.Effects.Dropped, last.Effects.Mismatched
+	switch {
+	case err != nil:
+		return fmt.Errorf("waiting for the target to hold everything (phase %s, %d unsettled, %d dirty, %d bytes behind): %w",
+			last.Phase, last.UnsettledWrites, last.DirtyKeys, last.LagBytes, err)
+	case dropped > 0:
+		return fmt.Errorf("%d effects were dropped because the target could not follow", dropped)
+	case mismatched > 0:
+		return fmt.Errorf("%d effects were answered unexpectedly by the target", mismatched)
+	}
+	return nil
+}
