@@ -2,9 +2,11 @@
 package redisdtest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"testing"
 
@@ -64,15 +66,21 @@ func Binaries(t testing.TB) []Binary {
 	return all
 }
 
-// Find returns the server of that name, and whether this machine has it.
-func Find(t testing.TB, name string) (Binary, bool) {
+// Find returns the servers of those names. When this machine lacks one, ok is false and it says so loudly on
+// stderr, for a test that leaves out what needs it: which versions can be fetched is not the program's fault.
+func Find(t testing.TB, names ...string) (found []Binary, ok bool) {
 	t.Helper()
-	for _, b := range Binaries(t) {
-		if b.Name == name {
-			return b, true
+	all := Binaries(t)
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(b Binary) bool { return b.Name == name })
+		if i < 0 {
+			fmt.Fprintf(os.Stderr, "*** %s: NOT TESTED with %s, which is not here; scripts/servers.sh fetches it ***\n",
+				t.Name(), name)
+			return nil, false
 		}
+		found = append(found, all[i])
 	}
-	return Binary{Name: name}, false
+	return found, true
 }
 
 // root is the directory of go.mod, looked for upwards from the test's directory.
