@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"tandem/internal/demo/text"
 	"tandem/internal/redisd"
 )
 
@@ -44,7 +45,7 @@ type backfillBench struct {
 
 // run fills the source and measures rounds copies of each kind.
 func (b *backfillBench) run(ctx context.Context, rounds, valueSize int, into *results) error {
-	b.log.Info("filling", "keys", thousands(float64(b.keys)), "value_bytes", valueSize)
+	b.log.Info("filling", "keys", text.Count(b.keys), "value_bytes", valueSize)
 	if err := fill(ctx, b.source.Addr, int(b.keys), valueSize, 1); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (b *backfillBench) run(ctx context.Context, rounds, valueSize int, into *re
 			s.How, s.Round, s.Keys = way.how, round, b.keys
 			s.KeysPerS = float64(b.keys) / s.Seconds
 			into.Backfill = append(into.Backfill, s)
-			b.log.Info("backfill", "round", round, "by", way.how, "keys_per_s", thousands(s.KeysPerS),
+			b.log.Info("backfill", "round", round, "by", way.how, "keys_per_s", text.Count(s.KeysPerS),
 				"copier_us", fmt.Sprintf("%.2f", s.CPU["copier"]))
 		}
 	}

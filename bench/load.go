@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"tandem/internal/demo/text"
 )
 
 // sample is one run of one workload on one arrangement.
@@ -69,7 +71,7 @@ func runLoad(ctx context.Context, log *slog.Logger, arrangements []*arrangement,
 				}
 				s.Round = round
 				into.Samples = append(into.Samples, s)
-				log.Info("run", "round", round, "what", w, "arrangement", a.name, "rps", thousands(s.RPS),
+				log.Info("run", "round", round, "what", w, "arrangement", a.name, "rps", text.Count(s.RPS),
 					"p99_ms", s.P99Ms, "proxy_us", fmt.Sprintf("%.2f", s.CPU["proxy"]))
 			}
 		}

@@ -44,14 +44,6 @@ func TestRatiosAreTakenRoundByRound(t *testing.T) {
 	}
 }
 
-func TestThousands(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 999: "999", 1000: "1,000", 1234567.4: "1,234,567", -1000: "-1,000", -999: "-999"} {
-		if got := thousands(v); got != want {
-			t.Errorf("%v: %q, want %q", v, got, want)
-		}
-	}
-}
-
 func TestStatLineWithAnyProgramName(t *testing.T) {
 	rest := " S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0"
 	for _, name := range []string{"redis-server", "a) R (b c", ""} {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"tandem/internal/demo/text"
 )
 
 // report is one benchmark as it is saved.
@@ -53,7 +55,7 @@ func (r *report) markdown(w io.Writer) {
 	r.Machine.markdown(w)
 	fmt.Fprintf(w, "- %d rounds after a warm-up, each measuring all arrangements in turn, each round beginning with another\n", r.Options.Rounds)
 	fmt.Fprintf(w, "- redis-benchmark: %d connections, %d-byte values, %s keys, %s requests at -P 1 and up to 8 times as many above\n",
-		r.Options.Clients, r.Options.Value, thousands(float64(r.Options.Keyspace)), thousands(float64(r.Options.Requests)))
+		r.Options.Clients, r.Options.Value, text.Count(r.Options.Keyspace), text.Count(r.Options.Requests))
 	fmt.Fprintf(w, "- figures are medians; spread is largest minus smallest in percent of the median\n")
 	fmt.Fprintf(w, "- CPU is µs per request (user and system time, to 10 ms a run) of each process\n")
 	fmt.Fprintf(w, "- took %s\n\n", time.Duration(r.TookS*float64(time.Second)).Round(time.Second))
@@ -107,7 +109,7 @@ func (r *report) writeLoad(w io.Writer, load workload) {
 		if !rates.known() {
 			continue
 		}
-		row := []string{arrangement, thousands(rates.Median), fmt.Sprintf("%.0f %%", rates.spread()),
+		row := []string{arrangement, text.Count(rates.Median), fmt.Sprintf("%.0f %%", rates.spread()),
 			fmt.Sprintf("%.0f", pick(func(s sample) float64 { return s.SettleMs }).Median),
 			fmt.Sprintf("%.3f", pick(func(s sample) float64 { return s.P50Ms }).Median),
 			fmt.Sprintf("%.3f", pick(func(s sample) float64 { return s.P99Ms }).Median)}
@@ -131,7 +133,7 @@ func (r *report) writeBackfill(w io.Writer) {
 		if !rates.known() {
 			continue
 		}
-		row := []string{how, thousands(rates.Median), fmt.Sprintf("%.0f %%", rates.spread()),
+		row := []string{how, text.Count(rates.Median), fmt.Sprintf("%.0f %%", rates.spread()),
 			fmt.Sprintf("%.2f", pick(func(s backfillSample) float64 { return s.Seconds }).Median)}
 		for _, role := range []string{"copier", "source", "target"} {
 			row = append(row, cpuCell(pick(func(s backfillSample) float64 { return s.CPU[role] }).Median, 2))
@@ -141,7 +143,7 @@ func (r *report) writeBackfill(w io.Writer) {
 	if len(t.rows) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "## Backfill of %s keys, %d-byte values, no load\n\n", thousands(float64(r.Options.Keys)), r.Options.Value)
+	fmt.Fprintf(w, "## Backfill of %s keys, %d-byte values, no load\n\n", text.Count(r.Options.Keys), r.Options.Value)
 	fmt.Fprintf(w, "CPU is µs per key. The bare loop has %d workers, pages of %d keys, and none of tandem's guarantees.\n\n",
 		bareWorkers, scanCount)
 	t.write(w)

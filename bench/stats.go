@@ -1,9 +1,6 @@
 package main
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // figure is a set of measurements of one thing, one per round. The median is what is reported and judged;
 // the extremes stand beside it, so that a reader sees how much the machine itself wavered.
@@ -57,17 +54,4 @@ func perRound(above, below map[int]float64) figure {
 		ratios = append(ratios, above[r]/below[r])
 	}
 	return newFigure(ratios)
-}
-
-// thousands writes a rate or a count with its digits grouped: 1234567 is "1,234,567".
-func thousands(v float64) string {
-	digits := fmt.Sprintf("%.0f", v)
-	start := 0
-	if len(digits) > 0 && digits[0] == '-' {
-		start = 1
-	}
-	for i := len(digits) - 3; i > start; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
 }
