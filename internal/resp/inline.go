@@ -3,8 +3,8 @@ package resp
 // SplitInline splits an inline command into arguments by the rules of Redis (its sdssplitargs), and appends
 // them to args. Words are separated by white space. Double quotes allow white space and \n \r \t \b \a, \xHH
 // and a backslash before any other byte; single quotes allow white space and \'. A quoted part may follow
-// plain text in one word, but a closing quote must end the word. A NUL byte ends the line. line may carry its
-// line break.
+// plain text in one word, but ends it (Valkey 9 lets text follow there, too). A NUL byte ends the line. line
+// may carry its line break.
 //
 // Words without quotes point into line; the others have memory of their own. The error is
 // ErrUnbalancedQuotes.

@@ -111,11 +111,11 @@ func integer(typ byte, line []byte) (int64, error) {
 		case "f":
 			return 0, nil
 		}
-		return 0, fmt.Errorf("resp: bad boolean %q", line)
+		return 0, fmt.Errorf("%w: boolean %q", errContent, line)
 	}
 	v, err := strconv.ParseInt(string(line), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("resp: bad integer %q", line)
+		return 0, fmt.Errorf("%w: integer %q", errContent, line)
 	}
 	return v, nil
 }

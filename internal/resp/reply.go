@@ -26,6 +26,8 @@ var (
 	errEnd    = errors.New("resp: end of a stream that was not begun")
 	errChunk  = errors.New("resp: expected a chunk of a streamed string")
 	errOddMap = errors.New("resp: streamed map with a key and no value")
+	// errContent is wrong in a line of the right form; Framer does not look at it.
+	errContent = errors.New("resp: bad value")
 )
 
 // The two lengths that are none.

@@ -36,7 +36,7 @@ func Args(raw []byte, dst [][]byte) [][]byte {
 		}
 		size, start := quickLength(raw, i+1)
 		end := start + size
-		if start == 0 || end+2 > len(raw) {
+		if start == 0 || end+2 > len(raw) || raw[end] != '\r' || raw[end+1] != '\n' {
 			return nil
 		}
 		dst = append(dst, raw[start:end:end])
