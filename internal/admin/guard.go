@@ -1,0 +1,79 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// guard lets through who may ask.
+//
+// A page of a foreign site can make a browser on this machine send requests here. Its requests carry the
+// site's Origin, or, when the site's name has been made to resolve to this machine (DNS rebinding), its
+// name as Host: both are refused, before the token is looked at.
+func (s *Server) guard(next http.Handler) http.Handler {
+	listenHost, _, _ := net.SplitHostPort(s.options.Addr)
+	loopback := isLoopback(s.options.Addr)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		extendWriting(w)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if loopback && !isOwnHost(r.Host, listenHost) {
+			writeError(w, http.StatusForbidden, "this address serves only its own machine: ask for localhost or 127.0.0.1")
+			return
+		}
+		if origin := r.Header.Get("Origin"); origin != "" && !sameOrigin(origin, r.Host) {
+			writeError(w, http.StatusForbidden, "requests from pages of other sites are refused")
+			return
+		}
+		if s.options.Token != "" && !isOpen(r.URL.Path) && !s.hasToken(r) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="tandem"`)
+			writeError(w, http.StatusUnauthorized, "the token is missing or wrong: send Authorization: Bearer TOKEN")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// extendWriting gives the answer its time, counted from now: a step may have taken longer before.
+func extendWriting(w http.ResponseWriter) {
+	// It fails only for a connection that is gone, which the write will find.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+}
+
+// isOpen are the paths that need no token: probes, which say yes or no, and the page, which holds nothing.
+func isOpen(path string) bool { return path == "/healthz" || path == "/readyz" || path == "/" }
+
+// hasToken compares digests, whose length tells nothing of the token's.
+func (s *Server) hasToken(r *http.Request) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(s.options.Token))
+	return subtle.ConstantTimeCompare(got[:], want[:]) == 1 && strings.EqualFold(scheme, "Bearer")
+}
+
+// isLoopback tells whether only this machine can connect to an address that is listened on.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && isLoopbackHost(host)
+}
+
+func isLoopbackHost(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// isOwnHost tells whether a Host header names this machine, whatever the port.
+func isOwnHost(header, listenHost string) bool {
+	host := (&url.URL{Host: header}).Hostname()
+	return isLoopbackHost(host) || host != "" && strings.EqualFold(host, listenHost)
+}
+
+// sameOrigin tells whether a page came from the host that the request is for.
+func sameOrigin(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && strings.EqualFold(u.Host, host)
+}

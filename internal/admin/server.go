@@ -1,0 +1,154 @@
+// Package admin is the HTTP side of a running tandem: health, metrics, status, the steps of a migration,
+// and a page that shows the status; and the client that the command line uses for it.
+//
+// It owns the wire form of section 10 of the design: paths, methods, status codes, JSON. It decides
+// nothing about a migration: it asks a Controller.
+//
+// Who may ask: on a loopback address everybody on this machine, unless there is a token; on any other
+// address only who sends the token. A browser must not be turned against it by a foreign page: see guard.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Options say what a Server serves, and to whom.
+type Options struct {
+	// Addr is the host:port to listen on; port 0 takes a free one.
+	Addr string
+	// Token must be sent by callers as "Authorization: Bearer ...". It may be empty on a loopback address
+	// only.
+	Token string
+	// Controller and Metrics are asked at each request.
+	Controller Controller
+	Metrics    prometheus.Gatherer
+	Log        *slog.Logger
+	// ShutdownTimeout is how long Serve waits for requests in progress when it ends.
+	ShutdownTimeout time.Duration
+}
+
+// Bounds of one request. None is long: a caller is a person, a script or a scraper nearby. How long a step
+// may take is the Controller's affair, so nothing bounds the time between a request and its answer.
+const (
+	headerTimeout  = 5 * time.Second
+	requestTimeout = 10 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 16 << 10
+	maxBodyBytes   = 64 << 10
+)
+
+// Server is the admin API on one address.
+type Server struct {
+	options  Options
+	listener net.Listener
+	http     *http.Server
+	// end cancels the contexts of requests in progress.
+	end context.CancelFunc
+}
+
+// Listen opens the address. Requests wait until Serve is called, which must be, to close it again.
+func Listen(o Options) (*Server, error) {
+	if o.Token == "" && !isLoopback(o.Addr) {
+		return nil, fmt.Errorf("admin address %s is open to other machines: it needs a token", o.Addr)
+	}
+	listener, err := net.Listen("tcp", o.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("open the admin address: %w", err)
+	}
+	return newServer(o, listener, requestTimeout), nil
+}
+
+// newServer has the timeout of a request as a parameter for the test that outlasts it.
+func newServer(o Options, listener net.Listener, timeout time.Duration) *Server {
+	ctx, end := context.WithCancel(context.Background())
+	s := &Server{options: o, listener: listener, end: end}
+	s.http = &http.Server{
+		Handler:           s.guard(s.routes()),
+		ReadHeaderTimeout: min(headerTimeout, timeout),
+		ReadTimeout:       timeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	return s
+}
+
+// Addr is the address listened on, with the port that was taken.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Serve answers requests until ctx ends. Then it takes no new ones, waits for those in progress up to the
+// shutdown timeout, and cancels the rest.
+func (s *Server) Serve(ctx context.Context) error {
+	defer s.end()
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve the admin address: %w", err)
+	case <-ctx.Done():
+	}
+	deadline, cancel := context.WithTimeout(context.Background(), s.options.ShutdownTimeout)
+	defer cancel()
+	err := s.http.Shutdown(deadline)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.end()
+		err = s.http.Close()
+	}
+	<-served
+	if err != nil {
+		return fmt.Errorf("close the admin address: %w", err)
+	}
+	return nil
+}
+
+// routes is every path there is.
+func (s *Server) routes() http.Handler {
+	c := s.options.Controller
+	get := func(h http.HandlerFunc) http.Handler { return methods(h, http.MethodGet, http.MethodHead) }
+	post := func(h http.HandlerFunc) http.Handler { return methods(h, http.MethodPost) }
+	metrics := promhttp.HandlerFor(s.options.Metrics, promhttp.HandlerOpts{})
+
+	mux := http.NewServeMux()
+	mux.Handle("/healthz", get(s.health))
+	mux.Handle("/readyz", get(s.ready))
+	mux.Handle("/metrics", get(metrics.ServeHTTP))
+	mux.Handle("/api/v1/status", get(s.status))
+	mux.Handle("/api/v1/start", post(s.start))
+	mux.Handle("/api/v1/pause", post(s.step("pause", withoutResult(c, c.Pause))))
+	mux.Handle("/api/v1/resume", post(s.step("resume", withoutResult(c, c.Resume))))
+	mux.Handle("/api/v1/cutover", post(s.step("cutover", c.Cutover)))
+	mux.Handle("/api/v1/rollback", post(s.step("rollback", c.Rollback)))
+	mux.Handle("/api/v1/finish", post(s.step("finish", c.Finish)))
+	mux.Handle("/api/v1/verify", post(s.verify))
+	mux.Handle("/api/v1/verify/{id}", get(s.verifyResults))
+	mux.Handle("/{$}", get(page))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, http.StatusNotFound, "there is nothing at "+r.URL.Path)
+	})
+	return mux
+}
+
+// methods answers 405 to other methods than those.
+func methods(h http.HandlerFunc, allowed ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, m := range allowed {
+			if r.Method == m {
+				h(w, r)
+				return
+			}
+		}
+		w.Header().Set("Allow", allowed[0])
+		writeError(w, http.StatusMethodNotAllowed, "use "+allowed[0]+" for "+r.URL.Path)
+	})
+}
