@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -82,7 +83,10 @@ func (i *Instance) Client(ctx context.Context, name string, o ClientOptions) (ru
 		if client != nil {
 			client.Close()
 		}
-		return nil, fmt.Errorf("%s: client %q: %w", i, name, err)
+		if strings.HasPrefix(err.Error(), i.String()) { // ours, of dialling and greeting
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: connect: %w", i, err)
 	}
 	return client, nil
 }

@@ -43,7 +43,7 @@ const (
 // at most settle. That is the weaker proof and precheck says so.
 //
 // killed is how many connections it killed. An error means that they may be alive: the server could not be
-// asked, or ctx ended. It can be called again.
+// asked (a script that runs for long answers BUSY), or ctx ended. It can be called again.
 func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool, settle time.Duration) (killed int, err error) {
 	c, err := i.Conn(ctx, controlName, 0)
 	if err != nil {
@@ -58,8 +58,6 @@ func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool,
 		switch {
 		case errors.Is(err, ErrCommandRefused):
 			return killed, quiet.wait(ctx, c)
-		case isBusy(err):
-			// A script runs, ours perhaps; CLIENT is refused until it ends.
 		case err != nil:
 			return killed, err
 		default:
@@ -73,7 +71,7 @@ func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool,
 			if mayKill {
 				n, err := c.kill(ctx, old)
 				killed += n
-				if mayKill = !errors.Is(err, ErrCommandRefused); mayKill && err != nil && !isBusy(err) {
+				if mayKill = !errors.Is(err, ErrCommandRefused); mayKill && err != nil {
 					return killed, err
 				}
 			}
@@ -184,12 +182,6 @@ func (c *Conn) kill(ctx context.Context, old []client) (killed int, err error) {
 		killed += int(v.Int)
 	}
 	return killed, nil
-}
-
-// isBusy: the server runs a script or function and answers nothing else until it ends.
-func isBusy(err error) bool {
-	var e *ReplyError
-	return errors.As(err, &e) && e.Code() == "BUSY"
 }
 
 // settling counts the time in which a server answered.

@@ -85,8 +85,9 @@ func New(role Role, rawURL string, opts Options) (*Instance, error) {
 		password, given = opts.Password, true
 	}
 	if u.user != "" && !given {
-		return nil, fmt.Errorf("%s URL: user %q has no password: write redis://user:password@host:port "+
-			"(redis://user:@host:port for a user that needs none)", role, u.user)
+		// The user is not quoted: who forgets the colon has written the password there.
+		return nil, fmt.Errorf("%s URL: names a user and no password: write redis://user:password@host:port, "+
+			"redis://:password@host:port for a password alone, redis://user:@host:port for a user without", role)
 	}
 	opts.Password = ""
 	return &Instance{
