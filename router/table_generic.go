@@ -1,0 +1,42 @@
+package router
+
+// Keys of any type, expiry, and whole databases.
+var genericTable = []Command{
+	read("EXISTS", -2, "R1:-1"),
+	read("TYPE", 2, "R1"),
+	read("TTL", 2, "R1"),
+	read("PTTL", 2, "R1"),
+	read("EXPIRETIME", 2, "R1"),
+	read("PEXPIRETIME", 2, "R1"),
+	read("DUMP", 2, "R1"),
+	read("TOUCH", -2, "R1:-1"),
+	read("SORT_RO", -2, "R1"),
+	read("KEYS", 2, ""),
+	read("SCAN", -2, "", cursorAt(1)),
+	read("RANDOMKEY", 1, ""),
+	read("DBSIZE", 1, ""),
+	container("OBJECT"),
+	read("OBJECT ENCODING", 3, "R2"),
+	read("OBJECT FREQ", 3, "R2"),
+	read("OBJECT IDLETIME", 3, "R2"),
+	read("OBJECT REFCOUNT", 3, "R2"),
+	read("OBJECT HELP", 2, ""),
+
+	write("DEL", -2, "W1:-1", deleteEffect),
+	write("UNLINK", -2, "W1:-1", deleteEffect),
+	write("EXPIRE", -3, "W1", expireEffect, follows(firstKeyFollows)),
+	write("PEXPIRE", -3, "W1", expireEffect, follows(firstKeyFollows)),
+	write("EXPIREAT", -3, "W1", expireatEffect),
+	write("PEXPIREAT", -3, "W1", pexpireatEffect),
+	write("PERSIST", 2, "W1", forwardPositive),
+	write("RENAME", 3, "W1:2", forwardExpiring),
+	write("RENAMENX", 3, "W1:2", forwardPositiveExpiring),
+	write("COPY", -3, "*", forwardPositiveExpiring, find(copyKeys), since(redis62)),
+	write("MOVE", 3, "*", forwardPositiveExpiring, find(moveKeys)),
+	write("RESTORE", -4, "W1", restoreEffect, follows(restoreFollows)),
+	write("SORT", -2, "*", sortEffect, find(sortKeys), writesIf(sortWrites)),
+
+	barrier("FLUSHALL", -1, flushallEffect),
+	barrier("FLUSHDB", -1, flushdbEffect),
+	barrier("SWAPDB", 3, forwardExpiring),
+}

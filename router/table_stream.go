@@ -1,0 +1,36 @@
+package router
+
+// Streams and their groups.
+var streamTable = []Command{
+	read("XLEN", 2, "R1"),
+	read("XRANGE", -4, "R1"),
+	read("XREVRANGE", -4, "R1"),
+	read("XPENDING", -3, "R1"),
+	read("XREAD", -4, "*", find(xreadKeys), refusesIf(xreadRefuses)),
+	container("XINFO"),
+	read("XINFO STREAM", -3, "R2"),
+	read("XINFO GROUPS", 3, "R2"),
+	read("XINFO CONSUMERS", 4, "R2"),
+	read("XINFO HELP", 2, ""),
+
+	write("XADD", -5, "W1", xaddEffect, follows(trimFollows), withErrors),
+	write("XTRIM", -2, "W1", xtrimEffect, follows(trimFollows)),
+	write("XDEL", -3, "W1", forwardPositive),
+	write("XDELEX", -5, "W1", forwardSame, since(redis82)),
+	write("XSETID", -3, "W1", forwardUnlessOption("ENTRIESADDED", "MAXDELETEDID")),
+	container("XGROUP"),
+	write("XGROUP CREATE", -5, "W2", forwardUnlessOption("ENTRIESREAD")),
+	write("XGROUP SETID", -5, "W2", forwardUnlessOption("ENTRIESREAD")),
+	write("XGROUP DESTROY", 4, "W2", forwardPositive),
+	write("XGROUP CREATECONSUMER", 5, "W2", forwardPositive, since(redis62)),
+	write("XGROUP DELCONSUMER", 5, "W2", forwardInt),
+	read("XGROUP HELP", 2, ""),
+	write("XREADGROUP", -7, "*", xreadgroupEffect, find(xreadgroupKeys), refusesIf(xreadgroupRefuses)),
+	write("XACK", -4, "W1", forwardPositive),
+	write("XACKDEL", -6, "W1", forwardSame, since(redis82)),
+	write("XCLAIM", -6, "W1", xclaimEffect),
+	write("XAUTOCLAIM", -6, "W1", xautoclaimEffect),
+	write("XNACK", -4, "W1", copyAlways),
+	write("XCFGSET", -2, "W1", copyAlways),
+	write("XIDMPRECORD", -2, "W1", copyAlways),
+}
