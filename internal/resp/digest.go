@@ -126,7 +126,7 @@ func (d *digester) elems(typ byte, size int64, depth int) (uint64, error) {
 		}
 		sum = mix(sum, elem)
 	}
-	return mix(mix(sum, uint64(count)), digestArray), nil
+	return mix(sum, digestArray), nil
 }
 
 func textDigest(text []byte) uint64 {

@@ -55,9 +55,9 @@ func (f *Framer) Kind() byte { return f.kind }
 // and the next call begins another. Otherwise all of b belongs to it: n is len(b). After an error the stream
 // cannot be trusted and the connection must be closed.
 func (f *Framer) Feed(b []byte) (n int, done bool, err error) {
-	if f.state == atValue && len(f.stack) == 0 && !f.attr {
+	if f.state == atValue && len(f.stack) == 0 {
 		if n = wholeLeaf(b); n > 0 {
-			f.kind = b[0]
+			f.kind, f.attr = b[0], false
 			return n, true, nil
 		}
 	}

@@ -111,6 +111,17 @@ func TestFramerRefusesWhatIsNotRESP(t *testing.T) {
 	}
 }
 
+// Nothing of a line may be left for the next one, however the two are cut.
+func TestFramerForgetsALineWithItsEnd(t *testing.T) {
+	many := "*30000\r\n" + strings.Repeat(",1.5\r\n", 30000)
+	if n, done, _, err := frameInPieces([]byte(many), 1); n != len(many) || !done || err != nil {
+		t.Errorf("many short lines: %d of %d bytes, %v, %v", n, len(many), done, err)
+	}
+	if n, done, _, err := frameInPieces([]byte("*2\r\n,1\r\n,\n"), 1); err == nil {
+		t.Errorf("a line without CR behind one with it: %d, %v and no error", n, done)
+	}
+}
+
 func TestFramerResetForgets(t *testing.T) {
 	var f Framer
 	if _, done, err := f.Feed([]byte("*2\r\n|1\r\n+a\r\n+b\r\n$10\r\nabc")); done || err != nil {

@@ -117,6 +117,9 @@ func (g *Guard) Next(b []byte) (n int, complete bool, err error) {
 				g.part, g.inline = guardInline, true
 				continue
 			}
+			if n := g.whole(b); n > 0 {
+				return n, true, nil
+			}
 			g.part = guardCount
 
 		case guardInline:
@@ -258,4 +261,29 @@ func (g *Guard) lineEnd(b []byte, last byte, limit int, tooBig *ProtocolError) (
 		return -1, tooBig
 	}
 	return end, nil
+}
+
+// whole returns the length of the command at the start of b if it is all there, of the common form and within
+// the limits, else 0: a short way for most commands, which judges nothing.
+func (g *Guard) whole(b []byte) int {
+	count, i := quickLength(b, 1)
+	if i == 0 || count == 0 || count > g.limits.MaxArgs || g.limits.Unauthenticated {
+		return 0
+	}
+	for range count {
+		if i >= len(b) || b[i] != '$' {
+			return 0
+		}
+		size, start := quickLength(b, i+1)
+		end := start + size
+		if start == 0 || end+2 > len(b) || int64(size) > g.limits.MaxBulk || b[end] != '\r' || b[end+1] != '\n' {
+			return 0
+		}
+		i = end + 2
+	}
+	if int64(i) > g.limits.MaxCommand {
+		return 0
+	}
+	g.part, g.count, g.want = guardDone, count, 0
+	return i
 }

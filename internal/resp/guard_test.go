@@ -131,8 +131,10 @@ func TestGuardLimits(t *testing.T) {
 		stream, counts, err string
 	}{
 		{limits, "*1\r\n$10\r\n0123456789\r\n", "1", ""},
+		{limits, "*1\r\n$11\r\n0123456789a\r\n", "", "Protocol error: invalid bulk length"},
 		{limits, "*1\r\n$11\r\n", "", "Protocol error: invalid bulk length"},
 		{limits, "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n", "3", ""},
+		{limits, "*4\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n", "", "Protocol error: invalid multibulk length"},
 		{limits, "*4\r\n", "", "Protocol error: invalid multibulk length"},
 		{limits, "PING 6789ab\r\n", "i2", ""},
 		{limits, "PING 6789abc\r\n", "", "Protocol error: too big inline request"},
@@ -190,6 +192,12 @@ func TestGuardWantLeadsToTheEndOfTheCommand(t *testing.T) {
 	}
 	if calls > 40 {
 		t.Errorf("%d calls", calls)
+	}
+	if _, complete, err := g.Next(nil); complete || err != nil || g.Want() != 1 {
+		t.Errorf("of nothing: %v, %v, wants %d", complete, err, g.Want())
+	}
+	if _, complete, err := g.Next([]byte("*1\r\n$4\r\nPING\r\n")); !complete || err != nil || g.Want() != 0 {
+		t.Errorf("of a whole command: %v, %v, wants %d", complete, err, g.Want())
 	}
 }
 

@@ -39,6 +39,22 @@ const maxQuickDigits = 12
 // CRLF: the common case of every header. next is the index after the CRLF, or 0 when the header must be
 // looked at more closely (short, negative, long or wrong).
 func quickLength(b []byte, i int) (length, next int) {
+	if i+4 > len(b) {
+		return shortLength(b, i)
+	}
+	first := b[i] - '0'
+	if first <= 9 {
+		if b[i+1] == '\r' && b[i+2] == '\n' {
+			return int(first), i + 3
+		}
+		if second := b[i+1] - '0'; second <= 9 && b[i+2] == '\r' && b[i+3] == '\n' && first != 0 {
+			return int(first)*10 + int(second), i + 4
+		}
+	}
+	return shortLength(b, i)
+}
+
+func shortLength(b []byte, i int) (length, next int) {
 	start := i
 	for i < len(b) {
 		d := b[i] - '0'
