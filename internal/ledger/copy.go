@@ -70,10 +70,17 @@ func (l *Ledger) EndCopy(c *Copy, s *State) Result {
 	return l.finishCopy(c, s, c.at)
 }
 
-// EndCopyRead is EndCopy for a read that owned the stripe as w (Kind CopyRead): no write was executed
-// between its grant and now, so it cannot lose. It releases w. A read that failed is ended by Unanswered.
+// EndCopyRead is EndCopy for a read that owned the stripe as w (Kind CopyRead): no write was sent between
+// its grant and now, so it can lose only if a key of the stripe has become dirty since (a write past the
+// proxy, say). That matters even where this key is clean again: a later read may have cleared it, and this
+// one must not land behind that. It releases w. A read that failed is ended by Unanswered.
 func (l *Ledger) EndCopyRead(w *Write, c *Copy, s *State) Result {
-	r := l.finishCopy(c, s, w.at)
+	r := Lost
+	if l.version(c.Key.Hash.Stripe()) <= w.at || l.without&ruleReadVersion != 0 {
+		r = l.finishCopy(c, s, w.at)
+	} else {
+		l.stats.Races++
+	}
 	l.release(w)
 	return r
 }

@@ -181,3 +181,9 @@ func (l *Ledger) Swept(gen uint64) bool {
 	l.onChange()
 	return true
 }
+
+// IsDirty reports whether a copy of the key is owed.
+func (l *Ledger) IsDirty(h Hash) bool {
+	_, ok := l.dirty[h]
+	return ok
+}

@@ -207,10 +207,15 @@ func New(o Options) *Ledger {
 	if o.MaxDirty <= 0 || o.MaxExact <= 0 || o.Now == nil {
 		panic("ledger: Options must be complete")
 	}
+	return newLedger(o, Stripes)
+}
+
+// newLedger is New for keys whose stripes are all below n.
+func newLedger(o Options, n int) *Ledger {
 	return &Ledger{
 		opt:      o,
-		stripes:  make([]stripe, Stripes),
-		expiring: make(bitset, Stripes/64),
+		stripes:  make([]stripe, n),
+		expiring: make(bitset, (n+63)/64),
 		queues:   map[uint32][]*Write{},
 		dirty:    map[Hash]*Dirty{},
 		onChange: func() {},
@@ -223,6 +228,9 @@ func (l *Ledger) SetSink(s Sink) { l.sink = s }
 // OnChange sets a function that is called, with the lock held, whenever there is more for the copier to do
 // or less to wait for. It must not block.
 func (l *Ledger) OnChange(f func()) { l.onChange = f }
+
+// Wake says that the Sink takes copies again.
+func (l *Ledger) Wake() { l.onChange() }
 
 // Hash returns the hash of a key. It needs no lock.
 func (l *Ledger) Hash(db int, name []byte) Hash { return l.opt.Hasher.Sum(db, name) }

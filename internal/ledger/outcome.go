@@ -138,8 +138,10 @@ func (l *Ledger) dirtyWritten(w *Write, e *Effect) {
 
 // replyBarrier: a flush is blind for every key there was. What was dirty before it was sent is clean, what
 // became dirty since stays. A swap renames every key, so nothing is known of any unless all were exact.
+//
+// A transaction with a flush in it is one too; the steps around it count as well.
 func (l *Ledger) replyBarrier(w *Write, e *Effect) Outcome {
-	if !l.append(w, e) {
+	if !l.mayForward(w, e) || !l.append(w, e) {
 		l.OweSweep("a flush or swap did not reach the secondary", 0)
 		return Dirtied
 	}
@@ -151,6 +153,7 @@ func (l *Ledger) replyBarrier(w *Write, e *Effect) Outcome {
 				delete(l.dirty, h)
 			}
 		}
+		l.nowExact(w, e)
 		l.onChange()
 	case l.sweeping || len(l.dirty) > 0 || l.copying > 0:
 		l.OweSweep("two databases were swapped while keys were dirty", 0)

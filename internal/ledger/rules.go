@@ -18,4 +18,5 @@ const (
 	ruleBarrier                      // a flush waits for the writes of other lanes, and they for it
 	ruleMismatch                     // a reply that differs makes its keys dirty
 	ruleSweepAcks                    // the second half of a sweep waits for all acknowledgements
+	ruleReadVersion                  // a read that owns the stripe is void when a key there became dirty since
 )

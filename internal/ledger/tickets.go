@@ -239,6 +239,9 @@ func (l *Ledger) pump() {
 // Hold keeps back every write that is not yet sent, those that wait included; only copy reads pass.
 func (l *Ledger) Hold() { l.held = true }
 
+// Waiting returns the writes that wait, in the order in which they came.
+func (l *Ledger) Waiting() []*Write { return slices.Clone(l.tickets) }
+
 // Release ends a hold. After a change of roles, reroute is called first for every write that waits, to set
 // its lane among the new primary's.
 func (l *Ledger) Release(reroute func(w *Write)) {

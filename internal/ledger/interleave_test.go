@@ -1,0 +1,121 @@
+package ledger
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var (
+	seedFlag = flag.Int64("seed", -1, "run one interleaving, with its steps (choose the test with -run)")
+	runsFlag = flag.Int("runs", envRuns(), "interleavings per configuration; also LEDGER_RUNS")
+)
+
+func envRuns() int {
+	if n, err := strconv.Atoi(os.Getenv("LEDGER_RUNS")); err == nil && n > 0 {
+		return n
+	}
+	return 3000
+}
+
+// What clients send.
+var (
+	single  = []cmdKind{cmdSet, cmdDel, cmdApp, cmdApp, cmdNX, cmdSetKeep, cmdPop}
+	several = append([]cmdKind{cmdRen, cmdUni, cmdMSet, cmdTx, cmdOpaque}, single...)
+	flushes = append([]cmdKind{cmdFlush, cmdFlushTx, cmdApp}, several...)
+	swaps   = append([]cmdKind{cmdSwap, cmdFlush, cmdApp, cmdApp}, several...)
+	expires = []cmdKind{cmdSetX, cmdSetX, cmdPEx, cmdPEx, cmdApp, cmdApp, cmdSet, cmdDel, cmdNX, cmdSetKeep, cmdPop}
+)
+
+const never = 99
+
+// base is what the configurations have in common; each changes some of it.
+func base(name string, change func(c *simConfig)) *simConfig {
+	c := &simConfig{name: name, lanes: 2, writes: 9, kinds: several, keys: 4, maxDirty: never, maxLag: never}
+	change(c)
+	return c
+}
+
+func faults(c *simConfig) { c.laneFaults, c.sinkFaults, c.cancels = true, true, true }
+
+var simConfigs = []*simConfig{
+	base("plain", func(c *simConfig) { c.kinds, c.lanes = single, 3 }),
+	base("faults", func(c *simConfig) { c.kinds, c.lanes = single, 3; faults(c) }),
+	base("several keys and faults", func(c *simConfig) { c.lanes, c.forget = 3, true; faults(c) }),
+	base("overflow", func(c *simConfig) { c.maxLag, c.sinkFaults = 2, true }),
+	base("dirty set full", func(c *simConfig) { c.maxLag, c.maxDirty, c.forget = 2, 1, true; faults(c) }),
+	base("secondary comes back empty", func(c *simConfig) { c.wipes = true; faults(c) }),
+	base("refused", func(c *simConfig) { c.refusals, c.loose, c.sinkFaults = true, true, true }),
+	base("barriers", func(c *simConfig) { c.kinds, c.lanes, c.keys, c.writes = flushes, 3, 8, 12 }),
+	base("barriers and faults", func(c *simConfig) {
+		c.kinds, c.lanes, c.keys, c.writes, c.maxDirty = flushes, 3, 8, 12, 3
+		faults(c)
+	}),
+	base("swapped databases", func(c *simConfig) { c.kinds, c.keys, c.writes, c.forget = swaps, 8, 12, true }),
+	base("swapped databases and faults", func(c *simConfig) {
+		c.kinds, c.keys, c.writes, c.spurious = swaps, 8, 12, true
+		faults(c)
+	}),
+	base("copies that own", func(c *simConfig) { c.copyRead, c.lanes, c.kinds, c.keys = true, 3, flushes, 8; faults(c) }),
+	base("cutover", func(c *simConfig) { c.cutover, c.spurious, c.writes = true, true, 20 }),
+	base("cutover and faults", func(c *simConfig) { c.cutover, c.spurious, c.writes = true, true, 20; faults(c) }),
+	base("foreign", func(c *simConfig) { c.foreign, c.loose, c.kinds = true, true, single }),
+	base("expiry", func(c *simConfig) { c.expiry, c.loose, c.kinds, c.writes, c.offset = true, true, expires, 14, 7 }),
+	base("expiry and cutover", func(c *simConfig) {
+		c.expiry, c.loose, c.kinds, c.writes, c.offset, c.cutover = true, true, expires, 14, 3, true
+	}),
+	base("expiry and faults", func(c *simConfig) {
+		c.expiry, c.loose, c.kinds, c.writes, c.offset = true, true, expires, 14, -5
+		faults(c)
+	}),
+	base("expiry and swapped databases", func(c *simConfig) {
+		c.expiry, c.loose, c.writes, c.offset, c.keys, c.synced = true, true, 14, 4, 8, true
+		c.kinds = append([]cmdKind{cmdSwap, cmdSwap, cmdRen}, expires...)
+	}),
+}
+
+// campaign runs the configuration with n seeds, up to the first violation.
+func campaign(cfg *simConfig, n int) (seed int, err error) {
+	for seed = range n {
+		if err := newSim(cfg, uint64(seed)).run(); err != nil {
+			return seed, err
+		}
+	}
+	return n, nil
+}
+
+// steps tells what happened in one run.
+func steps(cfg *simConfig, seed uint64) (string, error) {
+	var log []string
+	s := newSim(cfg, seed)
+	s.log = &log
+	err := s.run()
+	return strings.Join(log, "\n"), err
+}
+
+// TestInterleavings drives the ledger through random interleavings of everything that meets in it.
+func TestInterleavings(t *testing.T) {
+	for _, cfg := range simConfigs {
+		t.Run(cfg.name, func(t *testing.T) {
+			if *seedFlag >= 0 {
+				log, err := steps(cfg, uint64(*seedFlag))
+				t.Logf("seed %d:\n%s\n%v", *seedFlag, log, err)
+				return
+			}
+			t.Parallel()
+			if seed, err := campaign(cfg, *runsFlag); err != nil {
+				log, _ := steps(cfg, uint64(seed))
+				t.Fatalf("seed %d: %v\nits steps (again with -run '%s' -seed %d):\n%s", seed, err, t.Name(), seed, log)
+			}
+			t.Logf("%d interleavings are clean", *runsFlag)
+		})
+	}
+}
+
+func (c command) String() string {
+	names := [...]string{"SET", "SETX", "SETKEEP", "NX", "DEL", "APP", "POP", "PEX", "REN", "UNI", "MSET", "OPAQUE", "FLUSH", "SWAP"}
+	return fmt.Sprintf("%s%v%v%v%s/%d", names[c.kind], c.w, c.r, c.dbs, c.token, c.exp)
+}

@@ -1,0 +1,434 @@
+package ledger
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A sim is one random interleaving of everything that meets in a ledger: clients and their lanes, the
+// primary's execution and its replies, the Sink's connection, copies, sweeps, changes of roles, clocks, and
+// the faults of each. Every step picks one of the events that are possible now.
+//
+//	sessions ──► lanes ──► inst[prim] ──► replies ──► Ledger.Reply ──► sink ──► inst[1-prim] ──► Ledger.Acked
+//	                           ▲                          │                          ▲
+//	                           └──── copies, sweeps ◄── dirty ───────────────────────┘
+//
+// It checks after each step that the secondary holds only what the primary held (P3), and at rest that both
+// hold what all writes, in the order of their execution, amount to (P2), that everything has ended and that
+// the ledger's own counts are back at nothing.
+type sim struct {
+	cfg *simConfig
+	no  flaws // rules of the simulated parts that are taken out
+	r   *rand.Rand
+	l   *Ledger
+	log *[]string // set to record the steps
+
+	t, clockErr int // the true time in ms; the error in what the proxy believes the clocks' offset to be
+	wall        time.Time
+	inst        [2]server
+	prim        int
+	ref         server // all writes in the order of their execution
+	hist        [maxKeys][]string
+
+	lanes    []*simLane
+	sessions []*simSession
+	writes   int // so far
+	bad      error
+	settle   bool // nothing new begins any more
+
+	sink       simSink
+	pendingInv []keyID // writes past the proxy of which it has not been told
+
+	copierLane LaneID
+	jobs       []*copyJob
+	wake       bool          // the copier has something to do
+	timer      time.Duration // the copier comes back after this, 0: not
+	sweep      simSweep
+	sweepWake  bool
+
+	held  bool
+	swaps int
+
+	events []event
+}
+
+// simConfig says what may happen in a simulation.
+type simConfig struct {
+	name     string
+	lanes    int
+	writes   int
+	kinds    []cmdKind
+	keys     int // 4: one database; 8: two
+	maxDirty int
+	maxLag   int // effects that the Sink takes unacknowledged
+
+	laneFaults, sinkFaults, wipes, refusals, foreign, forget, spurious bool
+
+	synced   bool // both are equal at the start, and no sweep is owed
+	cutover  bool
+	expiry   bool
+	offset   int  // the secondary's clock minus the primary's, ms
+	loose    bool // P3 is not promised here (expiry, writes past the proxy, a secondary that refuses)
+	cancels  bool
+	copyRead bool // copies prefer to own the stripe
+
+	without rules // taken out of the ledger
+	no      flaws // taken out of the simulated parts
+}
+
+// flaws are what rules are in the ledger: rules of the parts around it, which can be taken out.
+type flaws uint32
+
+const (
+	flawKill           flaws = 1 << iota // an old connection is known dead before a new one speaks
+	flawHold                             // a lost lane's stripes stay held until then
+	flawSecondarySweep                   // a sweep has a second half
+	flawKeepTTL                          // SET KEEPTTL is not blind
+	flawReadOrder                        // a copy's read asks for the TTL first
+	flawGuard                            // the Sink looks at the TTL before a guarded effect
+	flawWipe                             // a secondary that came back empty owes a sweep
+)
+
+// event is something that may happen now; i says to which lane, job or session.
+type event struct {
+	what string
+	i    int
+}
+
+const simSteps = 4000
+
+func newSim(cfg *simConfig, seed uint64) *sim {
+	s := &sim{cfg: cfg, no: cfg.no, r: rand.New(rand.NewPCG(seed, 0)), wall: time.Unix(1_700_000_000, 0)}
+	if cfg.expiry {
+		s.clockErr = s.r.IntN(3) - 1
+	}
+	for k := range keyID(cfg.keys) {
+		if s.chance(.7) {
+			s.inst[0][k].val = "x" + k.name()[4:]
+		}
+	}
+	s.l = newLedger(Options{
+		MaxDirty: cfg.maxDirty, MaxExact: 64, Now: func() int64 { return s.wall.UnixNano() },
+	}, 2)
+	s.l.without = cfg.without
+	s.l.OnChange(func() { s.wake, s.sweepWake = true, true })
+	s.sink.sim = s
+	s.l.SetSink(&s.sink)
+	if cfg.synced {
+		s.inst[1] = s.inst[0]
+	} else {
+		s.l.OweSweep("backfill", 0)
+	}
+	s.ref = s.inst[0]
+	for k := range s.hist {
+		s.hist[k] = []string{missing}
+		s.note(keyID(k))
+	}
+	for range cfg.lanes {
+		s.lanes = append(s.lanes, &simLane{id: s.l.AddLane()})
+	}
+	s.copierLane = s.l.AddLane()
+	for i := range cfg.lanes + 1 {
+		s.sessions = append(s.sessions, &simSession{sim: s, lane: i % cfg.lanes})
+	}
+	return s
+}
+
+func (s *sim) chance(p float64) bool { return s.r.Float64() < p }
+func (s *sim) now(side int) int      { return 1000 + s.t + side*s.cfg.offset }
+func (s *sim) secondary() int        { return 1 - s.prim }
+
+// correction is what is added to a time of the primary to make it one of the secondary.
+func (s *sim) correction() int {
+	if s.prim == 0 {
+		return s.cfg.offset + s.clockErr
+	}
+	return -s.cfg.offset - s.clockErr
+}
+
+func (s *sim) fail(format string, args ...any) {
+	if s.bad == nil {
+		s.bad = fmt.Errorf(format, args...)
+	}
+}
+
+// note adds the primary's value of a key to those that it has held.
+func (s *sim) note(k keyID) {
+	if v := s.inst[s.prim][k].val; !slices.Contains(s.hist[k], v) {
+		s.hist[k] = append(s.hist[k], v)
+	}
+}
+
+// run takes steps until nothing can happen any more.
+func (s *sim) run() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	for i := range simSteps {
+		if i > 250 {
+			s.settle = true
+		}
+		s.enabled()
+		if len(s.events) == 0 {
+			if s.settle {
+				return s.atRest()
+			}
+			s.settle = true
+			continue
+		}
+		e := s.events[s.r.IntN(len(s.events))]
+		if s.log != nil {
+			*s.log = append(*s.log, fmt.Sprintf("%4d %s %d", i, e.what, e.i))
+		}
+		s.step(e)
+		s.checkCounts()
+		if s.bad != nil {
+			return s.bad
+		}
+	}
+	s.enabled()
+	return fmt.Errorf("does not end: %d tickets, %d dirty, %d jobs, sweeping %v, held %v, possible: %v",
+		len(s.l.tickets), s.l.DirtyKeys(), len(s.jobs), s.l.Sweeping(), s.held, s.events)
+}
+
+// logf records a detail of the current step.
+func (s *sim) logf(format string, args ...any) {
+	if s.log != nil {
+		*s.log = append(*s.log, "       "+fmt.Sprintf(format, args...))
+	}
+}
+
+// enabled lists the events that are possible now.
+func (s *sim) enabled() {
+	c, fresh := s.cfg, !s.settle
+	s.events = s.events[:0]
+	add := func(ok bool, what string, i int) {
+		if ok {
+			s.events = append(s.events, event{what, i})
+		}
+	}
+	for i, x := range s.sessions {
+		add(fresh && s.writes < c.writes && x.waiting == nil && s.t < 50, "write", i)
+		add(fresh && c.cancels && x.waiting != nil && s.chance(.1), "cancel", i)
+	}
+	for i, x := range s.lanes {
+		add(len(x.sent) > 0 && !x.down, "execute", i)
+		add(len(x.replies) > 0, "reply", i)
+		add(fresh && c.laneFaults && !x.down && s.chance(.04), "lane lost", i)
+		add(len(x.zombies) > 0, "lane zombie", i)
+		add(x.down, "lane up", i)
+	}
+	add(len(s.sink.sent) > 0 && !s.sink.down, "land", 0)
+	add(len(s.sink.landed) > 0, "ack", 0)
+	add(len(s.sink.zombies) > 0, "sink zombie", 0)
+	add(fresh && c.sinkFaults && !s.sink.down && s.chance(.08), "sink lost", 0)
+	add(s.sink.down, "sink up", 0)
+	add(fresh && c.foreign && s.chance(.2), "foreign", 0)
+	add(len(s.pendingInv) > 0, "foreign noticed", 0)
+	add(fresh && c.forget && s.l.Sweeping() && s.chance(.1), "forget", 0)
+	add(fresh && c.spurious && s.chance(.05), "spurious", 0)
+	add(s.wake && len(s.jobs) < 3, "copy", 0)
+	add(!s.wake && s.timer > 0, "timer", 0)
+	for i, j := range s.jobs {
+		add(j.state == reading, "copy reads", i)
+		add(j.state == read, "copy ends", i)
+		add(fresh && (c.laneFaults || c.sinkFaults) && s.chance(.03), "copy fails", i)
+	}
+	add(s.sweepPossible(), "sweep", 0)
+	add(c.cutover && fresh && !s.held && !s.l.Sweeping() && s.swaps < 3, "hold", 0)
+	add(s.held && s.l.Drained() && !s.sink.down, "swap roles", 0)
+	add(s.held && (s.settle || s.chance(.1)), "undo", 0)
+	add(c.expiry && s.t < 70, "tick", 0)
+	if s.held && len(s.events) == 1 && s.events[0].what == "undo" && !s.l.Drained() {
+		s.fail("a hold that nothing but giving up can end: %d dirty, %d jobs", s.l.DirtyKeys(), len(s.jobs))
+	}
+}
+
+func (s *sim) step(e event) {
+	switch e.what {
+	case "write":
+		s.sessions[e.i].write()
+	case "cancel":
+		s.sessions[e.i].cancel()
+	case "execute":
+		s.execute(s.lanes[e.i])
+	case "reply":
+		s.reply(s.lanes[e.i])
+	case "lane lost":
+		s.laneLost(s.lanes[e.i])
+	case "lane zombie":
+		s.laneZombie(s.lanes[e.i])
+	case "lane up":
+		s.laneUp(s.lanes[e.i])
+	case "land":
+		s.sink.land()
+	case "ack":
+		s.sink.ack()
+	case "sink zombie":
+		s.sink.zombie()
+	case "sink lost":
+		s.sink.lost()
+	case "sink up":
+		s.sink.up()
+	case "foreign":
+		s.foreign()
+	case "foreign noticed":
+		k := s.pendingInv[0]
+		s.pendingInv = s.pendingInv[1:]
+		s.l.MakeDirty(&Key{Hash: k.hash(), Name: []byte(k.name()), DB: int32(k.db())})
+	case "forget":
+		s.l.exact.remove(keyID(s.r.IntN(s.cfg.keys)).hash())
+	case "spurious":
+		k := keyID(s.r.IntN(s.cfg.keys))
+		s.l.MakeDirty(&Key{Hash: k.hash(), Name: []byte(k.name()), DB: int32(k.db())})
+	case "copy":
+		s.copy()
+	case "timer":
+		s.wall, s.timer, s.wake = s.wall.Add(s.timer), 0, true
+	case "copy reads":
+		s.jobs[e.i].read()
+	case "copy ends":
+		s.jobs[e.i].end()
+	case "copy fails":
+		s.jobs[e.i].failed()
+	case "sweep":
+		s.sweepStep()
+	case "hold":
+		s.held = true
+		s.l.Hold()
+	case "undo":
+		s.held = false
+		s.l.Release(nil)
+	case "swap roles":
+		s.swapRoles()
+	case "tick":
+		s.t++
+		s.wall = s.wall.Add(time.Millisecond)
+	}
+}
+
+// foreign is a write by someone who bypasses the proxy, which is told later.
+func (s *sim) foreign() {
+	s.writes++
+	kinds := []cmdKind{cmdSet, cmdDel, cmdApp}
+	c := command{kind: kinds[s.r.IntN(3)], w: []keyID{keyID(s.r.IntN(s.cfg.keys))}, token: fmt.Sprintf("f%d", s.writes)}
+	s.logf("%v", &c)
+	s.inst[s.prim].apply(s.now(s.prim), &c)
+	s.ref.apply(s.now(s.prim), &c)
+	s.note(c.w[0])
+	s.pendingInv = append(s.pendingInv, c.w[0])
+}
+
+// swapRoles is the middle of a cutover or rollback.
+func (s *sim) swapRoles() {
+	if !s.cfg.expiry && s.inst[0] != s.inst[1] {
+		s.fail("roles swap while the instances differ: %v and %v", s.inst[0], s.inst[1])
+		return
+	}
+	s.prim = 1 - s.prim
+	s.swaps++
+	for k := range s.hist {
+		s.note(keyID(k)) // what only differs in expiry
+	}
+	for _, x := range s.lanes {
+		s.l.RemoveLane(x.id)
+	}
+	for _, x := range s.lanes {
+		*x = simLane{id: s.l.AddLane()}
+	}
+	s.l.SetSink(&s.sink)
+	s.held = false
+	s.l.Release(func(w *Write) {
+		if x, ok := w.Waiter.(*simWrite); ok {
+			w.Lane = s.lanes[x.session.lane].id
+		}
+	})
+}
+
+// checkCounts compares the ledger's counts with what is really under way.
+func (s *sim) checkCounts() {
+	n, reads := 0, 0
+	for _, x := range s.lanes {
+		n += len(x.unanswered)
+	}
+	for _, j := range s.jobs {
+		if j.owner != nil && !j.owner.queued {
+			reads++
+		}
+	}
+	if s.l.inflight != n+reads || s.l.reads != reads {
+		s.fail("the ledger counts %d in flight, %d of them reads; there are %d and %d", s.l.inflight, s.l.reads, n+reads, reads)
+	}
+	if s.l.inflight == 0 && len(s.l.tickets) > 0 && !s.held && !s.anyLaneDown() {
+		s.fail("%d writes wait for nothing", len(s.l.tickets))
+	}
+	if got, want := s.l.outstanding.len(), len(s.sink.sent)+len(s.sink.landed); got != want && !s.sink.down {
+		s.fail("the ledger counts %d outstanding, there are %d", got, want)
+	}
+}
+
+func (s *sim) anyLaneDown() bool {
+	return slices.ContainsFunc(s.lanes, func(x *simLane) bool { return x.down })
+}
+
+// atRest checks what must hold when nothing happens any more.
+func (s *sim) atRest() error {
+	l := s.l
+	for k := range keyID(s.cfg.keys) {
+		p, q := s.inst[s.prim].live(k, s.now(s.prim)), s.inst[s.secondary()].live(k, s.now(s.secondary()))
+		if p.val != q.val {
+			return fmt.Errorf("P2: key %d is %q on the primary and %q on the secondary", k, p.val, q.val)
+		}
+		if r := s.ref[k]; !s.cfg.expiry && p != r {
+			return fmt.Errorf("lost write: key %d is %q, all writes make it %q", k, p.val, r.val)
+		}
+	}
+	var left []string
+	see := func(what string, n int) {
+		if n != 0 {
+			left = append(left, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	see("tickets", len(l.tickets))
+	see("queues", len(l.queues))
+	see("barriers that wait", l.waitingBarriers)
+	see("barriers in flight", l.barriers)
+	see("writes in flight", l.inflight)
+	see("reads in flight", l.reads)
+	for i := range l.stripes {
+		see("in flight on a stripe", int(l.stripes[i].inflight))
+	}
+	for i := range l.lanes {
+		see("in flight on a lane", l.lanes[i].inflight)
+	}
+	see("unsettled", l.Unsettled())
+	see("dirty", l.DirtyKeys())
+	see("with the copier", l.copying)
+	see("outstanding", l.outstanding.len())
+	see("copies outstanding", l.outstanding.copies)
+	see("bytes outstanding", l.outstanding.bytes)
+	if l.names.cur != nil {
+		see("names alive", l.names.cur.live)
+	}
+	for _, b := range l.names.free {
+		see("names alive in a free block", b.live)
+	}
+	if d, wait := l.NextDirty(s.wall); d != nil || wait != 0 {
+		see("keys still handed to the copier", 1)
+	}
+	if l.Sweeping() {
+		left = append(left, "a sweep owed")
+	}
+	if len(left) == 0 && !l.Drained() {
+		left = append(left, "not drained")
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("at rest there are left: %s", strings.Join(left, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+// Package proxy carries clients' bytes to the primary and back, and the effects of their writes to the
+// secondary: listener, sessions, lanes.
+//
+//	client ──► session ──► Shard.submit ──► lane ──► primary
+//	   ▲        (guard,                       │
+//	   │         router)                      │ replies, in execution order
+//	   └────────────── output ◄───────────────┤
+//	                                          ▼
+//	                                   ledger: effect or copy?
+//	                                          │ effect
+//	                                          ▼
+//	                                     EffectLane ──► secondary
+//
+// A session is one goroutine that reads a client's commands and puts them on its lane; it never waits for
+// replies. A lane is one connection to the primary; its reader goroutine takes the replies, has the ledger
+// judge each write, and hands the bytes to the clients without ever waiting for one. Whoever has appended to
+// a lane writes it out, if nobody is doing so already.
+//
+// # What orders
+//
+// A command is put on a lane, and the ledger asked whether it may, in one critical section (the shard's
+// lock, which is the ledger's). A reply is judged, its effect appended to the EffectLane and its stripes
+// released in one such section too. So the lane's order is the primary's order of execution, and the order
+// in which effects reach the secondary (invariants I1 and I2 of the ledger).
+//
+// A session's replies come in the order of its commands because it uses one lane at a time and changes it
+// only when nothing of its own is on the way (session.idle). Replies that the proxy gives itself ride the
+// lane's queue.
+//
+// # Locks
+//
+// The shard's lock comes first. A session's output lock is taken inside it at most; no lock is taken inside
+// an output's. Nothing blocks under the shard's lock: sockets are written outside it, or without waiting.
+package proxy

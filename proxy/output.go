@@ -1,0 +1,162 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// drainPiece is how much of a slow client's replies is written in one go: the write timeout runs anew for
+// each byte taken, but is looked at this often only.
+const drainPiece = 256 << 10
+
+// output is what waits to be read by one client. Lanes write to it and never wait: what the socket does not
+// take at once is kept, and a goroutine that lives only as long as there is something kept writes it out.
+type output struct {
+	mu      sync.Mutex
+	conn    net.Conn
+	raw     syscall.RawConn
+	kept    []byte
+	spare   []byte // a buffer to reuse
+	drain   bool   // the goroutine is running
+	exempt  bool   // the reply that is coming in pieces began on an empty buffer
+	closed  bool
+	limit   int
+	timeout time.Duration
+	fail    func(CloseReason)
+	idle    sync.Cond // drain has ended, or closed
+
+	// for the closure, so that a write allocates nothing
+	attempt []byte
+	n       int
+	err     error
+	try     func(fd uintptr) bool
+}
+
+func (o *output) init(conn net.Conn, limit int, timeout time.Duration, fail func(CloseReason)) {
+	o.conn, o.limit, o.timeout, o.fail = conn, limit, timeout, fail
+	o.idle.L = &o.mu
+	if sc, ok := conn.(syscall.Conn); ok {
+		o.raw, _ = sc.SyscallConn()
+	}
+	o.try = func(fd uintptr) bool {
+		o.n, o.err = syscall.Write(int(fd), o.attempt)
+		return true // never wait
+	}
+}
+
+// write hands bytes to the client. first says that they begin a reply; the rest of it comes with first
+// false. A single reply passes whatever its size if nothing was kept when it began.
+func (o *output) write(b []byte, first bool) {
+	o.mu.Lock()
+	reason := o.writeLocked(b, first)
+	o.mu.Unlock()
+	if reason != notClosed {
+		o.fail(reason)
+	}
+}
+
+func (o *output) writeLocked(b []byte, first bool) CloseReason {
+	if o.closed || len(b) == 0 {
+		return notClosed
+	}
+	if first {
+		o.exempt = len(o.kept) == 0
+	}
+	if len(o.kept) == 0 && !o.drain && o.raw != nil {
+		o.attempt = b
+		if err := o.raw.Write(o.try); err != nil {
+			return ClientGone
+		}
+		o.attempt = nil
+		switch {
+		case o.err == nil && o.n == len(b):
+			return notClosed
+		case o.err == nil:
+			b = b[o.n:]
+		case errors.Is(o.err, syscall.EAGAIN) || errors.Is(o.err, syscall.EINTR):
+		default:
+			return ClientGone
+		}
+	}
+	if len(o.kept)+len(b) > o.limit && !o.exempt {
+		return OutputLimit
+	}
+	if o.kept == nil {
+		o.kept, o.spare = o.spare[:0], nil
+	}
+	o.kept = append(o.kept, b...)
+	if !o.drain {
+		o.drain = true
+		go o.drainKept()
+	}
+	return notClosed
+}
+
+// drainKept writes out what is kept, until nothing is.
+func (o *output) drainKept() {
+	o.mu.Lock()
+	for len(o.kept) > 0 && !o.closed {
+		b := o.kept
+		o.kept, o.spare = o.spare[:0], nil
+		o.mu.Unlock()
+		reason := o.push(b)
+		o.mu.Lock()
+		if cap(b) <= 1<<20 {
+			o.spare = b[:0]
+		}
+		if reason != notClosed {
+			o.mu.Unlock()
+			o.fail(reason)
+			o.mu.Lock()
+			break
+		}
+	}
+	o.drain = false
+	o.idle.Broadcast()
+	o.mu.Unlock()
+}
+
+func (o *output) push(b []byte) CloseReason {
+	for len(b) > 0 {
+		_ = o.conn.SetWriteDeadline(time.Now().Add(o.timeout))
+		n, err := o.conn.Write(b[:min(len(b), drainPiece)])
+		b = b[n:]
+		switch {
+		case err == nil || n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return WriteTimeout
+		default:
+			return ClientGone
+		}
+	}
+	return notClosed
+}
+
+// flush waits until everything is with the client, or the output is closed. The write timeout bounds it.
+func (o *output) flush() {
+	o.mu.Lock()
+	for (o.drain || len(o.kept) > 0) && !o.closed {
+		o.idle.Wait()
+	}
+	o.mu.Unlock()
+}
+
+// close drops what is kept.
+func (o *output) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.kept, o.spare = nil, nil
+	o.idle.Broadcast()
+	o.mu.Unlock()
+}
+
+// size is how many bytes wait.
+func (o *output) size() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.kept)
+}

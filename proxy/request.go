@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"tandem/internal/ledger"
+	"tandem/router"
+)
+
+// request is one command, or one whole transaction, between a session and its reply. It is owned by the
+// session until it is on the lane, by the lane from then on, and reused.
+type request struct {
+	next *request // on the lane, or among the free
+	sess *session
+	lane *lane
+
+	// canned is an answer of the proxy's own. Everything below is unused then.
+	canned []byte
+
+	cmd *router.Command
+	// src is the command as the session read it; with take its memory goes to the lane.
+	src  []byte
+	take bool
+	// raw is the same on the lane, in chunk.
+	raw   []byte
+	chunk *chunk
+
+	// replies is how many replies go to the client, follow how many more are for the effect only: those of
+	// the follow-up reads in follows.
+	replies int
+	follow  int
+	follows []byte
+
+	// parts are the commands of a transaction, in block: raw itself when the block travels whole, the
+	// transaction's own memory when it came piecemeal (apart).
+	parts []part
+	block []byte
+	apart bool
+
+	// writes: the command changes data, and the ledger must be asked. planned: write is filled.
+	writes  bool
+	planned bool
+	// unkeyed: a write whose keys could not be found; the server is expected to refuse it.
+	unkeyed bool
+	// acquired: the ledger has granted it.
+	acquired bool
+	write    ledger.Write
+	keys     [2]ledger.Key
+
+	cursor bool  // the reply begins with a SCAN cursor, to be tagged with the epoch
+	epoch  int   // of the cursor in the request
+	at     int64 // when it was put on the lane, Unix nanoseconds
+
+	// pinned: it belongs to the session's transaction and goes to the pinned lane; queued is its place among
+	// the transaction's commands, from 1; 0 if it is none of them, isMulti if it begins it.
+	pinned bool
+	queued int
+	// withdrawn: a hold has taken it out of the ledger's queues; it is to be submitted anew.
+	withdrawn bool
+}
+
+const isMulti = -1
+
+// part is one command of a transaction.
+type part struct {
+	cmd      *router.Command
+	from, to int // in block
+	keys     []int
+	follow   int
+}
+
+func (r *request) reset() {
+	keys := r.write.Keys[:0]
+	if cap(keys) > 64 {
+		keys = nil
+	}
+	clear(r.write.Keys)
+	*r = request{follows: r.follows[:0]}
+	if keys == nil {
+		keys = r.keys[:0]
+	}
+	r.write.Keys = keys
+	r.write.Waiter = r
+}
+
+// Granted puts the request on its lane; the session, which waits, writes the lane out. (ledger.Waiter)
+func (r *request) Granted(*ledger.Write) {
+	r.acquired = true
+	r.lane.enqueue(r)
+	r.sess.wakeUp()
+}
+
+// rebase makes the names of the keys, which point into the session's buffer, point to the same places on
+// the lane. Both are slices of one array as far as its end, so the distance to that end gives the place.
+func (r *request) rebase(src []byte) {
+	if r.apart {
+		return
+	}
+	if len(r.parts) > 0 {
+		r.block = r.raw
+	}
+	for i := range r.write.Keys {
+		k := &r.write.Keys[i]
+		at := cap(src) - cap(k.Name)
+		k.Name = r.raw[at : at+len(k.Name) : at+len(k.Name)]
+	}
+}
+
+// requestQueue is a FIFO of requests.
+type requestQueue struct {
+	head, tail *request
+	n          int
+}
+
+func (q *requestQueue) push(r *request) {
+	r.next = nil
+	if q.tail == nil {
+		q.head = r
+	} else {
+		q.tail.next = r
+	}
+	q.tail = r
+	q.n++
+}
+
+func (q *requestQueue) pop() *request {
+	r := q.head
+	q.head = r.next
+	if q.head == nil {
+		q.tail = nil
+	}
+	r.next = nil
+	q.n--
+	return r
+}

@@ -1,0 +1,370 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidwall/redcon"
+
+	"tandem/internal/ledger"
+	"tandem/internal/resp"
+	"tandem/router"
+)
+
+const (
+	readBufferMin = 4 << 10
+	readBufferMax = 64 << 10
+	// batchMax bounds how long one session may hold the shard's lock.
+	batchMax = 512
+)
+
+// session is one client's connection and its state. Its goroutine reads commands and submits them; replies
+// reach the client by the lanes' readers.
+type session struct {
+	id     int64
+	srv    *Server
+	sh     *Shard
+	conn   net.Conn
+	out    output
+	since  time.Time
+	guard  resp.Guard
+	args   [][]byte
+	places []router.Key
+
+	// the client's bytes: buf[r:w] is unread
+	buf  []byte
+	r, w int
+	own  bool // a command in buf was handed over to a lane: buf must not be written any more
+
+	batch  []*request
+	stock  *request // free requests
+	direct []byte   // answers of our own that may be given at once
+
+	inflight atomic.Int32 // requests whose reply is not yet with the client
+	closed   atomic.Bool
+	reason   atomic.Uint32
+	wake     chan struct{}
+	done     chan struct{}
+
+	name, libName, libVer string
+	db                    int
+	on                    *lane // that the last command went to
+	pinned                *lane
+	tx                    *transaction
+	lastRead              atomic.Int64
+}
+
+// serve reads and submits commands until the connection ends.
+func (s *session) serve() {
+	defer s.end()
+	s.buf = make([]byte, readBufferMin)
+	for !s.closed.Load() {
+		s.makeRoom()
+		if t := s.srv.IdleTimeout; t > 0 {
+			_ = s.conn.SetReadDeadline(time.Now().Add(t))
+		}
+		n, err := s.conn.Read(s.buf[s.w:])
+		s.w += n
+		if n > 0 {
+			s.lastRead.Store(time.Now().UnixNano())
+			if !s.consume() {
+				return
+			}
+		}
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				if s.srv.draining.Load() {
+					return
+				}
+				s.close(IdleTimeout)
+			} else {
+				// A client that closes its sending side still gets the answers to what it sent.
+				s.awaitAnswers()
+				s.close(ClientGone)
+			}
+			return
+		}
+	}
+}
+
+// end gives back what the session holds.
+func (s *session) end() {
+	if s.srv.draining.Load() && !s.closed.Load() {
+		s.awaitAnswers()
+		s.out.flush()
+	}
+	s.close(ShuttingDown)
+	s.dropPin()
+	s.srv.remove(s)
+}
+
+// close ends the session for one reason, the first. It may be called from anywhere and does not wait.
+func (s *session) close(reason CloseReason) {
+	if s.closed.Swap(true) {
+		return
+	}
+	s.reason.Store(uint32(reason))
+	s.srv.countClose(s, reason)
+	s.out.close()
+	_ = s.conn.Close()
+	close(s.done)
+	s.sh.changed.Broadcast()
+}
+
+// makeRoom prepares buf for the next read: unread bytes move to its front, and it grows to what the command
+// in progress is known to need.
+func (s *session) makeRoom() {
+	unread := s.w - s.r
+	need := len(s.buf)
+	if len(s.buf) > readBufferMax && unread == 0 {
+		need = readBufferMax
+	}
+	if s.w == len(s.buf) && need < readBufferMax {
+		need *= 2 // the last read filled it
+	}
+	if want := unread + max(1, s.guard.Want()); want > need {
+		// What a client announces costs nothing until it comes.
+		need = min(want, max(2*need, 1<<20))
+	}
+	switch {
+	case s.own || need != len(s.buf):
+		fresh := make([]byte, need)
+		copy(fresh, s.buf[s.r:s.w])
+		s.buf, s.own = fresh, false
+		s.r, s.w = 0, unread
+	case s.r > 0:
+		copy(s.buf, s.buf[s.r:s.w])
+		s.r, s.w = 0, unread
+	}
+}
+
+// consume takes the complete commands out of buf. False ends the session.
+func (s *session) consume() bool {
+	for {
+		n, complete, err := s.guard.Next(s.buf[s.r:s.w])
+		if err != nil {
+			return s.protocolError(err)
+		}
+		if !complete {
+			break
+		}
+		raw := s.buf[s.r : s.r+n]
+		s.r += n
+		if s.guard.Empty() {
+			continue
+		}
+		if s.guard.Inline() {
+			if raw, err = inlineCommand(raw); err != nil {
+				return s.protocolError(err)
+			}
+		}
+		var ok bool
+		ok, s.args, _, _, err = redcon.ReadNextCommand(raw, s.args)
+		if err != nil || !ok {
+			return s.protocolError(errUnparsed)
+		}
+		if len(s.args) == 0 {
+			continue
+		}
+		if !s.command(raw, s.args) {
+			return false
+		}
+		if len(s.batch) >= batchMax && !s.submit() {
+			return false
+		}
+	}
+	return s.submit()
+}
+
+var errUnparsed = errors.New("Protocol error: unreadable request")
+
+// inlineCommand makes the array form of an inline command.
+func inlineCommand(line []byte) ([]byte, error) {
+	args, err := resp.SplitInline(line, nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.AppendArgs(nil, args), nil
+}
+
+// protocolError answers what came before, then the error, and ends the session, as the server does.
+func (s *session) protocolError(err error) bool {
+	s.answer([]byte("-ERR " + err.Error() + "\r\n"))
+	s.submit()
+	s.awaitAnswers()
+	s.out.flush()
+	s.close(ProtocolError)
+	return false
+}
+
+// command decides where one command goes. False ends the session.
+func (s *session) command(raw []byte, args [][]byte) bool {
+	cmd := router.Lookup(args)
+	switch {
+	case cmd == nil:
+		return s.refuse("unknown command '%s', or one that this version of Tandem does not know", args)
+	case s.tx != nil:
+		return s.inTransaction(cmd, raw, args)
+	}
+	switch cmd.Class {
+	case router.Session:
+		return s.sessionCommand(cmd, args)
+	case router.Transaction:
+		return s.transaction(cmd, raw)
+	}
+	if why := cmd.Refuse(args); why != "" {
+		return s.answer(errorReply(nil, "%s is not supported: %s", cmd.Name, why))
+	}
+	r := s.request()
+	r.cmd, r.src, r.replies = cmd, raw, 1
+	if cmd.CursorArg > 0 {
+		s.scan(r, args)
+	}
+	r.writes = cmd.IsWrite(args)
+	if h := s.sh.hints.Load(); r.writes && h.dual {
+		s.plan(r, args, h)
+	}
+	s.add(r)
+	return true
+}
+
+// refuse answers with an error that names the command.
+func (s *session) refuse(format string, args [][]byte) bool {
+	name := printable(args[0])
+	if len(args) > 1 {
+		name += " " + printable(args[1])
+	}
+	if s.tx != nil {
+		s.tx.aborted = true
+	}
+	return s.answer(errorReply(nil, format, name))
+}
+
+func printable(b []byte) string {
+	b = b[:min(len(b), 64)]
+	out := make([]byte, len(b))
+	for i, c := range b {
+		if c < ' ' || c > '~' {
+			c = '.'
+		}
+		out[i] = c
+	}
+	return string(out)
+}
+
+func (s *session) add(r *request) {
+	r.take = len(r.src) >= handover
+	s.own = s.own || r.take
+	s.batch = append(s.batch, r)
+}
+
+// answer puts an answer of our own in its place among the replies.
+func (s *session) answer(reply []byte) bool {
+	r := s.request()
+	r.canned = reply
+	s.batch = append(s.batch, r)
+	return true
+}
+
+// request takes a request from the shard's free ones.
+func (s *session) request() *request {
+	if s.stock == nil {
+		s.sh.lock()
+		for n := 0; n < 16 && s.sh.free != nil; n++ {
+			r := s.sh.free
+			s.sh.free = r.next
+			r.next = s.stock
+			s.stock = r
+		}
+		s.sh.unlock()
+	}
+	r := s.stock
+	if r == nil {
+		r = &request{}
+		r.reset()
+	} else {
+		s.stock = r.next
+		r.next = nil
+	}
+	r.sess = s
+	return r
+}
+
+// replan plans a write that was planned, or not, in another state of things.
+func (s *session) replan(r *request, h *hints) {
+	r.write.Kind, r.write.DBs, r.unkeyed = ledger.Plain, nil, false
+	if len(r.parts) > 0 {
+		s.planBlock(r, h)
+		return
+	}
+	_, s.args, _, _, _ = redcon.ReadNextCommand(r.src, s.args)
+	s.plan(r, s.args, h)
+}
+
+// plan finds the keys of a write, for the ledger.
+func (s *session) plan(r *request, args [][]byte, h *hints) {
+	r.planned, r.epoch = true, h.epoch
+	keys := r.write.Keys[:0]
+	switch first, last, ok := r.cmd.FlushedDBs(&router.Env{DB: s.db, DBs: h.databases}); {
+	case ok:
+		r.write.Kind, r.write.DBs = ledger.Flush, nil
+		for db := first; db <= last; db++ {
+			r.write.DBs = append(r.write.DBs, db)
+		}
+		return
+	case r.cmd.Class == router.Barrier:
+		a, b, ok := r.cmd.SwapDBs(args)
+		r.write.Kind, r.write.DBs = ledger.Swap, []int{a, b}
+		r.unkeyed = !ok
+		return
+	}
+	var ok bool
+	s.places, ok = r.cmd.AppendKeys(s.places[:0], args)
+	if !ok || len(s.places) == 0 {
+		r.unkeyed = true
+		return
+	}
+	for _, k := range s.places {
+		keys = append(keys, s.key(k, args))
+	}
+	r.write.Keys = keys
+	r.follows, r.follow = r.cmd.FollowUps(r.follows[:0], args, h.server)
+}
+
+func (s *session) key(k router.Key, args [][]byte) ledger.Key {
+	db := k.DB
+	if db < 0 {
+		db = s.db
+	}
+	name := args[k.Arg]
+	return ledger.Key{Hash: s.sh.ledger.Hash(db, name), Name: name, DB: int32(db), Write: k.Write}
+}
+
+// awaitAnswers waits until the client has the replies to all that was submitted. Only then may the session
+// use another lane, or a command act on the session itself.
+func (s *session) awaitAnswers() bool {
+	for s.inflight.Load() > 0 && !s.closed.Load() {
+		select {
+		case <-s.wake:
+		case <-s.done:
+		}
+	}
+	return !s.closed.Load()
+}
+
+// answered is called by the lane's reader when replies were handed to the client.
+func (s *session) answered(n int32) {
+	if n > 0 && s.inflight.Add(-n) == 0 {
+		s.wakeUp()
+	}
+}
+
+func (s *session) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,210 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tandem/internal/instance"
+	"tandem/internal/ledger"
+	"tandem/router"
+)
+
+// Options of a shard.
+type Options struct {
+	// ID names our connections on the servers; Generation tells this process from earlier ones of the same
+	// state directory.
+	ID, Generation string
+	// Lanes is how many lanes a database has. Sessions are spread over them.
+	Lanes int
+	// MaxLagBytes bounds the effects that wait for the secondary.
+	MaxLagBytes int
+	// AckBoth: a write is answered when the secondary has acknowledged it, after AckTimeout at the latest.
+	AckBoth    bool
+	AckTimeout time.Duration
+	// PrimaryWait is how long a command waits while the primary is unreachable.
+	PrimaryWait time.Duration
+	// Settle is how long an old connection counts as alive where CLIENT LIST or KILL is blocked.
+	Settle time.Duration
+	// OnRunID is told, under the lock, the run id of an instance whenever a connection to it comes about.
+	OnRunID func(i *instance.Instance, f instance.Facts)
+	// Log gets what an operator should know.
+	Log *slog.Logger
+}
+
+// backlogLimit is how much may wait to be written to the primary before sessions stop reading commands.
+const backlogLimit = 8 << 20
+
+// Shard is one primary, the lanes to it, its ledger, and the lane to its secondary. Its lock is the
+// ledger's.
+type Shard struct {
+	opt    Options
+	ledger *ledger.Ledger
+	ctx    context.Context
+	stop   context.CancelFunc
+	work   sync.WaitGroup
+	free   *request
+	// changed is broadcast when what a session may wait for has changed: a hold, a lane, a backlog.
+	changed *sync.Cond
+
+	primary   *upstream
+	effects   *EffectLane // nil while nothing is replicated
+	dual      bool        // writes go through the ledger
+	held      bool
+	stopping  bool
+	scanEpoch int
+
+	env     router.Env
+	effect  router.Effect // scratch
+	payload payload
+	lEffect ledger.Effect
+	args    [][]byte
+	follow  [][]byte
+	now     int64 // Unix nanoseconds, read once per batch
+	// primaryAhead is the primary's clock minus ours.
+	primaryAhead time.Duration
+	gates   gates
+
+	generation atomic.Int64
+	hints      atomic.Pointer[hints]
+	counts     Counts
+}
+
+// Counts are totals since the start.
+type Counts struct {
+	Commands, Writes, Unkeyed uint64
+	LanesLost                 uint64
+	MismatchedBy              map[string]uint64 // by command
+	AckTimeouts               uint64
+}
+
+// upstream is the instance that answers, with its lanes.
+type upstream struct {
+	inst   *instance.Instance
+	facts  instance.Facts
+	ctx    context.Context
+	stop   context.CancelFunc
+	lanes  map[int][]*lane    // by database
+	pinned map[*lane]struct{} // all that serve one session at a time
+	idle   map[int][]*lane    // those of them that nobody uses, by database
+}
+
+// NewShard returns a shard whose commands go to primary and nowhere else. databases is how many are migrated.
+func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts, databases int, o Options) *Shard {
+	sh := &Shard{opt: o, ledger: l}
+	sh.ctx, sh.stop = context.WithCancel(context.Background())
+	sh.changed = sync.NewCond(l)
+	sh.primary = sh.newUpstream(primary, facts)
+	sh.counts.MismatchedBy = map[string]uint64{}
+	sh.env.Primary, sh.env.DBs = facts.Server, databases
+	sh.publish()
+	return sh
+}
+
+func (sh *Shard) newUpstream(i *instance.Instance, f instance.Facts) *upstream {
+	u := &upstream{inst: i, facts: f, lanes: map[int][]*lane{}, pinned: map[*lane]struct{}{}, idle: map[int][]*lane{}}
+	u.ctx, u.stop = context.WithCancel(sh.ctx)
+	return u
+}
+
+// Ledger returns the shard's ledger, whose lock is the shard's.
+func (sh *Shard) Ledger() *ledger.Ledger { return sh.ledger }
+
+func (sh *Shard) lock()   { sh.ledger.Lock() }
+func (sh *Shard) unlock() { sh.ledger.Unlock() }
+
+// Primary returns the instance that answers.
+func (sh *Shard) Primary() *instance.Instance {
+	sh.lock()
+	defer sh.unlock()
+	return sh.primary.inst
+}
+
+// connName names a new connection, older ones of the same use have other names.
+func (sh *Shard) connName(what string) string {
+	n := sh.generation.Add(1)
+	return instance.ConnName(sh.opt.ID, what, sh.opt.Generation+"."+strconv.FormatInt(n, 10))
+}
+
+// lanesOf returns the lanes of a database, starting them when they are first asked for. The lock is held.
+func (sh *Shard) lanesOf(u *upstream, db int) []*lane {
+	ls := u.lanes[db]
+	for len(ls) < max(1, sh.opt.Lanes) {
+		ln := sh.newLane(u, db)
+		ls = append(ls, ln)
+		u.lanes[db] = ls
+		sh.work.Go(ln.run)
+	}
+	return ls
+}
+
+// DBs returns the databases that sessions have used.
+func (sh *Shard) DBs() []int {
+	sh.lock()
+	defer sh.unlock()
+	var dbs []int
+	for db := range sh.primary.lanes {
+		dbs = append(dbs, db)
+	}
+	return dbs
+}
+
+// SetClock tells how far the primary's clock is ahead of ours, and how much expiries given as relative must
+// be shifted for the secondary.
+func (sh *Shard) SetClock(primaryAhead, shift, skew time.Duration) {
+	sh.lock()
+	defer sh.unlock()
+	sh.primaryAhead = primaryAhead
+	sh.env.Shift = shift.Milliseconds()
+	if sh.effects != nil {
+		sh.effects.skew = skew
+	}
+}
+
+// Counts returns a copy of the totals.
+func (sh *Shard) Counts() Counts {
+	sh.lock()
+	defer sh.unlock()
+	c := sh.counts
+	c.MismatchedBy = make(map[string]uint64, len(sh.counts.MismatchedBy))
+	for k, v := range sh.counts.MismatchedBy {
+		c.MismatchedBy[k] = v
+	}
+	return c
+}
+
+// PrimaryUp reports whether the lanes in use are connected.
+func (sh *Shard) PrimaryUp() bool {
+	sh.lock()
+	defer sh.unlock()
+	for _, ls := range sh.primary.lanes {
+		for _, ln := range ls {
+			if !ln.up {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// errorReply makes an error of the proxy's own. Its text names Tandem, so that nobody looks for it in the
+// server.
+func errorReply(dst []byte, format string, args ...any) []byte {
+	dst = append(dst, "-ERR tandem: "...)
+	dst = fmt.Appendf(dst, format, args...)
+	return append(dst, '\r', '\n')
+}
+
+// Close ends all lanes. Sessions must have ended.
+func (sh *Shard) Close() {
+	sh.lock()
+	sh.stopping = true
+	sh.changed.Broadcast()
+	sh.unlock()
+	sh.stop()
+	sh.work.Wait()
+}
