@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"tandem/internal/admin"
 	"tandem/internal/demo/child"
 	"tandem/internal/redisd"
 	"tandem/internal/status"
@@ -91,8 +92,8 @@ func startBackfill(ctx context.Context, p *child.Proxy) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	began := time.Now()
-	if _, err := p.Step(ctx, "start"); err != nil {
-		return 0, err
+	if _, _, err := p.Step(ctx, "start", admin.StepOptions{}); err != nil {
+		return 0, fmt.Errorf("start: %w", err)
 	}
 	err := p.Watch(ctx, askEvery, func(s status.Status) (bool, error) {
 		if s.Backfill.State == status.Failed {

@@ -40,7 +40,12 @@ type Process struct {
 // Spawn starts the program at path. The process is in a group of its own, so a Ctrl-C in the terminal
 // reaches only this program, which then decides in what order things end.
 func Spawn(name, path string, args ...string) (*Process, error) {
+	return spawn(name, path, args, os.Environ())
+}
+
+func spawn(name, path string, args, environment []string) (*Process, error) {
 	p := &Process{name: name, cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p.cmd.Env = environment
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = ownGroup()
 	if err := p.cmd.Start(); err != nil {

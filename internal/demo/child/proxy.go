@@ -1,24 +1,20 @@
 package child
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
+	"tandem/internal/admin"
 	"tandem/internal/status"
 )
 
 const (
 	// serveTimeout is how long `tandem serve` may take until it is ready for clients.
 	serveTimeout = 30 * time.Second
-	// stepTimeout bounds one step of the admin API; a cutover waits for a good moment first.
-	stepTimeout = 60 * time.Second
 	// serveAttempts is how often free ports are chosen again when another program takes one first.
 	serveAttempts = 3
 )
@@ -35,12 +31,14 @@ type ServeOptions struct {
 	Args []string
 }
 
-// Proxy is a running `tandem serve`.
+// Proxy is a running `tandem serve`, and a client of its admin address.
 type Proxy struct {
 	*Process
-	// Listen is where clients connect, Admin where the admin API is: host:port.
-	Listen, Admin string
-	http          *http.Client
+	*admin.Client
+	// Listen is where clients connect: host:port.
+	Listen string
+	// Admin is where the admin API is: host:port.
+	Admin string
 }
 
 // Serve starts `tandem serve` on free ports and returns when it is ready for clients. On failure nothing
@@ -64,69 +62,63 @@ func serve(ctx context.Context, o ServeOptions) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	admin, err := FreeAddr()
+	adminAddr, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"serve", "--listen", listen, "--admin", admin, "--source", o.Source,
+	client, err := admin.NewClient(adminAddr, "")
+	if err != nil {
+		return nil, err
+	}
+	args := append([]string{"serve", "--listen", listen, "--admin", adminAddr, "--source", o.Source,
 		"--target", o.Target, "--state-dir", o.StateDir, "--start", o.Start}, o.Args...)
-	process, err := Spawn("tandem serve", o.Binary, args...)
+	process, err := spawn("tandem serve", o.Binary, args, withoutSettings(os.Environ()))
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{Process: process, Listen: listen, Admin: admin, http: &http.Client{Timeout: stepTimeout}}
+	p := &Proxy{Process: process, Client: client, Listen: listen, Admin: adminAddr}
 	ctx, cancel := context.WithTimeout(ctx, serveTimeout)
 	defer cancel()
-	err = p.Await(ctx, "ready", func() error {
-		_, err := p.call(ctx, http.MethodGet, "/readyz")
-		return err
-	})
-	if err != nil {
+	if err := p.Await(ctx, "ready", func() error { return p.ready(ctx) }); err != nil {
 		p.Stop() // the reason is err; how it ended after that is of no interest
 		return nil, err
 	}
 	return p, nil
 }
 
+// withoutSettings leaves out what would configure the child: it is configured by its flags alone, and the
+// environment is that of some other migration.
+func withoutSettings(environment []string) []string {
+	kept := make([]string, 0, len(environment))
+	for _, entry := range environment {
+		if !strings.HasPrefix(entry, "TANDEM_") {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+// ready asks whether clients would be served.
+func (p *Proxy) ready(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("/readyz answers %s", answer.Status)
+	}
+	return nil
+}
+
 // Stop ends the proxy as Ctrl-C does; see Process.Stop.
 func (p *Proxy) Stop() error {
-	p.http.CloseIdleConnections()
+	p.Client.Close()
 	return p.Process.Stop()
-}
-
-// Status asks for the status.
-func (p *Proxy) Status(ctx context.Context) (status.Status, error) {
-	body, err := p.call(ctx, http.MethodGet, "/api/v1/status")
-	if err != nil {
-		return status.Status{}, err
-	}
-	var s status.Status
-	if err := json.Unmarshal(body, &s); err != nil {
-		return status.Status{}, fmt.Errorf("reading tandem's status: %w", err)
-	}
-	return s, nil
-}
-
-// StepReply is what the admin API answers to a step: an id when it goes on (start, verify), else the phase
-// it led to and how long clients were held.
-type StepReply struct {
-	ID      string  `json:"id"`
-	Phase   string  `json:"phase"`
-	PauseMs float64 `json:"pause_ms"`
-}
-
-// Step asks for a step: start, pause, resume, cutover, rollback, finish or verify. A refusal is an error
-// that lists the blockers.
-func (p *Proxy) Step(ctx context.Context, step string) (StepReply, error) {
-	body, err := p.call(ctx, http.MethodPost, "/api/v1/"+step)
-	if err != nil {
-		return StepReply{}, fmt.Errorf("%s: %w", step, err)
-	}
-	var reply StepReply
-	if err := json.Unmarshal(body, &reply); err != nil {
-		return StepReply{}, fmt.Errorf("%s: reading tandem's answer: %w", step, err)
-	}
-	return reply, nil
 }
 
 // Watch asks for the status every interval and hands it to see, until see returns true or an error. It
@@ -155,41 +147,4 @@ func (p *Proxy) Watch(ctx context.Context, interval time.Duration, see func(stat
 // Settled reports whether the secondary holds every write that clients were answered.
 func Settled(s status.Status) bool {
 	return s.UnsettledWrites == 0 && s.DirtyKeys == 0 && s.LagBytes == 0
-}
-
-// call makes one request and returns the body of a 2xx answer.
-func (p *Proxy) call(ctx context.Context, method, path string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+p.Admin+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := p.http.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("tandem's admin address: %w", err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-	if err != nil {
-		return nil, fmt.Errorf("tandem's admin address: %w", err)
-	}
-	if answer.StatusCode/100 != 2 {
-		return nil, refusal(answer.Status, body)
-	}
-	return body, nil
-}
-
-// refusal makes an error of the body of an answer that is not 2xx: {error, blockers} as far as it is that.
-func refusal(code string, body []byte) error {
-	var said struct {
-		Error    string           `json:"error"`
-		Blockers []status.Blocker `json:"blockers"`
-	}
-	if json.Unmarshal(body, &said) != nil || said.Error == "" {
-		return fmt.Errorf("tandem answered %s: %s", code, bytes.TrimSpace(body))
-	}
-	errs := []error{fmt.Errorf("tandem refused: %s", said.Error)}
-	for _, b := range said.Blockers {
-		errs = append(errs, fmt.Errorf("%s: %s; %s", b.Code, b.Message, b.Remedy))
-	}
-	return errors.Join(errs...)
 }

@@ -1,0 +1,147 @@
+package demo
+
+import (
+	"fmt"
+	"time"
+
+	"tandem/internal/demo/text"
+	"tandem/internal/status"
+)
+
+// scene is what the picture and the lines below it show: a moment of the demo.
+type scene struct {
+	clients        int
+	perSecond      float64       // commands of all clients
+	slowest        time.Duration // a client's longest wait lately
+	source, target string        // addresses
+	status         status.Status
+	verify         *status.VerifySummary // the one that runs; nil for none
+}
+
+// An arrow's shaft and head; all forms are as wide as the others, so that nothing moves but the emphasis.
+type arrow struct{ unicode, ascii string }
+
+var (
+	answers = arrow{"━━▶", "==>"} // carries every command and its reply
+	follows = arrow{"╌╌▷", "-->"} // carries the writes
+	rests   = arrow{" · ", " . "} // carries nothing
+)
+
+// roles is what each instance is in a phase, in words, and how it is drawn.
+func (s scene) roles() (source, target arrow, sourceText, targetText string) {
+	switch s.status.Phase {
+	case status.Backfill:
+		filled := ""
+		if p, ok := s.status.Backfill.Percent.Get(); ok {
+			filled = fmt.Sprintf(", %.0f %%", p)
+		}
+		return answers, follows, "answers", "is being filled" + filled
+	case status.Synced:
+		return answers, follows, "answers", "holds the same"
+	case status.Reversed:
+		return follows, answers, "is kept equal, for a way back", "answers"
+	case status.Finished:
+		return rests, answers, "is left as it was", "answers, alone"
+	}
+	return answers, rests, "answers", "waits, empty"
+}
+
+// picture draws the clients, tandem and both servers. The arrow to the server that answers is the bold one:
+//
+//	                      ┏━━▶ source  127.0.0.1:40001  answers
+//	8 clients ━━▶ tandem ━┫
+//	                      ┗╌╌▷ target  127.0.0.1:40002  holds the same
+func (s scene) picture(l Look) []string {
+	source, target, sourceText, targetText := s.roles()
+	row := func(corner string, a arrow, name, addr, text string) string {
+		i := faint
+		switch a {
+		case answers:
+			i = cyan
+		case follows:
+			i = green
+		}
+		return l.paint(i, fmt.Sprintf("%s%s %s", corner, l.glyph(a.unicode, a.ascii), name)) +
+			l.paint(faint, fmt.Sprintf("  %-15s  ", addr)) + l.paint(i, text)
+	}
+	clients := fmt.Sprintf("%d clients", s.clients)
+	left := fmt.Sprintf("%14s %s tandem %s", clients, l.glyph(answers.unicode, answers.ascii), l.glyph("━", "="))
+	indent := fmt.Sprintf("%*s", len(fmt.Sprintf("%14s", clients))+1+3+1+6+1+1, "")
+	return []string{
+		"  " + indent + row(l.glyph("┏", "+"), source, "source", s.source, sourceText),
+		"  " + l.paint(bold, left) + l.glyph("┫", "+"),
+		"  " + indent + row(l.glyph("┗", "+"), target, "target", s.target, targetText),
+	}
+}
+
+// barWidth is the number of cells of a progress bar.
+const barWidth = 28
+
+// bar draws percent of 100 as cells.
+func (l Look) bar(percent float64) string {
+	full := int(min(max(percent, 0), 100) / 100 * barWidth)
+	var done, rest string
+	for range full {
+		done += l.glyph("█", "#")
+	}
+	for range barWidth - full {
+		rest += l.glyph("░", ".")
+	}
+	return l.paint(cyan, done) + l.paint(faint, rest)
+}
+
+// below are the lines under the picture: progress while there is some, then the clients, then how far the
+// secondary is behind.
+func (s scene) below(l Look) []string {
+	var lines []string
+	add := func(name, text string) {
+		lines = append(lines, fmt.Sprintf("    %s %s", l.paint(faint, fmt.Sprintf("%-9s", name)), text))
+	}
+	st := s.status
+	switch {
+	case s.verify != nil:
+		add("verify", s.verified(l))
+	case st.Phase == status.Backfill:
+		add("backfill", s.progress(l))
+	}
+	add("clients", fmt.Sprintf("%s commands/s, longest wait %s, no errors", text.Count(s.perSecond), text.Duration(s.slowest)))
+	behind := "nothing follows yet"
+	if st.Phase == status.Finished {
+		behind = "nothing follows any more"
+	} else if st.Phase != status.Passthrough && st.Phase != "" {
+		behind = fmt.Sprintf("%s dirty keys, %s unsettled writes", text.Count(st.DirtyKeys), text.Count(st.UnsettledWrites))
+		if lag, ok := st.LagMs.Get(); ok {
+			behind += ", lag " + text.Duration(time.Duration(lag*float64(time.Millisecond)))
+		}
+	}
+	add("behind", behind)
+	return lines
+}
+
+// progress is the backfill in one line: bar, percent, rate, time left.
+func (s scene) progress(l Look) string {
+	b := s.status.Backfill
+	percent, _ := b.Percent.Get()
+	line := fmt.Sprintf("%s %3.0f %%", l.bar(percent), percent)
+	if rate, ok := b.KeysPerS.Get(); ok {
+		line += fmt.Sprintf("  %s keys/s", text.Count(rate))
+	}
+	if left, ok := b.EtaS.Get(); ok {
+		line += fmt.Sprintf("  %d s left", left)
+	}
+	return line
+}
+
+// verified is the verify in one line.
+func (s scene) verified(l Look) string {
+	percent, _ := s.verify.Percent.Get()
+	return fmt.Sprintf("%s %3.0f %%  %s keys compared, %d different", l.bar(percent), percent,
+		text.Count(s.verify.Compared), s.verify.Different)
+}
+
+// lines is the whole region.
+func (s scene) lines(l Look) []string {
+	lines := append([]string{""}, s.picture(l)...)
+	lines = append(lines, "")
+	return append(lines, s.below(l)...)
+}
