@@ -126,53 +126,35 @@ func (g *Guard) Next(b []byte) (n int, complete bool, err error) {
 			return g.inlineLine(b)
 
 		case guardCount:
-			count, next := quickLength(b, 1)
-			if next == 0 {
-				var long int64
-				if long, next, err = g.header(b, '*', ErrMultibulkHeader, ErrMultibulkLength); next == 0 {
-					return 0, false, err
-				}
-				if long > int64(g.limits.MaxArgs) {
-					return 0, false, ErrMultibulkLength
-				}
-				count = int(max(long, 0))
-			}
-			if count > g.limits.MaxArgs {
+			count, next, err := g.header(b, '*', ErrMultibulkHeader, ErrMultibulkLength)
+			switch {
+			case next == 0:
+				return 0, false, err
+			case count > int64(g.limits.MaxArgs):
 				return 0, false, ErrMultibulkLength
-			}
-			if g.limits.Unauthenticated && count > unauthenticatedArgs {
+			case g.limits.Unauthenticated && count > unauthenticatedArgs:
 				return 0, false, ErrUnauthMultibulk
 			}
-			g.count, g.left = count, count
+			g.count = int(max(count, 0))
+			g.left = g.count
 			g.advance(next, guardHeader)
-			if count == 0 {
+			if g.count == 0 {
 				return g.finish()
 			}
 
 		case guardHeader:
-			size, next := 0, 0
-			if g.pos < len(b) && b[g.pos] == '$' {
-				size, next = quickLength(b, g.pos+1)
-			}
-			if next == 0 {
-				var long int64
-				if long, next, err = g.header(b, '$', ErrBulkHeader, ErrBulkLength); next == 0 {
-					return 0, false, err
-				}
-				if long < 0 || long > g.limits.MaxBulk {
-					return 0, false, ErrBulkLength
-				}
-				size = int(long)
-			}
+			size, next, err := g.header(b, '$', ErrBulkHeader, ErrBulkLength)
 			switch {
-			case int64(size) > g.limits.MaxBulk:
+			case next == 0:
+				return 0, false, err
+			case size < 0 || size > g.limits.MaxBulk:
 				return 0, false, ErrBulkLength
 			case g.limits.Unauthenticated && size > unauthenticatedBulk:
 				return 0, false, ErrUnauthBulk
-			case int64(size) > g.limits.MaxCommand-int64(next)-2:
+			case size > g.limits.MaxCommand-int64(next)-2:
 				return 0, false, ErrRequestTooBig
 			}
-			g.bulk = size
+			g.bulk = int(size)
 			g.advance(next, guardBody)
 
 		case guardBody:
@@ -203,10 +185,14 @@ func (g *Guard) finish() (int, bool, error) {
 	return g.pos, true, nil
 }
 
-// header reads the length line at g.pos, the careful way: it was not of the common form or is not all there.
-// next is 0 without an error when more bytes are needed. tooBig and invalid are the errors of this kind of
-// line; a line that should start with '$' and does not has its own.
+// header reads the length line at g.pos. next is 0 without an error when more bytes are needed. tooBig and
+// invalid are the errors of this kind of line; a line that should start with '$' and does not has its own.
 func (g *Guard) header(b []byte, kind byte, tooBig, invalid *ProtocolError) (length int64, next int, err error) {
+	if g.pos < len(b) && b[g.pos] == kind {
+		if length, next := quickLength(b, g.pos+1); next > 0 {
+			return int64(length), next, nil
+		}
+	}
 	end, err := g.lineEnd(b, '\r', maxLengthLine, tooBig)
 	if end < 0 {
 		return 0, 0, err

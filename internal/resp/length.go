@@ -40,10 +40,11 @@ const maxQuickDigits = 12
 // looked at more closely (short, negative, long or wrong).
 func quickLength(b []byte, i int) (length, next int) {
 	if i+4 > len(b) {
-		return shortLength(b, i)
+		return scanLength(b, i)
 	}
 	first := b[i] - '0'
 	if first <= 9 {
+		// Most arguments are shorter than 100 bytes, and most commands have fewer than 10.
 		if b[i+1] == '\r' && b[i+2] == '\n' {
 			return int(first), i + 3
 		}
@@ -51,12 +52,14 @@ func quickLength(b []byte, i int) (length, next int) {
 			return int(first)*10 + int(second), i + 4
 		}
 	}
-	return shortLength(b, i)
+	return scanLength(b, i)
 }
 
-func shortLength(b []byte, i int) (length, next int) {
+// scanLength is quickLength without its short cut for one or two digits. It looks at a few bytes only, however
+// long the line.
+func scanLength(b []byte, i int) (length, next int) {
 	start := i
-	for i < len(b) {
+	for i < len(b) && i-start <= maxQuickDigits {
 		d := b[i] - '0'
 		if d > 9 {
 			break

@@ -1,9 +1,10 @@
 // Package resp reads and checks the Redis serialization protocol, RESP2 and RESP3.
 //
-// It has three readers, for three trusts. Guard reads what clients send, believes nothing, and decides
+// It has a reader for each trust. Guard reads what clients send, believes nothing, and decides
 // whether a complete command is there before redcon's parser may see it. Framer finds where a server's
 // reply ends, incrementally and without decoding it, so that replies travel on byte for byte. Parse decodes
-// one complete reply, for the few commands whose effect depends on it.
+// one complete reply, for the few commands whose effect depends on it, and Digest hashes one by its meaning,
+// to compare what two servers answered.
 //
 // It never does I/O and never keeps a slice it was given.
 package resp
