@@ -24,7 +24,7 @@ func Start(t testing.TB, o redisd.Options) *redisd.Server {
 	t.Cleanup(func() {
 		s.Stop()
 		if t.Failed() {
-			t.Logf("log of %s on %s:\n%s", s.Name, s.Addr, lastBytes(s.Log(), 4096))
+			t.Logf("log of %s on %s:\n%s", s.Name, s.Addr, lastBytes(s.Log(), 1500))
 		}
 	})
 	return s
