@@ -4,7 +4,7 @@
 // Reading is strict: unknown keys and unknown TANDEM_... variables are errors, and all errors are reported
 // together. Passwords and tokens never show in an error, in a log or in what is printed.
 //
-// The package knows no server and starts nothing. The comments of this file are the user's reference:
+// The package connects to nothing and starts nothing; what a URL means it asks package instance. The comments of this file are the user's reference:
 // defaults.yaml and docs/reference/configuration.md are generated from them.
 package config
 
@@ -96,8 +96,8 @@ type Admin struct {
 
 // Instance is one of the two servers, given twice.
 type Instance struct {
-	// URL of the server: redis://[user:password@]host:port[/db]. In user and password, characters that
-	// mean something in a URL are percent-encoded.
+	// URL of the server: redis://[user:password@]host:port[/db]. In user and password a percent sign is
+	// written as %25, and a colon in the user as %3A; all else may stand as it is.
 	URL URL `key:"url"`
 	// File that holds the password, instead of the URL; the line break at its end does not count.
 	PasswordFile string `key:"password_file"`

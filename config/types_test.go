@@ -1,8 +1,10 @@
 package config
 
 import (
-	"net/url"
+	"strings"
 	"testing"
+
+	"tandem/internal/instance"
 )
 
 func TestBytes(t *testing.T) {
@@ -30,8 +32,11 @@ func TestURLHidesThePassword(t *testing.T) {
 	for raw, want := range map[URL]string{
 		"":                          "",
 		"redis://a:6379/1":          "redis://a:6379/1",
-		"redis://user@a":            "redis://user@a",
+		"redis://secret@a":          "redis://:***@a",
 		"redis://user:secret@a:1/2": "redis://user:***@a:1/2",
+		"redis://[::1]:6379/0":      "redis://[::1]:6379/0",
+		"redis://a:secret":          "***",
+		"redis://u:sec/r#e?t@a:1":   "redis://u:***@a:1",
 		"redis://:se:cr@et@a":       "redis://:***@a",
 		"user:secret@a":             "***",
 		"redis://a/?x=secret":       "***",
@@ -42,29 +47,34 @@ func TestURLHidesThePassword(t *testing.T) {
 	}
 }
 
+// The parts of the URL are read back by package instance; this looks at how the password is put in.
 func TestDialURLTakesThePasswordFromItsFile(t *testing.T) {
-	file := writeFile(t, "password", "p@ss/word:#?%\n")
-	for raw, user := range map[URL]string{"redis://a:1/2": "", "redis://me@a:1/2": "me"} {
+	file := writeFile(t, "password", "p@ss/w+o r:d#?%\r\n")
+	for raw, want := range map[URL]string{
+		"redis://a:1/2":     "redis://:p@ss%2Fw+o%20r:d%23%3F%25@a:1/2",
+		"redis://me@a:1/2":  "redis://me:p@ss%2Fw+o%20r:d%23%3F%25@a:1/2",
+		"redis://m%40e@a:1": "redis://m%40e:p@ss%2Fw+o%20r:d%23%3F%25@a:1",
+	} {
 		got, err := Instance{URL: raw, PasswordFile: file}.DialURL()
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || got != want {
+			t.Errorf("%s became %s, %v", raw, got, err)
 		}
-		u, err := url.Parse(got)
-		if err != nil {
-			t.Fatal(err)
-		}
-		password, _ := u.User.Password()
-		if password != "p@ss/word:#?%" || u.User.Username() != user || u.Host != "a:1" || u.Path != "/2" {
-			t.Errorf("%s became %s", raw, got)
+		if _, err := (Instance{URL: raw, PasswordFile: file}).parse(instance.Source); err != nil {
+			t.Errorf("%s: %v", got, err)
 		}
 	}
 	got, err := Instance{URL: "redis://me:x@a"}.DialURL()
 	if err != nil || got != "redis://me:x@a" {
 		t.Errorf("without a file: %q, %v", got, err)
 	}
-	for _, content := range []string{"", "\n", "two\nlines\n"} {
+	for _, raw := range []URL{"a:1", "redis://me:x@a"} {
+		if got, err := (Instance{URL: raw, PasswordFile: file}).DialURL(); err == nil {
+			t.Errorf("%s with a file gives %q, want an error", raw, got)
+		}
+	}
+	for _, content := range []string{"", "\n", "two\nlines\n", strings.Repeat("x", maxPasswordBytes+1)} {
 		if got, err := (Instance{URL: "redis://a", PasswordFile: writeFile(t, "password", content)}).DialURL(); err == nil {
-			t.Errorf("a file with %q gives %q, want an error", content, got)
+			t.Errorf("a file with %.9q gives %.99q, want an error", content, got)
 		}
 	}
 }

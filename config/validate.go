@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"tandem/internal/instance"
 )
 
 // minTokenLength keeps out tokens that can be guessed.
@@ -22,9 +24,7 @@ func validate(c *Config, unread map[string]bool) []Problem {
 	}
 	v.addresses()
 	v.admin()
-	v.instance("source", c.Source)
-	v.instance("target", c.Target)
-	v.pair()
+	v.pair(v.instance(instance.Source, c.Source), v.instance(instance.Target, c.Target))
 	return v.problems
 }
 
@@ -136,39 +136,48 @@ func Loopback(addr string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// instance checks one of the two servers; nothing is written per side but the name.
-func (v *validator) instance(side string, i Instance) {
-	key := side + ".url"
+// instance checks one of the two servers; nothing is written per side but the name. It returns the
+// server's host:port, or "" if that is not known.
+func (v *validator) instance(role instance.Role, i Instance) string {
+	side := string(role)
+	key, file := side+".url", side+".password_file"
 	if i.URL == "" {
 		v.add(Problem{Key: key, Wrong: "is not set",
 			Do: fmt.Sprintf("give --%s, TANDEM_%s or %s in the file: redis://[user:password@]host:port[/db]", side, strings.ToUpper(side), key)})
-		return
+		return ""
 	}
-	u, problem := i.URL.parse()
-	if problem != nil {
-		problem.Key, problem.Value = key, i.URL.String()
-		v.add(*problem)
-		return
-	}
-	password, inURL := u.User.Password()
+	_, user, _ := i.URL.split()
+	_, password, inURL := strings.Cut(strings.TrimSuffix(user, "@"), ":")
 	if password == hidden {
 		v.add(Problem{Key: key, Value: i.URL.String(), Wrong: "has " + hidden + " for a password, which stands for one that is not shown",
 			Do: "put the password itself there"})
 	}
-	if i.PasswordFile == "" {
-		return
+	if i.PasswordFile != "" {
+		if inURL {
+			v.add(Problem{Key: file, Value: i.PasswordFile, Wrong: "is set while " + key + " holds a password too", Do: "remove one of them"})
+			i.PasswordFile = ""
+		} else if _, err := readPassword(i.PasswordFile); err != nil {
+			v.add(Problem{Key: file, Value: i.PasswordFile, Wrong: "cannot be used", Do: err.Error()})
+			return ""
+		}
 	}
-	if inURL {
-		v.add(Problem{Key: side + ".password_file", Value: i.PasswordFile, Wrong: "is set while " + key + " holds a password too", Do: "remove one of them"})
-	} else if _, err := readPassword(i.PasswordFile); err != nil {
-		v.add(Problem{Key: side + ".password_file", Value: i.PasswordFile, Wrong: "cannot be used", Do: err.Error()})
+	parsed, err := i.parse(role)
+	if err != nil {
+		// The errors of instance read "source URL: what is wrong: what to do".
+		text := strings.TrimPrefix(err.Error(), side+" URL: ")
+		wrong, do, ok := strings.Cut(text, ": ")
+		if !ok {
+			do = "write redis://[user:password@]host:port[/db]"
+		}
+		v.add(Problem{Key: key, Value: i.URL.String(), Wrong: wrong, Do: do})
+		return ""
 	}
+	return parsed.Addr
 }
 
-// pair checks that nothing connects to itself.
-func (v *validator) pair() {
+// pair checks that nothing connects to itself. The addresses are empty where they are not known.
+func (v *validator) pair(source, target string) {
 	c := v.config
-	source, target := c.Source.URL.Addr(), c.Target.URL.Addr()
 	if source != "" && source == target {
 		v.add(Problem{Key: "target.url", Value: c.Target.URL.String(), Wrong: "is the server of source.url too", Do: "name the server to move to"})
 	}

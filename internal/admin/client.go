@@ -67,6 +67,13 @@ func (c *Client) Status(ctx context.Context) (status.Status, error) {
 	return s, err
 }
 
+// StatusJSON asks for the status as the server writes it, with fields that this program may not know.
+func (c *Client) StatusJSON(ctx context.Context) (json.RawMessage, error) {
+	var s json.RawMessage
+	err := c.ask(ctx, http.MethodGet, "api/v1/status", nil, &s)
+	return s, err
+}
+
 // Step takes one of the steps start, pause, resume, cutover, rollback and finish, and waits until it is
 // completed. The id is that of a backfill that was started; otherwise the result says what was reached.
 func (c *Client) Step(ctx context.Context, name string, o StepOptions) (r Result, id string, err error) {

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tandem/internal/admin"
+	"tandem/internal/status"
+)
+
+var update = flag.Bool("update", false, "write the generated reference instead of comparing it")
+
+// binary is the program under test, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(buildAndTest(m))
+}
+
+func buildAndTest(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tandem")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "tandem")
+	build := exec.Command("go", "build", "-ldflags", "-X main.version=v0.0.0-test", "-o", binary, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// command is the program with arguments, in a directory of its own and without TANDEM_ variables but env.
+func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = t.TempDir()
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "TANDEM_") {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}
+
+// tandem runs the program to its end.
+func tandem(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := command(t, env, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// expectParts checks that a text holds all parts.
+func expectParts(t *testing.T, what, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%q is not in %s:\n%s", p, what, text)
+		}
+	}
+}
+
+// migration is a Controller whose answers a test sets.
+type migration struct {
+	mu          sync.Mutex
+	status      status.Status
+	err         error
+	id          string
+	result      admin.Result
+	asked       []string
+	differences []status.Difference
+	// summaries are given one after the other, the last again and again.
+	summaries []status.VerifySummary
+	// blocked, if set, is closed when a step begins, which then waits for its ctx.
+	blocked chan struct{}
+}
+
+func (m *migration) note(ctx context.Context, format string, args ...any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = append(m.asked, strings.TrimSpace(fmt.Sprintf(format, args...)))
+	if m.blocked != nil {
+		close(m.blocked)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return m.err
+}
+
+func (m *migration) Status() status.Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.status
+}
+func (m *migration) Ready() error { return nil }
+func (m *migration) Start(ctx context.Context, o admin.StepOptions) (string, error) {
+	return m.id, m.note(ctx, "start %s", o.Force)
+}
+func (m *migration) Pause(ctx context.Context, o admin.StepOptions) error {
+	return m.note(ctx, "pause %s", o.Force)
+}
+func (m *migration) Resume(ctx context.Context, o admin.StepOptions) error {
+	return m.note(ctx, "resume %s", o.Force)
+}
+func (m *migration) Cutover(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+	return m.result, m.note(ctx, "cutover %s", o.Force)
+}
+func (m *migration) Rollback(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+	return m.result, m.note(ctx, "rollback %s", o.Force)
+}
+func (m *migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+	return m.result, m.note(ctx, "finish %s", o.Force)
+}
+func (m *migration) Verify(ctx context.Context, o admin.VerifyOptions) (string, error) {
+	return m.id, m.note(ctx, "verify %s %v", o.Mode, o.Repair)
+}
+func (m *migration) VerifyResults(_ context.Context, id string, from int, yield func(status.Difference) error) (status.VerifySummary, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.summaries) == 0 {
+		return status.VerifySummary{}, admin.ErrUnknownVerify
+	}
+	s := m.summaries[0]
+	if len(m.summaries) > 1 {
+		m.summaries = m.summaries[1:]
+	}
+	for i := from; i < int(s.Listed); i++ {
+		if err := yield(m.differences[i]); err != nil {
+			return s, err
+		}
+	}
+	s.ID = id
+	return s, nil
+}
+
+// serveAdmin serves m on a loopback address until the test ends, and returns its URL.
+func serveAdmin(t *testing.T, m *migration, token string) string {
+	t.Helper()
+	s, err := admin.Listen(admin.Options{Addr: "127.0.0.1:0", Token: token, Controller: m,
+		Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler), ShutdownTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + s.Addr()
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"tandem/internal/admin"
+	"tandem/internal/status"
+)
+
+func TestVerifyWithoutDifferencesExitsWith0(t *testing.T) {
+	m := &migration{id: "v1", summaries: []status.VerifySummary{
+		{State: status.Idle}, {State: status.Running, Percent: status.Known(40.0), Compared: 400}, {State: status.Done, Compared: 1000},
+	}}
+	code, stdout, stderr := tandem(t, nil, "verify", "--admin", serveAdmin(t, m, ""))
+	if code != exitDone || stdout != "" {
+		t.Errorf("%d %q", code, stdout)
+	}
+	expectParts(t, "stderr", stderr, "verify  ", "1,000 keys compared, 0 different.\n")
+	if m.asked[0] != "verify full false" {
+		t.Errorf("asked %q", m.asked)
+	}
+}
+
+// differing has found one difference while it runs, and the other two between the last one sent and its end.
+func differing() *migration {
+	return &migration{
+		id: "v1",
+		differences: []status.Difference{
+			{Key: []byte("a key"), DB: 2, Kind: "value", Detail: "string of 3 bytes, string of 4 bytes"},
+			{Key: []byte{0xff, '\n'}, Kind: "missing", Detail: "not on the target"},
+			{Key: []byte("z"), Kind: "ttl", Detail: "d"},
+		},
+		summaries: []status.VerifySummary{
+			{State: status.Running, Listed: 1, Different: 1},
+			{State: status.Done, Listed: 1, Different: 3, Compared: 9},
+			{State: status.Done, Listed: 3, Different: 3, Compared: 9},
+		},
+	}
+}
+
+func TestVerifyListsDifferencesAndExitsWith4(t *testing.T) {
+	code, stdout, stderr := tandem(t, nil, "verify", "--mode", "sample", "--admin", serveAdmin(t, differing(), ""))
+	want := `db 2  "a key"  value  string of 3 bytes, string of 4 bytes` + "\n" +
+		`db 0  "\xff\n"  missing  not on the target` + "\n" + `db 0  "z"  ttl  d` + "\n"
+	if code != exitDifferent || stdout != want {
+		t.Errorf("%d\n%s", code, stdout)
+	}
+	expectParts(t, "stderr", stderr, "9 keys compared, 3 different.\nNext: tandem verify --repair\n")
+	if strings.Contains(stderr, "tandem: ") {
+		t.Errorf("an error beside the result: %s", stderr)
+	}
+}
+
+func TestVerifyPrintsJSONLines(t *testing.T) {
+	m := differing()
+	code, stdout, stderr := tandem(t, nil, "verify", "--json", "--repair", "--admin", serveAdmin(t, m, ""))
+	want := `{"key":"a key","db":2,"kind":"value","detail":"string of 3 bytes, string of 4 bytes"}` + "\n" +
+		`{"key":"\\xff\n","key_base64":"/wo=","db":0,"kind":"missing","detail":"not on the target"}` + "\n" +
+		`{"key":"z","db":0,"kind":"ttl","detail":"d"}` + "\n"
+	if code != exitDifferent || stdout != want {
+		t.Errorf("%d\n%s", code, stdout)
+	}
+	if m.asked[0] != "verify full true" {
+		t.Errorf("asked %q", m.asked)
+	}
+	expectParts(t, "stderr", stderr, "9 keys compared")
+}
+
+func TestVerifySaysWhenTheListIsCutShort(t *testing.T) {
+	m := differing()
+	m.summaries = []status.VerifySummary{{State: status.Done, Listed: 2, Different: 5000, Repair: true}}
+	code, stdout, stderr := tandem(t, nil, "verify", "--admin", serveAdmin(t, m, ""))
+	if code != exitDifferent || strings.Count(stdout, "\n") != 2 {
+		t.Errorf("%d\n%s", code, stdout)
+	}
+	expectParts(t, "stderr", stderr, "Only the first 2 differences are listed.", "5,000 different", "The keys that differ are copied again.")
+}
+
+func TestVerifyThatDoesNotComeToAnEnd(t *testing.T) {
+	for want, c := range map[string]struct {
+		m    *migration
+		code int
+	}{
+		"verify: failed after 7 keys: the target is away": {&migration{summaries: []status.VerifySummary{{State: status.Failed, Compared: 7, Error: "the target is away"}}}, exitFailed},
+		"tandem knows nothing of it any more":             {&migration{}, exitFailed},
+		"verify: not in passthrough":                      {&migration{err: &admin.Refused{Message: "not in passthrough"}}, exitRefused},
+		"verify: disk full":                               {&migration{err: errors.New("disk full")}, exitFailed},
+	} {
+		c.m.id = "v1"
+		code, _, stderr := tandem(t, nil, "verify", "--admin", serveAdmin(t, c.m, ""))
+		if code != c.code {
+			t.Errorf("%s: %d", want, code)
+		}
+		expectParts(t, "stderr", stderr, want)
+	}
+}
