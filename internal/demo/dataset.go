@@ -144,7 +144,7 @@ func (w *filler) bytes(size int) string {
 // A session expires within a day; one in a hundred does so while the demo runs.
 func fillSession(w *filler, key string, n int) {
 	ttl := 10*time.Minute + time.Duration(w.random.IntN(24*3600))*time.Second
-	if n%100 == 0 {
+	if n%100 == 1 {
 		ttl = 5*time.Second + time.Duration(w.random.IntN(40_000))*time.Millisecond
 	}
 	if n%4 == 0 {

@@ -48,6 +48,8 @@ const (
 	maxClients = 200
 	// minPerSecond lets each client send a pipeline now and then.
 	minPerSecond = 100
+	// maxPerSecond is more than any server executes.
+	maxPerSecond = 10_000_000
 )
 
 // Defaults are the options of `tandem demo` without flags: half a minute on a small machine.
@@ -64,6 +66,8 @@ func (o Options) Check() error {
 		return fmt.Errorf("a demo needs between 1 and %d clients: not %d", maxClients, o.Clients)
 	case o.PerSecond < minPerSecond:
 		return fmt.Errorf("a demo needs at least %d commands a second for clients to be seen at work: not %d", minPerSecond, o.PerSecond)
+	case o.PerSecond > maxPerSecond:
+		return fmt.Errorf("a demo sends at most %d commands a second: not %d", maxPerSecond, o.PerSecond)
 	}
 	return nil
 }
@@ -92,7 +96,11 @@ func Run(ctx context.Context, o Options) error {
 	} else {
 		d.summary()
 	}
-	return errors.Join(err, d.cleanUp())
+	if left := d.cleanUp(); left != nil {
+		d.screen.fail("clean up", left)
+		err = errors.Join(err, left)
+	}
+	return err
 }
 
 // demo is one that runs.

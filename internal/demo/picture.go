@@ -2,7 +2,9 @@ package demo
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"tandem/internal/demo/text"
 	"tandem/internal/status"
@@ -39,7 +41,7 @@ func (s scene) roles() (source, target arrow, sourceText, targetText string) {
 	case status.Synced:
 		return answers, follows, "answers", "holds the same"
 	case status.Reversed:
-		return follows, answers, "is kept equal, for a way back", "answers"
+		return follows, answers, "follows, for a way back", "answers"
 	case status.Finished:
 		return rests, answers, "is left as it was", "answers, alone"
 	}
@@ -64,30 +66,24 @@ func (s scene) picture(l Look) []string {
 		return l.paint(i, fmt.Sprintf("%s%s %s", corner, l.glyph(a.unicode, a.ascii), name)) +
 			l.paint(faint, fmt.Sprintf("  %-15s  ", addr)) + l.paint(i, text)
 	}
-	clients := fmt.Sprintf("%d clients", s.clients)
-	left := fmt.Sprintf("%14s %s tandem %s", clients, l.glyph(answers.unicode, answers.ascii), l.glyph("━", "="))
-	indent := fmt.Sprintf("%*s", len(fmt.Sprintf("%14s", clients))+1+3+1+6+1+1, "")
+	left := fmt.Sprintf("%13s %s tandem %s", fmt.Sprintf("%d clients", s.clients),
+		l.glyph(answers.unicode, answers.ascii), l.glyph("━", "="))
+	indent := strings.Repeat(" ", utf8.RuneCountInString(left))
 	return []string{
-		"  " + indent + row(l.glyph("┏", "+"), source, "source", s.source, sourceText),
-		"  " + l.paint(bold, left) + l.glyph("┫", "+"),
-		"  " + indent + row(l.glyph("┗", "+"), target, "target", s.target, targetText),
+		indent + row(l.glyph("┏", "+"), source, "source", s.source, sourceText),
+		l.paint(bold, left) + l.glyph("┫", "+"),
+		indent + row(l.glyph("┗", "+"), target, "target", s.target, targetText),
 	}
 }
 
 // barWidth is the number of cells of a progress bar.
-const barWidth = 28
+const barWidth = 20
 
 // bar draws percent of 100 as cells.
 func (l Look) bar(percent float64) string {
 	full := int(min(max(percent, 0), 100) / 100 * barWidth)
-	var done, rest string
-	for range full {
-		done += l.glyph("█", "#")
-	}
-	for range barWidth - full {
-		rest += l.glyph("░", ".")
-	}
-	return l.paint(cyan, done) + l.paint(faint, rest)
+	return l.paint(cyan, strings.Repeat(l.glyph("█", "#"), full)) +
+		l.paint(faint, strings.Repeat(l.glyph("░", "."), barWidth-full))
 }
 
 // below are the lines under the picture: progress while there is some, then the clients, then how far the
