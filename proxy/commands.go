@@ -222,7 +222,7 @@ func (sh *Shard) trySelect(arg string) (reply []byte, ok bool) {
 	sh.lock()
 	inst := sh.primary.inst
 	sh.unlock()
-	conn, err := inst.Conn(sh.ctx, sh.connName("select"), 0)
+	conn, err := inst.Conn(sh.ctx, sh.ConnName("select"), 0)
 	if err != nil {
 		return errorReply(nil, "SELECT was not tried: %v", err), false
 	}
@@ -242,10 +242,8 @@ func (sh *Shard) serverName() (name, version string) {
 	sh.lock()
 	defer sh.unlock()
 	f := &sh.primary.facts
-	if f.Server.Valkey {
-		return "valkey", f.Version
-	}
-	return "redis", f.Version
+	name, version, _ = strings.Cut(f.Version, " ")
+	return name, version
 }
 
 // scan prepares a SCAN-family command. From the first cutover on cursors carry the number of cutovers, for

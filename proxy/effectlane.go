@@ -129,6 +129,13 @@ func (e *EffectLane) Stop() {
 	e.work.Wait()
 }
 
+// Problem says why the lane is not connected.
+func (e *EffectLane) Problem() string {
+	e.sh.lock()
+	defer e.sh.unlock()
+	return e.lastErr
+}
+
 // Instance returns the secondary.
 func (e *EffectLane) Instance() *instance.Instance { return e.inst }
 
@@ -283,7 +290,7 @@ func (e *EffectLane) run() {
 
 // serve connects and carries effects until the connection breaks.
 func (e *EffectLane) serve() error {
-	name := e.sh.connName(e.what)
+	name := e.sh.ConnName(e.what)
 	conn, _, err := e.inst.Open(e.ctx, name, 0)
 	if err != nil {
 		return err
@@ -294,7 +301,7 @@ func (e *EffectLane) serve() error {
 	// What an old connection still has in the server's buffers would land after what this one sends.
 	_, err = e.inst.EnsureDead(ctx, func(other string) bool {
 		id, what, _, ok := instance.ParseConnName(other)
-		return ok && id == e.sh.opt.ID && what == e.what && other != name
+		return ok && id == e.sh.opt.ID && what == e.what && other != name || e.sh.oldName(other)
 	}, e.sh.opt.Settle)
 	if err != nil {
 		_ = conn.Close()
@@ -307,7 +314,10 @@ func (e *EffectLane) serve() error {
 	}
 	e.sh.lock()
 	e.facts, e.lastErr = facts, ""
-	e.sh.opt.OnRunID(e.inst, facts)
+	e.sh.opt.OnConnect(e.inst, facts)
+	if e.sh.effects == e {
+		e.sh.env.Secondary = facts.Server
+	}
 	e.conn, e.up, e.db, e.progress = conn, true, -1, time.Now().UnixNano()
 	e.framer.Reset()
 	e.sh.ledger.Wake()
@@ -334,8 +344,10 @@ func (e *EffectLane) fail() {
 	e.out.reset()
 	e.awaited = awaitedRing{}
 	e.lagBytes = 0
-	e.sh.ledger.SecondaryLost()
-	e.sh.openGates()
+	if e.sh.effects == e {
+		e.sh.ledger.SecondaryLost()
+		e.sh.openGates()
+	}
 }
 
 // write writes out what is queued, until the connection breaks.

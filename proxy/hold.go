@@ -75,6 +75,9 @@ func (sh *Shard) Await(ctx context.Context, condition func() bool) error {
 func (sh *Shard) Replicate(e *EffectLane) {
 	sh.effects, sh.dual = e, true
 	sh.env.Secondary = e.facts.Server
+	if n := sh.primary.facts.Databases; n > 0 {
+		sh.env.DBs = n
+	}
 	sh.ledger.SetSink(e)
 	sh.publish()
 }

@@ -182,7 +182,7 @@ func (ln *lane) serve(ctx context.Context) error {
 // open connects, makes sure that older connections of this lane are dead, and learns what server it is.
 func (ln *lane) open(ctx context.Context) (net.Conn, error) {
 	sh, inst := ln.sh, ln.of.inst
-	name := sh.connName(ln.what)
+	name := sh.ConnName(ln.what)
 	conn, _, err := inst.Open(ctx, name, ln.db)
 	if err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ func (ln *lane) open(ctx context.Context) (net.Conn, error) {
 	if !ln.pinned {
 		_, err = inst.EnsureDead(ctx, func(other string) bool {
 			id, what, _, ok := instance.ParseConnName(other)
-			return ok && id == sh.opt.ID && what == ln.what && other != name
+			return ok && id == sh.opt.ID && what == ln.what && other != name || sh.oldName(other)
 		}, sh.opt.Settle)
 		if err != nil {
 			_ = conn.Close()
@@ -203,7 +203,8 @@ func (ln *lane) open(ctx context.Context) (net.Conn, error) {
 		}
 		sh.lock()
 		ln.of.facts = facts
-		sh.opt.OnRunID(inst, facts)
+		sh.connected(ln.of)
+		sh.opt.OnConnect(inst, facts)
 		sh.unlock()
 	}
 	return conn, nil
@@ -439,6 +440,14 @@ func (sh *Shard) judge(ln *lane, r *request, unit int) gate {
 	return sh.gates.of(sh, r, out)
 }
 
+// connected takes note of what server the primary is.
+func (sh *Shard) connected(u *upstream) {
+	if u == sh.primary {
+		sh.env.Primary = u.facts.Server
+		sh.publish()
+	}
+}
+
 // freeRequest keeps a request for reuse.
 func (sh *Shard) freeRequest(r *request) {
 	r.reset()
@@ -452,8 +461,3 @@ func (sh *Shard) oldName(name string) bool {
 	return ok && id == sh.opt.ID && !strings.HasPrefix(generation, sh.opt.Generation+".")
 }
 
-// KillOld makes sure that no connection of an earlier process is alive on an instance.
-func (sh *Shard) KillOld(ctx context.Context, i *instance.Instance) error {
-	_, err := i.EnsureDead(ctx, sh.oldName, sh.opt.Settle)
-	return err
-}

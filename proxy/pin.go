@@ -76,7 +76,7 @@ func (s *session) openPin(u *upstream) bool {
 // known dead.
 func (ln *lane) runPinned(dial context.Context, up chan<- error) {
 	sh := ln.sh
-	name := sh.connName(ln.what)
+	name := sh.ConnName(ln.what)
 	conn, _, err := ln.of.inst.Open(dial, name, ln.db)
 	if err != nil {
 		sh.lock()

@@ -30,8 +30,8 @@ type Options struct {
 	PrimaryWait time.Duration
 	// Settle is how long an old connection counts as alive where CLIENT LIST or KILL is blocked.
 	Settle time.Duration
-	// OnRunID is told, under the lock, the run id of an instance whenever a connection to it comes about.
-	OnRunID func(i *instance.Instance, f instance.Facts)
+	// OnConnect is told, under the lock, what an instance is whenever a lane to it has connected.
+	OnConnect func(i *instance.Instance, f instance.Facts)
 	// Log gets what an operator should know.
 	Log *slog.Logger
 }
@@ -124,8 +124,8 @@ func (sh *Shard) Primary() *instance.Instance {
 	return sh.primary.inst
 }
 
-// connName names a new connection, older ones of the same use have other names.
-func (sh *Shard) connName(what string) string {
+// ConnName names a new connection; older ones of the same use have other names.
+func (sh *Shard) ConnName(what string) string {
 	n := sh.generation.Add(1)
 	return instance.ConnName(sh.opt.ID, what, sh.opt.Generation+"."+strconv.FormatInt(n, 10))
 }
@@ -151,6 +151,13 @@ func (sh *Shard) DBs() []int {
 		dbs = append(dbs, db)
 	}
 	return dbs
+}
+
+// Shift is what is added to expiries for the secondary, in ms.
+func (sh *Shard) Shift() int64 {
+	sh.lock()
+	defer sh.unlock()
+	return sh.env.Shift
 }
 
 // SetClock tells how far the primary's clock is ahead of ours, and how much expiries given as relative must

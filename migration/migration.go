@@ -1,0 +1,272 @@
+// Package migration leads one keyspace from the source to the target: it owns the phases and whatever runs
+// in each of them, and is what the admin API drives.
+//
+//	passthrough ──start──► backfill ──► synced ──cutover──► reversed ──finish──► finished
+//	                                      ▲                    │
+//	                                      └──────rollback──────┘
+//
+// A phase is more than a name. In passthrough and finished clients' commands go to one instance and nothing
+// else happens. In the others a link is there, from the primary to the secondary: the effect lane, the
+// copier, and the sweep that runs while one is owed. backfill and synced are one state with and without an
+// owed sweep. A cutover and a rollback are the same step, a swap (swap.go).
+//
+// What must survive a restart is written before it takes effect. A restart knows the phase, but not which
+// keys had settled: it owes a sweep.
+package migration
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tandem/config"
+	"tandem/internal/instance"
+	"tandem/internal/ledger"
+	"tandem/internal/resp"
+	"tandem/internal/state"
+	"tandem/internal/status"
+	"tandem/proxy"
+)
+
+// ErrPair says that another process works on the same pair of servers.
+var ErrPair = errors.New("another tandem process is connected to this pair of servers")
+
+// ErrUnsettled says that the process ended with writes whose effect the secondary had not acknowledged.
+var ErrUnsettled = errors.New("writes were left unsettled")
+
+// Migration is one process' work on one pair of servers.
+type Migration struct {
+	cfg    *config.Config
+	log    *slog.Logger
+	source *instance.Instance
+	target *instance.Instance
+	dir    *state.Dir
+	ledger *ledger.Ledger
+	shard  *proxy.Shard
+	server *proxy.Server
+	began  time.Time
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	fatal  chan error // ends Run
+
+	linked atomic.Pointer[link] // the link, for those who hold the ledger's lock
+
+	// step is held by whoever changes the phase.
+	step sync.Mutex
+
+	mu       sync.Mutex // guards what follows; taken after the ledger's, never before it
+	state    state.State
+	blockers []status.Blocker // of a start that was refused
+	paused   bool
+	seen     map[instance.Role]*seen
+	pause    status.CutoverStatus
+	verifies verifies
+	foreign  string // id of another process on the pair
+}
+
+// seen is what is known of an instance.
+type seen struct {
+	up     bool
+	facts  instance.Facts
+	offset time.Duration
+	margin time.Duration
+	known  bool // the clock is
+}
+
+// New opens the state directory and the listener. From now on clients may connect; they are served once Run
+// is called.
+func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger) (*Migration, error) {
+	dir, st, err := state.Open(cfg.StateDir, [2]string{source.Addr, target.Addr})
+	if err != nil {
+		return nil, err
+	}
+	m := &Migration{
+		cfg: cfg, log: log, source: source, target: target, dir: dir, state: *st, began: time.Now(),
+		fatal: make(chan error, 1),
+		seen:  map[instance.Role]*seen{instance.Source: {}, instance.Target: {}},
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	var secret [16]byte
+	_, _ = rand.Read(secret[:]) // never fails
+	m.ledger = ledger.New(ledger.Options{
+		Hasher: ledger.Hasher{
+			K0: binary.LittleEndian.Uint64(secret[:8]),
+			K1: binary.LittleEndian.Uint64(secret[8:]),
+		},
+		MaxDirty: cfg.MaxDirtyKeys,
+		MaxExact: cfg.ExactKeys,
+		Now:      func() int64 { return time.Now().UnixNano() },
+	})
+	m.ledger.OnChange(m.wake)
+	m.shard = proxy.NewShard(m.ledger, m.primaryOf(st.Phase), instance.Facts{}, 16, proxy.Options{
+		ID:          st.ID,
+		Generation:  strconv.FormatInt(st.Generation, 10),
+		Lanes:       cfg.Lanes,
+		MaxLagBytes: int(cfg.MaxLagBytes),
+		AckBoth:     cfg.Ack == "both",
+		AckTimeout:  cfg.AckTimeout,
+		PrimaryWait: cfg.Primary.Wait,
+		Settle:      cfg.Secondary.Settle,
+		OnConnect:   m.onConnect,
+		Log:         log,
+	})
+	m.shard.SetScanEpoch(st.ScanEpoch)
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		m.shard.Close()
+		_ = dir.Close()
+		return nil, fmt.Errorf("listen for clients: %w", err)
+	}
+	limits := resp.DefaultLimits
+	limits.MaxBulk, limits.MaxArgs = int64(cfg.Clients.MaxBulkBytes), cfg.Clients.MaxArgs
+	limits.MaxInline = int(cfg.Clients.MaxInlineBytes)
+	limits.MaxCommand = max(limits.MaxCommand, 2*limits.MaxBulk)
+	m.server = proxy.NewServer(m.shard, listener, proxy.ServerOptions{
+		Limits:       limits,
+		MaxClients:   cfg.Clients.Max,
+		OutputLimit:  int(cfg.Clients.OutputLimitBytes),
+		WriteTimeout: cfg.Clients.WriteTimeout,
+		IdleTimeout:  cfg.Clients.IdleTimeout,
+		KeepAlive:    cfg.Clients.TCPKeepalive,
+		Log:          log,
+	})
+	return m, nil
+}
+
+// primaryOf is the instance that answers in a phase.
+func (m *Migration) primaryOf(phase string) *instance.Instance {
+	if phase == status.Reversed || phase == status.Finished {
+		return m.target
+	}
+	return m.source
+}
+
+func (m *Migration) other(i *instance.Instance) *instance.Instance {
+	if i == m.source {
+		return m.target
+	}
+	return m.source
+}
+
+// Addr is where clients connect.
+func (m *Migration) Addr() string { return m.server.Addr().String() }
+
+// Run serves until ctx ends, then drains. The error is ErrUnsettled when writes were left, ErrPair when the
+// pair is another process'.
+func (m *Migration) Run(ctx context.Context) error {
+	defer m.dir.Close()
+	err := m.claimPair(ctx)
+	if err == nil {
+		err = m.serve(ctx)
+	} else {
+		m.server.Shutdown(context.Background())
+	}
+	m.cancel()
+	m.shard.Close()
+	m.work.Wait()
+	return err
+}
+
+func (m *Migration) serve(ctx context.Context) error {
+	m.resume()
+	m.work.Go(m.watch)
+	if m.state.Phase == status.Passthrough && m.cfg.Start == "auto" {
+		m.work.Go(m.autoStart)
+	}
+	served := make(chan error, 1)
+	m.work.Go(func() { served <- m.server.Serve() })
+	m.log.Info("serving", "listen", m.Addr(), "phase", m.state.Phase, "primary", m.shard.Primary().String(),
+		"source", m.source.Addr, "target", m.target.Addr)
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+	case err = <-m.fatal:
+	}
+	return errors.Join(err, m.drain())
+}
+
+// resume takes up the phase of an earlier process. Which keys had settled when that ended is not known: a
+// sweep is owed, and until it is done only what is seen to be equal counts as exact.
+func (m *Migration) resume() {
+	switch m.state.Phase {
+	case status.Backfill, status.Synced, status.Reversed:
+	default:
+		return
+	}
+	primary := m.primaryOf(m.state.Phase)
+	l := m.newLink(primary, m.other(primary))
+	m.ledger.Lock()
+	m.ledger.AssumeExpiring()
+	m.ledger.OweSweep("the process was started anew", 0)
+	m.shard.Replicate(l.effects)
+	m.ledger.Unlock()
+	m.setLink(l)
+	l.effects.Start()
+	l.start()
+}
+
+// drain ends the work: clients get the answers to what they sent, the secondary the effects.
+func (m *Migration) drain() error {
+	m.log.Info("draining", "sessions", m.server.Sessions())
+	ctx, cancel := context.WithTimeout(context.Background(), m.cfg.Shutdown.Timeout)
+	defer cancel()
+	m.server.Shutdown(ctx)
+	left := 0
+	err := m.shard.Await(ctx, func() bool {
+		left = m.ledger.Unsettled()
+		return left == 0
+	})
+	m.stopLink()
+	if err != nil && left > 0 {
+		return fmt.Errorf("%w: %d; the next start compares all keys", ErrUnsettled, left)
+	}
+	m.log.Info("drained")
+	return nil
+}
+
+// wake is called by the ledger, under its lock, when there may be more to do.
+func (m *Migration) wake() {
+	if l := m.linked.Load(); l != nil {
+		l.wake()
+	}
+}
+
+// save writes a changed state, and keeps it only if that succeeded.
+func (m *Migration) save(change func(s *state.State)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.state
+	change(&s)
+	if err := m.dir.Save(s); err != nil {
+		return err
+	}
+	m.state = s
+	return nil
+}
+
+// phase is the present one. backfill and synced differ by whether a sweep is owed.
+func (m *Migration) phase() string {
+	m.mu.Lock()
+	p := m.state.Phase
+	m.mu.Unlock()
+	if p != status.Backfill && p != status.Synced {
+		return p
+	}
+	m.ledger.Lock()
+	defer m.ledger.Unlock()
+	if m.ledger.Sweeping() {
+		return status.Backfill
+	}
+	return status.Synced
+}

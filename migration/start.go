@@ -1,0 +1,185 @@
+package migration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"tandem/internal/admin"
+	"tandem/internal/instance"
+	"tandem/internal/precheck"
+	"tandem/internal/state"
+	"tandem/internal/status"
+)
+
+// retryStart is the pause before a start that found a server out of reach is tried again.
+const retryStart = 5 * time.Second
+
+// claimPair makes sure that no other process works on this pair: connections of an id that is not ours, on
+// either server. A server that cannot be reached is looked at later (see watch).
+func (m *Migration) claimPair(ctx context.Context) error {
+	for _, i := range []*instance.Instance{m.source, m.target} {
+		look, cancel := context.WithTimeout(ctx, 5*time.Second)
+		others, err := i.Others(look, m.state.ID)
+		cancel()
+		if err != nil {
+			if errors.Is(err, instance.ErrCommandRefused) || errors.Is(err, instance.ErrCredentials) ||
+				errors.Is(err, instance.ErrUnreachable) || errors.Is(err, instance.ErrNoAnswer) || look.Err() != nil {
+				m.log.Warn("cannot tell whether another tandem works on this server", "instance", i.String(), "error", err)
+				continue
+			}
+			return err
+		}
+		if len(others) == 0 {
+			continue
+		}
+		if !m.cfg.Takeover {
+			return fmt.Errorf("%w: id %s on %s: stop it, or start with --takeover if it is dead and only its "+
+				"connections are left", ErrPair, strings.Join(others, ", "), i)
+		}
+		killed, err := i.EnsureDead(ctx, func(name string) bool {
+			id, _, _, ok := instance.ParseConnName(name)
+			return ok && id != m.state.ID
+		}, m.cfg.Secondary.Settle)
+		if err != nil {
+			return err
+		}
+		m.log.Warn("took over from another process", "instance", i.String(), "ids", others, "connections_killed", killed)
+	}
+	return nil
+}
+
+// autoStart starts the backfill of a new migration. Servers that are out of reach are waited for; any other
+// refusal stays until somebody has mended it and says start.
+func (m *Migration) autoStart() {
+	for m.ctx.Err() == nil {
+		_, err := m.Start(m.ctx, admin.StepOptions{})
+		if err == nil || m.ctx.Err() != nil {
+			return
+		}
+		m.log.Warn("the backfill was not started", "error", err)
+		var refused *admin.Refused
+		if errors.As(err, &refused) && !outOfReach(refused.Blockers) {
+			return
+		}
+		select {
+		case <-m.ctx.Done():
+		case <-time.After(retryStart):
+		}
+	}
+}
+
+func outOfReach(blockers []status.Blocker) bool {
+	for _, b := range blockers {
+		if strings.HasSuffix(b.Code, "_reachable") || strings.HasSuffix(b.Code, "_info") {
+			return true
+		}
+	}
+	return false
+}
+
+// Start checks both servers and starts the backfill. (admin.Controller)
+func (m *Migration) Start(ctx context.Context, o admin.StepOptions) (id string, err error) {
+	m.step.Lock()
+	defer m.step.Unlock()
+	if m.phase() != status.Passthrough {
+		return "", nil
+	}
+	report, err := precheck.Run(ctx, m.source, m.target, precheck.Options{})
+	if err != nil {
+		return "", err
+	}
+	if report.Result == precheck.Failed {
+		refused := &admin.Refused{Message: "the precheck failed"}
+		for _, i := range report.Items {
+			if i.Status == precheck.Failed && i.Name != o.Force {
+				refused.Blockers = append(refused.Blockers, status.Blocker{Code: i.Name, Message: i.Found, Remedy: i.Remedy})
+			}
+		}
+		m.mu.Lock()
+		m.blockers = refused.Blockers
+		m.mu.Unlock()
+		if len(refused.Blockers) > 0 {
+			return "", refused
+		}
+	}
+	facts, err := m.source.Facts(ctx)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", admin.ErrPrimaryDown, err)
+	}
+	targetFacts, err := m.target.Facts(ctx)
+	if err != nil {
+		return "", err
+	}
+	m.note(m.source, facts)
+	m.note(m.target, targetFacts)
+	if err := m.begin(ctx, facts); err != nil {
+		return "", err
+	}
+	m.mu.Lock()
+	m.blockers = nil
+	m.mu.Unlock()
+	m.log.Info("backfill started", "keys", facts.KeysTotal())
+	return "backfill", nil
+}
+
+// begin makes writes go through the ledger. Commands are held for the moment in which that changes, for a
+// write whose sending the ledger has not seen could overtake a later one.
+func (m *Migration) begin(ctx context.Context, facts instance.Facts) error {
+	l := m.newLink(m.source, m.target)
+	l.effects.Start()
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Cutover.Wait)
+	defer cancel()
+	undo := func(why string, err error) error {
+		l.effects.Stop()
+		return fmt.Errorf("%w: %s: %w", admin.ErrUndone, why, err)
+	}
+	if err := m.shard.Await(ctx, l.effects.Up); err != nil {
+		return undo(l.effects.Problem(), err)
+	}
+	if err := m.save(setPhase(status.Backfill)); err != nil {
+		return undo("the state could not be written", err)
+	}
+	hold, done := context.WithTimeout(ctx, m.cfg.Cutover.MaxPause)
+	defer done()
+	m.shard.Hold()
+	defer m.shard.Release()
+	if err := m.shard.Await(hold, m.shard.Answered); err != nil {
+		_ = m.save(setPhase(status.Passthrough))
+		return undo("commands in flight were not answered in cutover.max_pause", err)
+	}
+	m.ledger.Lock()
+	m.ledger.OweSweep("the migration begins", int(facts.KeysTotal()))
+	m.shard.Replicate(l.effects)
+	m.ledger.Unlock()
+	m.setLink(l)
+	l.start()
+	return nil
+}
+
+func setPhase(p string) func(*state.State) { return func(s *state.State) { s.Phase = p } }
+
+// Pause stops the sweep, not the effects. (admin.Controller)
+func (m *Migration) Pause(context.Context, admin.StepOptions) error { return m.setPaused(true) }
+
+// Resume lets it go on. (admin.Controller)
+func (m *Migration) Resume(context.Context, admin.StepOptions) error { return m.setPaused(false) }
+
+func (m *Migration) setPaused(paused bool) error {
+	l := m.linked.Load()
+	if l == nil {
+		return &admin.Refused{Message: "no backfill has been started", Blockers: []status.Blocker{{
+			Code: "not_started", Message: "the phase is " + m.phase(), Remedy: "start it first"}}}
+	}
+	m.mu.Lock()
+	m.paused = paused
+	m.mu.Unlock()
+	if paused {
+		l.sweep.Pause()
+	} else {
+		l.sweep.Resume()
+	}
+	return nil
+}

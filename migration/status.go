@@ -1,0 +1,140 @@
+package migration
+
+import (
+	"fmt"
+	"time"
+
+	"tandem/internal/instance"
+	"tandem/internal/ledger"
+	"tandem/internal/status"
+)
+
+// failingAfter is how many times in a row a copy must have failed to be named as a blocker.
+const failingAfter = 5
+
+// Status is all that is known, at this moment. (admin.Controller)
+func (m *Migration) Status() status.Status {
+	s := status.New()
+	s.Phase = m.phase()
+	s.UptimeS = int64(time.Since(m.began).Seconds())
+	s.Sessions = int64(m.server.Sessions())
+	primary := m.shard.Primary()
+	s.Primary = string(primary.Role)
+	l := m.linked.Load()
+	if l != nil {
+		s.Backfill = l.sweep.Progress()
+	}
+	now := time.Now().UnixNano()
+
+	m.ledger.Lock()
+	stats := m.ledger.Stats()
+	sweeping := m.ledger.Sweeping()
+	s.DirtyKeys = int64(m.ledger.DirtyKeys())
+	s.UnsettledWrites = int64(m.ledger.Unsettled())
+	if l != nil {
+		s.LagBytes = int64(l.effects.Lag())
+		if l.effects.Up() {
+			s.LagMs = status.Known(0.0)
+			if oldest := m.ledger.Oldest(); oldest != 0 {
+				s.LagMs = status.Known(float64(max(0, now-oldest)) / 1e6)
+			}
+		}
+	}
+	m.ledger.Unlock()
+
+	if sweeping && l != nil {
+		// Not seen to be equal yet: what is left of the sweep may differ.
+		left := int64(1)
+		if total, ok := s.Backfill.KeysTotal.Get(); ok {
+			left = max(1, total-s.Backfill.KeysScanned)
+		}
+		s.DirtyKeys += left
+		if s.Backfill.State != status.Paused {
+			s.Backfill.State = status.Running
+		}
+	}
+	s.Effects = status.EffectsStatus{
+		Forwarded:  int64(stats.Forwarded),
+		Mismatched: int64(stats.Mismatched + stats.Edges),
+		Dropped:    int64(stats.Dropped),
+	}
+	s.Copies = status.CopiesStatus{Done: int64(stats.Copied), Races: int64(stats.Races), Failed: int64(stats.Failed)}
+	s.Verify = m.verifies.status()
+	m.mu.Lock()
+	s.Cutover = m.pause
+	m.mu.Unlock()
+	s.Source, s.Target = m.instanceStatus(m.source), m.instanceStatus(m.target)
+	s.Blockers = m.blocking()
+	s.ReadyToCutover = s.Phase == status.Synced && len(s.Blockers) == 0
+	return s
+}
+
+func (m *Migration) instanceStatus(i *instance.Instance) status.InstanceStatus {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := m.seen[i.Role]
+	s := status.InstanceStatus{Connected: seen.up, Version: seen.facts.Version, RunID: seen.facts.RunID}
+	if seen.known {
+		s.ClockOffsetMs = status.Known(float64(seen.offset.Microseconds()) / 1000)
+	}
+	return s
+}
+
+// Ready reports whether clients are served. (admin.Controller)
+func (m *Migration) Ready() error {
+	if !m.shard.PrimaryUp() {
+		return fmt.Errorf("%s is not connected", m.shard.Primary())
+	}
+	return nil
+}
+
+// blocking lists what stands in the way of the next step: of the start in passthrough, of a cutover, of a
+// rollback.
+func (m *Migration) blocking() []status.Blocker {
+	phase := m.phase()
+	blockers := []status.Blocker{}
+	add := func(code, remedy, format string, args ...any) {
+		blockers = append(blockers, status.Blocker{Code: code, Message: fmt.Sprintf(format, args...), Remedy: remedy})
+	}
+	m.mu.Lock()
+	refused, foreign := m.blockers, m.foreign
+	m.mu.Unlock()
+	if foreign != "" {
+		add("another_process", "stop one of the two", "another tandem process (id %s) is connected to this pair of servers", foreign)
+	}
+	switch phase {
+	case status.Passthrough:
+		blockers = append(blockers, refused...)
+		if len(refused) == 0 {
+			add("not_started", "start the backfill", "the backfill has not been started")
+		}
+		return blockers
+	case status.Finished:
+		return blockers
+	}
+	if !m.shard.PrimaryUp() {
+		add("primary_down", "bring it back", "%s is not connected", m.shard.Primary())
+	}
+	l := m.linked.Load()
+	if l == nil {
+		return blockers
+	}
+	m.ledger.Lock()
+	defer m.ledger.Unlock()
+	if !l.effects.Up() {
+		_, problem := l.effects.Facts()
+		if problem == "" {
+			problem = "connecting"
+		}
+		add("secondary_down", "bring it back; what was missed is copied then", "%s is not connected: %s", l.secondary, problem)
+	}
+	if _, why, owed := m.ledger.SweepOwed(); owed {
+		add("sweep_owed", "wait for it; status shows its progress", "not all keys have been compared yet (%s)", why)
+	}
+	m.ledger.Failing(failingAfter, func(d *ledger.Dirty) bool {
+		add("copy_failing", "mend the cause; the copy is tried again by itself",
+			"key %q of db %d could not be copied %d times in a row: %s", d.Key.Name, d.Key.DB, d.Failures, d.Why)
+		return len(blockers) < 20
+	})
+	return blockers
+}

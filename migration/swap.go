@@ -1,0 +1,191 @@
+package migration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"tandem/internal/admin"
+	"tandem/internal/instance"
+	"tandem/internal/state"
+	"tandem/internal/status"
+)
+
+// Cutover makes the target the primary. (admin.Controller)
+func (m *Migration) Cutover(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+	m.step.Lock()
+	defer m.step.Unlock()
+	switch phase := m.phase(); phase {
+	case status.Reversed, status.Finished:
+		return admin.Result{Phase: phase}, nil
+	case status.Synced:
+		return m.swap(ctx, m.target, status.Reversed)
+	default:
+		return admin.Result{}, &admin.Refused{Message: "the target does not hold all data yet", Blockers: m.blocking()}
+	}
+}
+
+// Rollback makes the source the primary again. (admin.Controller)
+func (m *Migration) Rollback(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+	m.step.Lock()
+	defer m.step.Unlock()
+	switch phase := m.phase(); phase {
+	case status.Reversed:
+		return m.swap(ctx, m.source, status.Synced)
+	case status.Finished:
+		return admin.Result{}, &admin.Refused{Message: "the migration is finished", Blockers: []status.Blocker{{
+			Code: "finished", Message: "the source has not been kept equal since the migration was finished",
+			Remedy: "migrate back with a new state directory"}}}
+	default:
+		return admin.Result{Phase: phase}, nil
+	}
+}
+
+// swap changes the roles: it waits for a calm moment, holds every command that is not yet sent, waits until
+// both instances hold the same and nothing is on the way, writes the new roles to disk, and lets go. If that
+// does not come about within cutover.max_pause, everything is as if never asked.
+func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase string) (admin.Result, error) {
+	old := m.linked.Load()
+	if !m.shard.PrimaryUp() {
+		return admin.Result{}, admin.ErrPrimaryDown
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Cutover.Wait)
+	defer cancel()
+	undone := func(why string, err error) (admin.Result, error) {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return admin.Result{}, fmt.Errorf("%w: %s", admin.ErrUndone, why)
+		}
+		return admin.Result{}, fmt.Errorf("%w: %s: %w", admin.ErrUndone, why, err)
+	}
+
+	// Unheld: connect what will be needed, and wait for a moment that can be drained.
+	facts, err := primary.Facts(ctx)
+	if err != nil {
+		return undone("the primary to be cannot be asked", err)
+	}
+	next, err := m.shard.Prepare(ctx, primary, facts)
+	if err != nil {
+		return undone("no lanes to the primary to be", err)
+	}
+	link := m.newLink(primary, m.other(primary))
+	link.effects.Start()
+	swapped := false
+	defer func() {
+		if !swapped {
+			next.Abandon()
+			link.effects.Stop()
+		}
+	}()
+	if err := m.shard.Await(ctx, link.effects.Up); err != nil {
+		return undone("no effect lane to the secondary to be: "+link.effects.Problem(), err)
+	}
+	calm := func() bool {
+		return old.effects.Up() && !m.ledger.Sweeping() && m.ledger.DirtyKeys() == 0 && old.effects.Lag() < 1<<20
+	}
+	if err := m.shard.Await(ctx, calm); err != nil {
+		return admin.Result{}, &admin.Refused{Message: "there was no moment that could be drained within cutover.wait",
+			Blockers: m.blocking()}
+	}
+
+	// Held: from here to Release clients wait.
+	began := time.Now()
+	hold, done := context.WithTimeout(ctx, m.cfg.Cutover.MaxPause)
+	defer done()
+	m.shard.Hold()
+	defer m.shard.Release()
+	drained := func() bool { return m.shard.Answered() && m.ledger.Drained() && next.Ready() }
+	if err := m.shard.Await(hold, drained); err != nil {
+		return undone("it would have held clients for more than cutover.max_pause: "+m.undrained(), err)
+	}
+	// The copier must not pick up a key from the old primary when the new one is written to.
+	old.stop()
+	undo := func(why string, err error) (admin.Result, error) {
+		old.start()
+		return undone(why, err)
+	}
+	m.ledger.Lock()
+	still := drained()
+	m.ledger.Unlock()
+	if !still {
+		return undo("a key became dirty at the last moment", nil)
+	}
+	if err := m.save(func(s *state.State) { s.Phase = phase; s.ScanEpoch++ }); err != nil {
+		return undo("the new roles could not be written", err)
+	}
+	m.ledger.Lock()
+	m.shard.Swap(next, link.effects)
+	m.ledger.Unlock()
+	swapped = true
+	m.setLink(link)
+	link.start()
+	m.shard.Release()
+	pause := time.Since(began)
+	go old.effects.Stop()
+
+	m.mu.Lock()
+	m.pause = status.CutoverStatus{
+		LastPauseMs: status.Known(float64(pause.Microseconds()) / 1000),
+		At:          status.Known(time.Now().UnixMilli()),
+	}
+	m.mu.Unlock()
+	m.log.Info("roles swapped", "primary", primary.String(), "pause", pause.Round(time.Microsecond))
+	return admin.Result{Phase: phase, Pause: pause}, nil
+}
+
+// undrained says what kept a hold from draining.
+func (m *Migration) undrained() string {
+	m.ledger.Lock()
+	defer m.ledger.Unlock()
+	var what []string
+	if !m.shard.Answered() {
+		what = append(what, "commands are unanswered")
+	}
+	if n := m.ledger.Unsettled(); n > 0 {
+		what = append(what, fmt.Sprintf("%d writes unsettled", n))
+	}
+	if n := m.ledger.DirtyKeys(); n > 0 {
+		what = append(what, fmt.Sprintf("%d keys dirty", n))
+	}
+	if n, _ := m.ledger.Copying(); n > 0 {
+		what = append(what, fmt.Sprintf("%d copies under way", n))
+	}
+	if m.ledger.Sweeping() {
+		what = append(what, "a sweep is owed")
+	}
+	if len(what) == 0 {
+		return "lanes to the primary to be were not connected"
+	}
+	return strings.Join(what, ", ")
+}
+
+// Finish ends the second writes: the target alone is served. (admin.Controller)
+func (m *Migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+	m.step.Lock()
+	defer m.step.Unlock()
+	switch phase := m.phase(); phase {
+	case status.Finished:
+		return admin.Result{Phase: phase}, nil
+	case status.Reversed:
+	default:
+		return admin.Result{}, &admin.Refused{Message: "only a migration that was cut over can be finished",
+			Blockers: []status.Blocker{{Code: "not_reversed", Message: "the source still answers clients",
+				Remedy: "cut over first"}}}
+	}
+	if err := m.save(setPhase(status.Finished)); err != nil {
+		return admin.Result{}, err
+	}
+	l := m.linked.Load()
+	l.stop()
+	m.ledger.Lock()
+	m.shard.StopReplicating()
+	m.ledger.Unlock()
+	m.linked.Store(nil)
+	l.effects.Stop()
+	m.ledger.Lock()
+	m.ledger.Forget()
+	m.ledger.Unlock()
+	m.log.Info("finished", "primary", m.target.String())
+	return admin.Result{Phase: status.Finished}, nil
+}
