@@ -104,7 +104,7 @@ func (i *Instance) Others(ctx context.Context, id string) ([]string, error) {
 	}
 	var others []string
 	for _, cl := range clients {
-		if other, _, _, ok := ParseConnName(cl.name); ok && other != id {
+		if other, _, _, ok := ParseConnName(cl.name); ok && other != id && other != TrialID {
 			others = append(others, other)
 		}
 	}

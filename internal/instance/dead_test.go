@@ -332,6 +332,7 @@ func TestOthers(t *testing.T) {
 		i := at(t, s, "")
 		for _, name := range []string{
 			"app", "tandem:x", ConnName(testID, "lane", "1"), ConnName("bb", "lane", "1"), ConnName("aa", "lane", "3"), ConnName("bb", "effect", "1"),
+			ConnName(TrialID, "precheck", "1"),
 		} {
 			connect(t, i, name, 0)
 		}

@@ -5,6 +5,10 @@ import "strings"
 // namePrefix begins the name of every connection that we open.
 const namePrefix = "tandem:"
 
+// TrialID is an id that no migration has: for connections that are there to be found and killed, to see
+// whether that works. Others passes them by.
+const TrialID = "trial"
+
 // ConnName is the name that a connection carries on the server (CLIENT SETNAME), by which it is found again
 // when it has to be dead: tandem:<id>:<what>:<generation>. id is the state directory's, what is the use
 // (lane, effect, copier, ...), generation tells this opening of it from older ones.

@@ -1,0 +1,85 @@
+package precheck
+
+import "context"
+
+// check is one line of the table.
+type check struct {
+	// name of the item; with each set it is made for both sides, as source_<name> and target_<name>.
+	name string
+	each bool
+	// needs is what must be known before.
+	needs need
+	// why it matters, the same for every outcome.
+	why string
+	run func(ctx context.Context, r *run, s *side) finding
+}
+
+// need is what a check builds on, in rising order.
+type need int
+
+const (
+	nothing need = iota
+	// reached: a TCP connection came about and something answered.
+	reached
+	// login: a connection stands.
+	login
+	// facts: INFO was read.
+	facts
+	// writable: so on both sides, and no check has found that the scratch key must not be written.
+	writable
+	// dumps: also, the commands that keys are copied with are allowed on both sides.
+	dumps
+)
+
+// checks are in the order in which they are made and shown: what others need comes first.
+var checks = []check{
+	{name: "reachable", each: true, needs: nothing, run: reachable,
+		why: "Tandem stands between the clients and this server: it must reach it from where it runs."},
+	{name: "login", each: true, needs: reached, run: loggedIn,
+		why: "Commands are sent with the user and password of the URL."},
+	{name: "info", each: true, needs: login, run: info,
+		why: "Version, run id, role, databases and memory decide how the migration is done, and INFO tells them."},
+	{name: "mode", each: true, needs: facts, run: mode,
+		why: "This version moves one standalone server to another; in a cluster each node has a part of the keys."},
+	{name: "role", each: true, needs: facts, run: role,
+		why: "Writes go to both servers, and a replica refuses them or loses them at its next synchronization."},
+	{name: "distinct", needs: facts, run: distinct,
+		why: "If both addresses lead to one server, every write would be done twice on the same data."},
+	{name: "commands", each: true, needs: writable, run: commands,
+		why: "Keys are copied and kept equal with these commands; before a cutover on one side, after it on the other."},
+	{name: "target_empty", needs: facts, run: targetEmpty,
+		why: "Keys that are on the target already would be overwritten, or stay behind as keys that the source never had."},
+	{name: "dump_exchange", needs: dumps, run: dumpExchange,
+		why: "Keys are copied with DUMP and RESTORE, and a server refuses the DUMPs of versions newer than its own."},
+	{name: "dump_return", needs: dumps, run: dumpReturn,
+		why: "After a cutover the source is kept equal for a rollback; a key that differs there is repaired by DUMP and RESTORE."},
+	{name: "target_databases", needs: facts, run: targetDatabases,
+		why: "Each database of the source is moved to the one with the same number."},
+	{name: "target_memory", needs: facts, run: targetMemory,
+		why: "A target that is full refuses writes, or evicts keys; 10 % more than the source uses is the least."},
+	{name: "eviction", each: true, needs: facts, run: eviction,
+		why: "A server that evicts drops keys by itself, without telling: the two sides then differ."},
+	{name: "client_kill", each: true, needs: login, run: clientKill,
+		why: "After a broken connection Tandem makes sure that nothing sent on it is executed late, by CLIENT LIST and CLIENT KILL."},
+	{name: "clocks", needs: facts, run: clocks,
+		why: "Each server expires keys by its own clock, so keys end earlier or later by the difference of the two."},
+}
+
+// over is the sides that the check is made for; one of the pair is made once, for the target.
+func (c check) over(r *run) []*side {
+	if c.each {
+		return []*side{r.source, r.target}
+	}
+	return []*side{r.target}
+}
+
+// possible: what the check needs is there, on its own side, or on both if it is one of the pair.
+func (c check) possible(r *run, s *side) bool {
+	if c.needs >= writable {
+		return !r.unfit && !(c.needs == dumps && r.limited) && min(r.source.has, r.target.has) >= facts
+	}
+	if c.each {
+		return s.has >= c.needs
+	}
+	return min(r.source.has, r.target.has) >= c.needs
+}

@@ -1,0 +1,194 @@
+// Package precheck tells, before a migration starts, what would keep it from ending well: it tries what the
+// migration will do, on both instances, and says for each item what was found, why it matters and what to do.
+//
+// The items are a table (checks.go); each is one function in the file of its subject. A check may write one
+// scratch key, tandem:precheck:<random>, which expires by itself and is removed before Run returns. Nothing
+// else is written or changed on either side.
+package precheck
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"tandem/internal/instance"
+)
+
+// Status of an item, and of a whole report.
+const (
+	// Success: as it should be.
+	Success = "success"
+	// Warning: it can be started, knowing this.
+	Warning = "warning"
+	// Failed: it cannot be started.
+	Failed = "failed"
+)
+
+// Item is one thing that was looked at.
+type Item struct {
+	// Name is stable and unique in a report: target_empty, source_commands, ...
+	Name string `json:"name"`
+	// Status is success, warning or failed.
+	Status string `json:"status"`
+	// Found is what the instances showed.
+	Found string `json:"found"`
+	// Why is why that matters for a migration.
+	Why string `json:"why"`
+	// Remedy is what to do; empty for a success.
+	Remedy string `json:"remedy"`
+	// Accept is the name under which a warning is accepted; empty for a success, and for what failed.
+	Accept string `json:"accept"`
+}
+
+// Report is the outcome. As JSON it is {result, items}, and nothing else.
+type Report struct {
+	// Result is the worst status of the items.
+	Result string `json:"result"`
+	Items  []Item `json:"items"`
+
+	// notMade are the checks that had to be left out because of a failed one.
+	notMade []string
+}
+
+// Options of a run. The zero value is a check before a new migration.
+type Options struct {
+	// Resume says that the target holds what an earlier start of the same migration copied: that it is not
+	// empty is then as it should be, and the item is left out.
+	Resume bool
+	// MaxClockOffset between the two servers without a warning. Default 100 ms, which is also the least that
+	// clock correction corrects.
+	MaxClockOffset time.Duration
+}
+
+// scratchPrefix begins the name of the scratch key, and scratchTTL removes it where we could not.
+const (
+	scratchPrefix = "tandem:precheck:"
+	scratchTTL    = "60000" // ms
+)
+
+// Run makes all checks that can be made, one after the other; a failed one leaves out only those that need
+// what it found missing. The error is of the context alone: whatever is wrong with an instance is an item.
+func Run(ctx context.Context, source, target *instance.Instance, o Options) (*Report, error) {
+	if o.MaxClockOffset <= 0 {
+		o.MaxClockOffset = 100 * time.Millisecond
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	r := &run{
+		Options: o,
+		source:  &side{Instance: source},
+		target:  &side{Instance: target},
+		scratch: scratchPrefix + hex.EncodeToString(id[:]),
+		report:  &Report{Result: Success, Items: []Item{}},
+	}
+	r.source.other, r.target.other = r.target, r.source
+	defer r.close()
+	for _, c := range checks {
+		for _, s := range c.over(r) {
+			name := c.name
+			if c.each {
+				name = string(s.Role) + "_" + c.name
+			}
+			if !c.possible(r, s) {
+				r.report.notMade = append(r.report.notMade, name)
+				continue
+			}
+			f := c.run(ctx, r, s)
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("precheck: %w", context.Cause(ctx))
+			}
+			if f != (finding{}) {
+				r.add(name, c.why, f)
+			}
+		}
+	}
+	return r.report, nil
+}
+
+// run is one precheck under way.
+type run struct {
+	Options
+	source, target *side
+	scratch        string
+	report         *Report
+	// unfit: something failed that makes trials with the scratch key pointless or dangerous (a replica, a
+	// cluster, one server twice).
+	unfit bool
+	// limited: a command that the migration needs is refused on one side.
+	limited bool
+}
+
+// side is one of the two instances and what is known of it so far.
+type side struct {
+	*instance.Instance
+	other *side
+	// has is how far the checks came with it.
+	has need
+	// connErr is why conn is nil; conn is there from login on, info from facts on.
+	connErr error
+	conn    *instance.Conn
+	info    instance.Facts
+	// refused are the commands that the server does not let us use.
+	refused map[string]bool
+}
+
+// finding is what a check returns; the zero value is no item at all.
+type finding struct {
+	status string
+	found  string
+	remedy string
+}
+
+func success(format string, args ...any) finding {
+	return finding{status: Success, found: fmt.Sprintf(format, args...)}
+}
+
+func warning(remedy, format string, args ...any) finding {
+	return finding{status: Warning, found: fmt.Sprintf(format, args...), remedy: remedy}
+}
+
+func failed(remedy, format string, args ...any) finding {
+	return finding{status: Failed, found: fmt.Sprintf(format, args...), remedy: remedy}
+}
+
+// broken is for an error that is not the subject of the check: the connection broke, a reply has no sense.
+func broken(err error) finding {
+	return failed("see what the server's log says, and run the precheck again", "%v", err)
+}
+
+func (r *run) add(name, why string, f finding) {
+	item := Item{Name: name, Status: f.status, Found: f.found, Why: why, Remedy: f.remedy}
+	switch f.status {
+	case Failed:
+		r.report.Result = Failed
+	case Warning:
+		item.Accept = name
+		if r.report.Result == Success {
+			r.report.Result = Warning
+		}
+	}
+	r.report.Items = append(r.report.Items, item)
+}
+
+// close removes the scratch key, whatever became of the context, and closes the connections.
+func (r *run) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, s := range []*side{r.source, r.target} {
+		if s.conn == nil {
+			continue
+		}
+		err := r.remove(ctx, s)
+		_ = s.conn.Close()
+		if err == nil {
+			continue
+		}
+		// The context's end broke the connection.
+		if s.conn, err = s.Conn(ctx, connName, 0); err == nil {
+			_ = r.remove(ctx, s) // if that fails, the key expires
+			_ = s.conn.Close()
+		}
+	}
+}
