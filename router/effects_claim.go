@@ -131,7 +131,7 @@ func claimedIDs(reply []byte, do func(id []byte)) bool {
 	return c.ok
 }
 
-func xclaimEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) {
+func xclaimEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]byte) {
 	o, ok := parseXClaim(args)
 	at, okAt := o.at(env)
 	claimed := 0
@@ -140,25 +140,113 @@ func xclaimEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) 
 		e.copy()
 		return
 	}
-	left := leftIDs(o.ids, reply, nil)
-	if !e.claimant(env, args, claimed) {
+	if claimed == 0 && o.lastID == nil && !redis70.in(env.Primary) {
+		return // nothing was made or dropped
+	}
+	if claimed == 0 && !e.claimedNone(env, args, follow) {
 		return
 	}
-	if left > 0 {
-		// What was not claimed may have been dropped, for its entry is no more (7.0).
-		e.begin(6+left, "XCLAIM", ExpectAny())
-		e.arg(args[1])
-		e.arg(args[2])
-		e.arg(args[3])
-		e.argText("9223372036854775807")
-		leftIDs(o.ids, reply, e.arg)
-		e.argText("JUSTID")
+	if claimed < len(o.ids) {
+		e.unclaimed(env, args, &o, reply, claimed)
 	}
 	if claimed > 0 {
 		e.claim(args, claimed, &o, ExpectSame(reply))
 		claimedIDs(reply, e.arg)
 		e.claimEnd(&o, at)
 	}
+}
+
+// unclaimed does on the secondary what XCLAIM did besides claiming: from 7.0 on it dropped ids whose entries
+// are no more, and it sets the group's last id in any case.
+func (e *Effect) unclaimed(env *Env, args [][]byte, o *claimOptions, reply []byte, claimed int) {
+	drops := redis70.in(env.Primary)
+	if !drops && claimed > 0 {
+		return
+	}
+	left := 1
+	if drops {
+		left = leftIDs(o.ids, reply, nil)
+	}
+	if o.lastID != nil {
+		e.claimNothing(args, left+2)
+	} else {
+		e.claimNothing(args, left)
+	}
+	if drops {
+		leftIDs(o.ids, reply, e.arg)
+	} else {
+		e.argText(noID)
+	}
+	if o.lastID != nil {
+		e.argText("LASTID")
+		e.arg(o.lastID)
+	}
+	e.argText("JUSTID")
+}
+
+// noID is the id that no entry can have.
+const noID = "0-0"
+
+// claimNothing begins an XCLAIM of n ids that claims none, for nothing was ever idle for so long. But it
+// drops those whose entries are no more (7.0), makes the consumer and notes that it was seen (7.2). The ids,
+// other options (counted in n) and JUSTID must follow.
+func (e *Effect) claimNothing(args [][]byte, n int) {
+	e.begin(6+n, "XCLAIM", ExpectAny())
+	e.arg(args[1])
+	e.arg(args[2])
+	e.arg(args[3])
+	e.argText("9223372036854775807")
+}
+
+// claimedNone sees to it, when XCLAIM has claimed nothing, that the consumer is there on the secondary if and
+// only if it is on the primary. It returns false when no more is to be written.
+func (e *Effect) claimedNone(env *Env, args [][]byte, follow [][]byte) bool {
+	primary, secondary := env.Primary.HasEmptyConsumers(), env.Secondary.HasEmptyConsumers()
+	switch {
+	case primary == secondary:
+	case primary:
+		return e.createConsumer(env, args)
+	case len(follow) != 1 || !hasConsumer(follow[0], args[3]):
+		e.copy() // the secondary would make it
+		return false
+	}
+	return true
+}
+
+// createConsumer makes the consumer of args[3] on a secondary that does so only when it is told to.
+func (e *Effect) createConsumer(env *Env, args [][]byte) bool {
+	if !redis62.in(env.Secondary) {
+		e.copy()
+		return false
+	}
+	e.begin(5, "XGROUP", ExpectAny())
+	e.argText("CREATECONSUMER")
+	e.argAll(args[1:4])
+	return true
+}
+
+// xclaimFollows asks whether the consumer is there, where XCLAIM drops entries but does not make it: 7.0.
+func xclaimFollows(dst []byte, args [][]byte, primary Server) ([]byte, int) {
+	if !redis70.in(primary) || primary.HasEmptyConsumers() {
+		return dst, 0
+	}
+	dst = append(dst, "*4\r\n$5\r\nXINFO\r\n$9\r\nCONSUMERS\r\n"...)
+	return appendBulk(appendBulk(dst, args[1]), args[2]), 1
+}
+
+// hasConsumer reports whether a reply to XINFO CONSUMERS names a consumer.
+func hasConsumer(reply, name []byte) bool {
+	c := walk(reply)
+	for range c.next().n {
+		fields := c.next()
+		for i := 0; i+1 < fields.n && c.ok; i += 2 {
+			field, v := c.next().text, c.next()
+			if string(field) == "name" && bytes.Equal(v.text, name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // leftIDs calls do, if it is not nil, with each id asked for that is not in the reply, and counts them. A
@@ -195,25 +283,6 @@ func sameID(asked, got []byte) bool {
 	return isZero && bytes.Equal(asked, ms)
 }
 
-// claimant sees to it that the consumer is there as on the primary: from 7.2 on a claim makes it even when
-// there was nothing to claim. It returns false when no effect is left to write.
-func (e *Effect) claimant(env *Env, args [][]byte, claimed int) bool {
-	if claimed > 0 {
-		return true
-	}
-	switch {
-	case env.Primary.HasEmptyConsumers() == env.Secondary.HasEmptyConsumers():
-		return true
-	case env.Primary.HasEmptyConsumers() && redis62.in(env.Secondary):
-		e.begin(5, "XGROUP", ExpectAny())
-		e.argText("CREATECONSUMER")
-		e.argAll(args[1:4])
-		return true
-	}
-	e.copy()
-	return false
-}
-
 // xautoclaimEffect: XAUTOCLAIM key group consumer min-idle start [COUNT n] [JUSTID] answers [cursor, claimed,
 // dropped]; before 7.0 there is no third and a dropped entry is a null.
 func xautoclaimEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) {
@@ -239,14 +308,8 @@ func xautoclaimEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]by
 		e.claim(args, claimed, &o, ExpectSame(entries[:len(entries)-len(c.b)]))
 		claimedIDs(entries, e.arg)
 		e.claimEnd(&o, env.Now)
-	} else if env.Primary.HasEmptyConsumers() {
-		if !redis62.in(env.Secondary) {
-			e.copy()
-			return
-		}
-		e.begin(5, "XGROUP", ExpectAny())
-		e.argText("CREATECONSUMER")
-		e.argAll(args[1:4])
+	} else if env.Primary.HasEmptyConsumers() && !e.consumerSeen(env, args) {
+		return
 	}
 	if dropped > 0 {
 		e.begin(3+dropped, "XACK", ExpectInt(int64(dropped)))
@@ -256,4 +319,16 @@ func xautoclaimEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]by
 			e.arg(c.leaf().text)
 		}
 	}
+}
+
+// consumerSeen makes the consumer on the secondary, and where that is kept notes that it was seen: by a claim
+// of an id that no entry has.
+func (e *Effect) consumerSeen(env *Env, args [][]byte) bool {
+	if !env.Secondary.HasEmptyConsumers() {
+		return e.createConsumer(env, args)
+	}
+	e.claimNothing(args, 1)
+	e.argText(noID)
+	e.argText("JUSTID")
+	return true
 }
