@@ -26,7 +26,17 @@ var update = flag.Bool("update", false, "write the generated reference instead o
 // binary is the program under test, built once.
 var binary string
 
+// secondSignal, in the environment, makes of this test binary a program that a first signal does not end.
+const secondSignal = "TEST_SECOND_SIGNAL"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(secondSignal) != "" {
+		ctx, _ := withSignals(context.Background())
+		fmt.Println("ready")
+		<-ctx.Done()
+		fmt.Println("draining")
+		select {}
+	}
 	flag.Parse()
 	os.Exit(buildAndTest(m))
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -158,4 +160,34 @@ func TestInterruptEndsAStepThatWaits(t *testing.T) {
 		t.Errorf("exit status %d", code)
 	}
 	expectParts(t, "stderr", stderr.String(), "cutover: interrupted: tandem status says how it stands")
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	for _, first := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), secondSignal+"=1")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for _, s := range []struct {
+			line   string
+			signal os.Signal
+		}{{"ready", first}, {"draining", syscall.SIGTERM}} {
+			if !lines.Scan() || lines.Text() != s.line {
+				t.Fatalf("got %q, want %q", lines.Text(), s.line)
+			}
+			if err := cmd.Process.Signal(s.signal); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = cmd.Wait() // says the exit status, which is looked at
+		if code := cmd.ProcessState.ExitCode(); code != exitFailed {
+			t.Errorf("%v, then SIGTERM: exit status %d", first, code)
+		}
+	}
 }
