@@ -53,7 +53,7 @@ func TestClientReadsDifferencesWhole(t *testing.T) {
 	f := &fake{differences: []status.Difference{
 		{Key: []byte("plain"), DB: 2, Kind: "value", Detail: "d"},
 		{Key: []byte{0, 0xff, '"', '\n'}, Kind: "ttl"},
-		{Key: []byte(strings.Repeat("k", 1<<20)), Kind: "missing"},
+		{Key: []byte(strings.Repeat("k", 128<<10)), Kind: "missing"},
 	}}
 	var got []status.Difference
 	c := client(t, serve(t, f), "")
@@ -73,7 +73,7 @@ func TestClientReadsDifferencesWhole(t *testing.T) {
 	if _, err := c.VerifyResults(context.Background(), "v", 0, func(status.Difference) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("yield's error became %v", err)
 	}
-	f.resultsErr = errors.New("the list is gone")
+	f.failResults(errors.New("the list is gone"))
 	if _, err := c.VerifyResults(context.Background(), "v", 0, collect); err == nil || err.Error() != "the list is gone" {
 		t.Errorf("error behind the differences: %v", err)
 	}

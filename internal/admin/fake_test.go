@@ -80,12 +80,22 @@ func (f *fake) VerifyResults(ctx context.Context, id string, from int, yield fun
 	if err := f.note(ctx, "results "+id); err != nil {
 		return status.VerifySummary{}, err
 	}
-	for _, d := range f.differences[min(from, len(f.differences)):] {
+	f.mu.Lock()
+	differences, resultsErr := f.differences, f.resultsErr
+	f.mu.Unlock()
+	for _, d := range differences[min(from, len(differences)):] {
 		if err := yield(d); err != nil {
 			return status.VerifySummary{}, err
 		}
 	}
-	return status.VerifySummary{ID: id, State: status.Done, Different: int64(len(f.differences))}, f.resultsErr
+	return status.VerifySummary{ID: id, State: status.Done, Different: int64(len(differences))}, resultsErr
+}
+
+// failResults lets the next results end with an error. A request whose caller has gone may still be running.
+func (f *fake) failResults(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.resultsErr = err
 }
 
 // serve runs a server of f on a free loopback port until the test ends, and returns its URL.

@@ -193,7 +193,7 @@ func TestVerifyResultsAreJSONLinesWithASummary(t *testing.T) {
 			t.Errorf("%q: %d %q", query, code, answer)
 		}
 	}
-	f.resultsErr = errors.New("the list is gone")
+	f.failResults(errors.New("the list is gone"))
 	if _, answer, _ := send(t, "GET", url+"/api/v1/verify/v1", ""); !strings.HasSuffix(answer, second+`{"error":"the list is gone"}`+"\n") {
 		t.Errorf("error after differences: %q", answer)
 	}
