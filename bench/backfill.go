@@ -36,7 +36,6 @@ type backfillSample struct {
 // backfillBench copies the same keyspace in turns, by the bare loop and by tandem.
 type backfillBench struct {
 	fleet          *fleet
-	root           string
 	log            *slog.Logger
 	source, target *redisd.Server
 	keys           int64
@@ -106,7 +105,7 @@ func (b *backfillBench) copyBare(ctx context.Context) (backfillSample, error) {
 // copyTandem starts a tandem that knows nothing yet, then times from `start` to the phase synced: precheck,
 // both sweeps and every acknowledgement included.
 func (b *backfillBench) copyTandem(ctx context.Context) (backfillSample, error) {
-	p, err := b.fleet.serve(ctx, b.root, b.source, b.target)
+	p, err := b.fleet.serve(ctx, b.source, b.target)
 	if err != nil {
 		return backfillSample{}, err
 	}

@@ -32,16 +32,18 @@ type arrangement struct {
 type fleet struct {
 	dir    string // for configurations, state directories and the binary; removed by stop
 	stops  []func()
-	tandem string // path of the binary built from this tree; empty until it is needed
+	root   string // of the project
+	tandem string // path of the binary to measure; empty until it is built
 	states int    // state directories given out
 }
 
-func newFleet() (*fleet, error) {
+// newFleet has no processes yet. With tandem empty, the binary is built from root when it is needed.
+func newFleet(root, tandem string) (*fleet, error) {
 	dir, err := os.MkdirTemp("", "tandem-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("directory of the benchmark: %w", err)
 	}
-	return &fleet{dir: dir}, nil
+	return &fleet{dir: dir, root: root, tandem: tandem}, nil
 }
 
 // stop ends all processes and removes all files. Calling it again does nothing.
@@ -130,7 +132,7 @@ func nutcrackerPath() (string, error) {
 
 // arrange starts the servers and proxies that were asked for, every source filled with the same keys.
 // direct and twemproxy share a server: they run in turns, and neither adds anything to it.
-func (f *fleet) arrange(ctx context.Context, root string, o options) ([]*arrangement, error) {
+func (f *fleet) arrange(ctx context.Context, o options) ([]*arrangement, error) {
 	filled := func() (*redisd.Server, error) {
 		s, err := f.server()
 		if err != nil {
@@ -157,7 +159,7 @@ func (f *fleet) arrange(ctx context.Context, root string, o options) ([]*arrange
 	}
 	for _, part := range []struct {
 		name  string
-		start func(ctx context.Context, root string, source, target *redisd.Server) (*arrangement, error)
+		start func(ctx context.Context, source, target *redisd.Server) (*arrangement, error)
 	}{{"passthrough", f.passthrough}, {"synced", f.synced}} {
 		if !o.has(part.name) {
 			continue
@@ -170,7 +172,7 @@ func (f *fleet) arrange(ctx context.Context, root string, o options) ([]*arrange
 		if err != nil {
 			return nil, err
 		}
-		a, err := part.start(ctx, root, source, target)
+		a, err := part.start(ctx, source, target)
 		if err != nil {
 			return nil, fmt.Errorf("tandem, %s: %w", part.name, err)
 		}

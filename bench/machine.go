@@ -53,6 +53,16 @@ func (m machine) markdown(w io.Writer) {
 	fmt.Fprintf(w, "- %s, %d cores shared by both servers, the proxy and the client; Linux %s; load before: %s\n",
 		m.CPU, m.Cores, m.Kernel, m.Load)
 	fmt.Fprintf(w, "- %s; tandem at %s\n", strings.Join(m.Programs, "; "), m.Commit)
+	if m.busy() {
+		fmt.Fprintf(w, "- **the machine was busy with something else before**: rates are low, and ratios waver more than they should\n")
+	}
+}
+
+// busy reports whether others used half a core or more for each core, over the minute before.
+func (m machine) busy() bool {
+	var load float64
+	_, err := fmt.Sscanf(m.Load, "%f", &load)
+	return err == nil && load >= float64(m.Cores)/2
 }
 
 func firstLine(path string) string {

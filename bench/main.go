@@ -85,12 +85,12 @@ func benchLoad(ctx context.Context, log *slog.Logger, root string, o options, in
 	if !o.hasAny("direct", "passthrough", "synced", "twemproxy") {
 		return nil
 	}
-	f, err := newFleet()
+	f, err := newFleet(root, o.tandem)
 	if err != nil {
 		return err
 	}
 	defer f.stop()
-	arrangements, err := f.arrange(ctx, root, o)
+	arrangements, err := f.arrange(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func benchBackfill(ctx context.Context, log *slog.Logger, root string, o options
 	if !o.hasAny("backfill", "bare") {
 		return nil
 	}
-	f, err := newFleet()
+	f, err := newFleet(root, o.tandem)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func benchBackfill(ctx context.Context, log *slog.Logger, root string, o options
 	if err != nil {
 		return err
 	}
-	b := &backfillBench{fleet: f, root: root, log: log, source: source, target: target, keys: o.Keys, withTandem: o.has("backfill")}
+	b := &backfillBench{fleet: f, log: log, source: source, target: target, keys: o.Keys, withTandem: o.has("backfill")}
 	if err := b.run(ctx, o.Rounds, o.Value, into); err != nil {
 		return fmt.Errorf("backfill: %w", err)
 	}

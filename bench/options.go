@@ -25,8 +25,9 @@ type options struct {
 	Keys      int64    `json:"backfill_keys"`
 	Only      []string `json:"only"`
 
-	judge bool
-	out   string
+	judge  bool
+	out    string
+	tandem string // a binary to measure instead of one built from this tree
 }
 
 // parseOptions reads the command line. On an error, and for -h, it has already said what is wrong.
@@ -42,6 +43,7 @@ func parseOptions(args []string, say io.Writer) (options, error) {
 	quick := flags.Bool("quick", false, "small sizes: 3 rounds, 50,000 requests, 100,000 keys; to see that it runs, not to be quoted")
 	flags.BoolVar(&o.judge, "judge", false, "exit with 1 if a goal is missed")
 	flags.StringVar(&o.out, "out", "", "directory for the report (default bench/results of the project)")
+	flags.StringVar(&o.tandem, "tandem", "", "measure this tandem binary (default: one built from this tree)")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -144,6 +144,16 @@ func TestReportIsSavedTwice(t *testing.T) {
 	}
 }
 
+func TestABusyMachineIsSaidToBeOne(t *testing.T) {
+	for load, busy := range map[string]bool{"1.99 0.1 0.1 1/200 5": false, "2.00 0.1 0.1 1/200 5": true, "": false} {
+		var out strings.Builder
+		machine{Cores: 4, Load: load}.markdown(&out)
+		if strings.Contains(out.String(), "busy") != busy {
+			t.Errorf("load %q of 4 cores:\n%s", load, out.String())
+		}
+	}
+}
+
 func TestTableIsAligned(t *testing.T) {
 	var out strings.Builder
 	tb := table{header: []string{"name", "µs"}, words: 1}

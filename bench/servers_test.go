@@ -80,12 +80,12 @@ func TestLoadIsMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := newFleet()
+	f, err := newFleet("", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.stop()
-	arrangements, err := f.arrange(ctx, "", o)
+	arrangements, err := f.arrange(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,14 +22,14 @@ const (
 	askEvery = 10 * time.Millisecond
 )
 
-// binary builds tandem from this tree, once.
-func (f *fleet) binary(ctx context.Context, root string) (string, error) {
+// binary is the tandem to measure: the one that was asked for, else built from this tree, once.
+func (f *fleet) binary(ctx context.Context) (string, error) {
 	if f.tandem != "" {
 		return f.tandem, nil
 	}
 	path := filepath.Join(f.dir, "tandem")
 	build := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/tandem")
-	build.Dir = root
+	build.Dir = f.root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building tandem: %w\n%s", err, out)
 	}
@@ -39,8 +39,8 @@ func (f *fleet) binary(ctx context.Context, root string) (string, error) {
 
 // serve starts tandem between two servers, with a state directory of its own and no backfill yet. The
 // caller stops it; the fleet does if the caller does not.
-func (f *fleet) serve(ctx context.Context, root string, source, target *redisd.Server) (*child.Proxy, error) {
-	path, err := f.binary(ctx, root)
+func (f *fleet) serve(ctx context.Context, source, target *redisd.Server) (*child.Proxy, error) {
+	path, err := f.binary(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +57,8 @@ func (f *fleet) serve(ctx context.Context, root string, source, target *redisd.S
 }
 
 // passthrough is tandem before any migration: one server behind it, nothing written twice.
-func (f *fleet) passthrough(ctx context.Context, root string, source, target *redisd.Server) (*arrangement, error) {
-	p, err := f.serve(ctx, root, source, target)
+func (f *fleet) passthrough(ctx context.Context, source, target *redisd.Server) (*arrangement, error) {
+	p, err := f.serve(ctx, source, target)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +69,8 @@ func (f *fleet) passthrough(ctx context.Context, root string, source, target *re
 }
 
 // synced is tandem in dual write, its backfill done: every SET goes to both servers.
-func (f *fleet) synced(ctx context.Context, root string, source, target *redisd.Server) (*arrangement, error) {
-	p, err := f.serve(ctx, root, source, target)
+func (f *fleet) synced(ctx context.Context, source, target *redisd.Server) (*arrangement, error) {
+	p, err := f.serve(ctx, source, target)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,9 @@ func (p *peak) add(d time.Duration) {
 // take returns the longest since the last take.
 func (p *peak) take() time.Duration { return time.Duration(p.ns.Swap(0)) }
 
+// paceBurst is how many commands may be sent at once: some pipelines.
+const paceBurst = 100
+
 // turnPoll is the pause between two looks at how far the clients are.
 const turnPoll = 2 * time.Millisecond
 
@@ -57,7 +60,7 @@ type client struct {
 // newTraffic connects the clients; pause and resume let them run. perSecond bounds the commands of all of
 // them together, so that a demo on a small machine shows a migration and not a saturated CPU.
 func newTraffic(addr string, clients, keys, perSecond int) (*traffic, error) {
-	t := &traffic{pace: rate.NewLimiter(rate.Limit(perSecond), perSecond/10+100), stop: func() {}}
+	t := &traffic{pace: rate.NewLimiter(rate.Limit(perSecond), paceBurst), stop: func() {}}
 	for id := range clients {
 		name := fmt.Sprintf("demo-client-%d", id)
 		conn, err := dial(addr, name, 0)
