@@ -36,14 +36,19 @@ const (
 func (l *Ledger) Copying() (n, bytes int) { return l.outstanding.copies, l.outstanding.bytes }
 
 // version of a stripe, the last barrier included.
-func (l *Ledger) version(x uint32) uint64 { return max(l.stripes[x].version, l.barrier) }
+func (l *Ledger) version(x uint32) uint64 {
+	if l.without&ruleBarrierVersion != 0 {
+		return l.stripes[x].version
+	}
+	return max(l.stripes[x].version, l.barrier)
+}
 
 // BeginCopy notes the version of c.Key's stripe before the key is read on a connection of its own. It
 // reports false when a write is in flight there: what it does may happen before or after the read, and
 // nobody could tell.
 func (l *Ledger) BeginCopy(c *Copy) bool {
 	x := c.Key.Hash.Stripe()
-	if (l.stripes[x].inflight > 0 || l.barriers > 0) && l.without&ruleQuiet == 0 {
+	if l.stripes[x].inflight > 0 && l.without&ruleQuiet == 0 || l.barriers > 0 && l.without&ruleBarrierQuiet == 0 {
 		return false
 	}
 	c.version, c.at = l.version(x), l.seq
@@ -60,8 +65,9 @@ func (l *Ledger) Known(h Hash) bool {
 	return !l.sweeping || l.exact.has(h)
 }
 
-// EndCopy hands the key's state to the Sink if no write was sent to its stripe since BeginCopy. For a dirty
-// key the caller follows it with Done, whatever the result.
+// EndCopy hands the key's state to the Sink if no write was sent to its stripe, and no key of it became
+// dirty, since BeginCopy. For a dirty key the caller follows it with Done if it was Won, else with Retry; for
+// a sweep's, anything but Won and it makes the key dirty.
 func (l *Ledger) EndCopy(c *Copy, s *State) Result {
 	if l.version(c.Key.Hash.Stripe()) != c.version && l.without&ruleVersion == 0 {
 		l.stats.Races++
@@ -89,11 +95,11 @@ func (l *Ledger) finishCopy(c *Copy, s *State, at uint64) Result {
 	if l.sink == nil || !l.sink.AppendCopy(c, s) {
 		return NotTaken
 	}
-	if s.ExpireAt != 0 {
+	if s.ExpireAt != 0 && l.without&ruleExpiring == 0 {
 		l.expiring.add(c.Key.Hash.Stripe())
 	}
-	p := l.push(copied, c.failures(), &c.Key)
-	p.bytes = len(s.Payload)
+	p := l.push(copied, []Key{c.Key})
+	p.failures, p.bytes = c.failures(), len(s.Payload)
 	l.outstanding.bytes += p.bytes
 	if !l.becomesExact(c.Key.Hash, at) {
 		l.stats.Races++
@@ -109,7 +115,7 @@ func (c *Copy) failures() int {
 	return c.Dirty.Failures
 }
 
-// Done ends the copier's hold on a dirty key whose copy was Won. (The other ends are Retry.)
+// Done ends the copier's hold on a dirty key whose copy was Won; any other end is a Retry.
 func (l *Ledger) Done(d *Dirty) {
 	l.copying--
 	l.onChange()

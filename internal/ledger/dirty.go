@@ -28,33 +28,9 @@ const (
 	dirtyCopying                   // with the copier
 )
 
-// dirtyQueue is a FIFO.
-type dirtyQueue struct {
-	items []*Dirty
-	head  int
-}
-
-func (q *dirtyQueue) push(d *Dirty) { q.items = append(q.items, d) }
-
-func (q *dirtyQueue) pop() *Dirty {
-	for q.head < len(q.items) {
-		d := q.items[q.head]
-		q.items[q.head] = nil
-		q.head++
-		if q.head == len(q.items) {
-			q.items, q.head = q.items[:0], 0
-		} else if q.head > 1024 && q.head*2 > len(q.items) {
-			n := copy(q.items, q.items[q.head:])
-			clear(q.items[n:])
-			q.items, q.head = q.items[:n], 0
-		}
-		return d
-	}
-	return nil
-}
-
 // MakeDirty records that the secondary's state of a key may differ from now on. It raises the stripe's
-// version, so that no copy read before can clear it.
+// version, so that no copy read before can clear it. It returns nil when there are too many dirty keys, and a
+// sweep is owed instead.
 func (l *Ledger) MakeDirty(k *Key) *Dirty {
 	l.seq++
 	if l.without&ruleDirtyRaise == 0 {
@@ -68,64 +44,80 @@ func (l *Ledger) MakeDirty(k *Key) *Dirty {
 			l.OweSweep("more dirty keys than max_dirty_keys", 0)
 			return nil
 		}
-		d = &Dirty{Key: Key{Hash: k.Hash, Name: bytes.Clone(k.Name), DB: k.DB, Write: true}, state: dirtyQueued}
+		d = &Dirty{Key: Key{Hash: k.Hash, Name: bytes.Clone(k.Name), DB: k.DB, Write: true}}
 		l.dirty[k.Hash] = d
-		l.todo.push(d)
+		l.enqueueDirty(d)
 	}
 	d.since = l.seq
 	l.onChange()
 	return d
 }
 
-// NextDirty hands the oldest queued dirty key to the copier, which must end it with a Copied, Retry or
-// Clean. It returns nil when there is none, with the time to come back for those that back off (zero: none).
+// NextDirty hands the oldest queued dirty key to the copier, which must end it with a Done or Retry. It
+// returns nil when there is none, with the time to come back for those that back off (zero: none).
 func (l *Ledger) NextDirty(now time.Time) (d *Dirty, wait time.Duration) {
-	if len(l.later) > 0 {
-		rest := l.later[:0]
-		for _, d := range l.later {
-			switch {
-			case l.dirty[d.Key.Hash] != d: // cleared meanwhile
-			case !now.Before(d.notBefore):
-				d.state = dirtyQueued
-				l.todo.push(d)
-			default:
-				if w := d.notBefore.Sub(now); wait == 0 || w < wait {
-					wait = w
-				}
-				rest = append(rest, d)
+	for len(l.later) > 0 {
+		d := l.later[0]
+		if l.idle(d) {
+			if wait = d.notBefore.Sub(now); wait > 0 {
+				break
 			}
+			d.state = dirtyQueued
+			l.todo.push(d)
 		}
-		clear(l.later[len(rest):])
-		l.later = rest
+		l.later.pop()
 	}
 	for d = l.todo.pop(); d != nil; d = l.todo.pop() {
-		if l.dirty[d.Key.Hash] != d || d.state != dirtyQueued {
+		if !l.queued(d) {
 			continue // cleared by a blind effect or forgotten meanwhile
 		}
 		d.state = dirtyCopying
 		l.copying++
 		return d, 0
 	}
-	return nil, wait
+	return nil, max(wait, 0)
 }
+
+// queued and idle tell whether d is still where its state says: what has been cleared since stays in todo
+// and later until it is come across.
+func (l *Ledger) queued(d *Dirty) bool { return d.state == dirtyQueued && l.dirty[d.Key.Hash] == d }
+func (l *Ledger) idle(d *Dirty) bool   { return d.state == dirtyIdle && l.dirty[d.Key.Hash] == d }
 
 // Retry gives back a dirty key whose copy did not come about; it is tried again after the pause. The caller
 // raises Races or Failures first.
 func (l *Ledger) Retry(d *Dirty, now time.Time, pause time.Duration) {
 	l.copying--
-	if l.dirty[d.Key.Hash] != d {
-		l.onChange()
-		return
-	}
-	if pause > 0 {
-		d.state, d.notBefore = dirtyIdle, now.Add(pause)
-		l.later = append(l.later, d)
-	} else {
-		d.state = dirtyQueued
-		l.todo.push(d)
+	switch {
+	case l.dirty[d.Key.Hash] != d:
+	case pause > 0:
+		l.putOff(d, now.Add(pause))
+	default:
+		l.enqueueDirty(d)
 	}
 	l.onChange()
 }
+
+// enqueueDirty puts d behind all that the copier is to take.
+func (l *Ledger) enqueueDirty(d *Dirty) {
+	if l.todo.len() >= maxStale+2*len(l.dirty) {
+		l.todo.keep(l.queued) // nobody takes any, and they are cleared as fast as they come
+	}
+	d.state = dirtyQueued
+	l.todo.push(d)
+}
+
+// putOff leaves d alone until then. If it was queued it is skipped there.
+func (l *Ledger) putOff(d *Dirty, until time.Time) {
+	if len(l.later) >= maxStale+2*len(l.dirty) {
+		l.later.keep(l.idle)
+	}
+	d.state, d.notBefore = dirtyIdle, until
+	l.later.push(d)
+}
+
+// maxStale is how many dirty keys that have been cleared may be left in the queues, besides twice as many as
+// there are.
+const maxStale = 1024
 
 // Failing calls f for dirty keys whose copies have failed at least n times in a row, until f says no.
 func (l *Ledger) Failing(n int, f func(d *Dirty) bool) {
@@ -142,7 +134,7 @@ func (l *Ledger) Failing(n int, f func(d *Dirty) bool) {
 func (l *Ledger) OweSweep(why string, keys int) {
 	l.seq++
 	l.floor = l.seq
-	clear(l.dirty)
+	l.dirty = map[Hash]*Dirty{} // a million are not cleared under the lock
 	l.todo = dirtyQueue{}
 	l.later = nil
 	if keys <= 0 {
@@ -160,19 +152,33 @@ func (l *Ledger) SweepOwed() (gen uint64, why string, owed bool) {
 	return l.sweepGen, l.owedWhy, l.sweeping
 }
 
-// Quiet reports whether all that was appended to the Sink is acknowledged: the second half of a sweep may
-// start, for it would not see what lands later. What comes after it is exact or dirty by its own.
+// Quiet reports whether all that was appended to the Sink before the mark is acknowledged, or is lost with
+// an old connection that is known dead: the second half of a sweep may start, for it would not see what
+// lands later. What is appended after the mark is exact or dirty by its own.
 func (l *Ledger) Quiet(mark uint64) bool {
-	return l.without&ruleSweepAcks != 0 || l.outstanding.acked >= mark
+	if l.lost && l.without&ruleSweepDead == 0 {
+		return false
+	}
+	return l.outstanding.acked >= mark || l.without&ruleSweepAcks != 0
 }
 
 // Mark is the point that Quiet waits for: the end of what is appended now.
 func (l *Ledger) Mark() uint64 { return l.outstanding.acked + uint64(l.outstanding.len()) }
 
-// Swept ends the sweep with the given number if it has not been owed again and nothing is left of it:
-// every page is copied, acknowledged, and no key is dirty. From then on every key is exact unless dirty.
+// Swept ends the sweep with the given number if it has not been owed again and nothing is left of it: every
+// page is copied, acknowledged, no key is dirty, and all is answered that was sent before it was first asked.
+// From then on every key is exact unless dirty.
 func (l *Ledger) Swept(gen uint64) bool {
-	if !l.sweeping || l.sweepGen != gen || len(l.dirty) > 0 || l.copying > 0 || l.outstanding.copies > 0 {
+	switch {
+	case !l.sweeping:
+		return false
+	case l.sweepGen != gen && l.without&ruleSweptGen == 0:
+		return false
+	case len(l.dirty)+l.copying > 0 && l.without&ruleSweptDirty == 0:
+		return false
+	case l.outstanding.copies > 0 && l.without&ruleSweptAcks == 0:
+		return false
+	case !l.answered(gen) && l.without&ruleSweptAnswered == 0:
 		return false
 	}
 	l.sweeping = false
@@ -182,8 +188,30 @@ func (l *Ledger) Swept(gen uint64) bool {
 	return true
 }
 
+// answered reports whether all is answered that was sent before it was first asked for this sweep.
+func (l *Ledger) answered(gen uint64) bool {
+	older := &l.inEpoch[1-l.epoch]
+	if l.swept != gen && *older == 0 {
+		l.swept = gen
+		l.epoch = 1 - l.epoch
+		older = &l.inEpoch[1-l.epoch]
+	}
+	l.sweptWait = *older > 0
+	return l.swept == gen && *older == 0
+}
+
 // IsDirty reports whether a copy of the key is owed.
 func (l *Ledger) IsDirty(h Hash) bool {
 	_, ok := l.dirty[h]
 	return ok
+}
+
+// Forget drops what is known of all keys, when nothing is kept equal any more.
+func (l *Ledger) Forget() {
+	l.dirty = map[Hash]*Dirty{} // a million are not cleared under the lock
+	l.todo = dirtyQueue{}
+	l.later = nil
+	l.sweeping = false
+	l.exact.drop()
+	l.onChange()
 }

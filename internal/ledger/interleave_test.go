@@ -71,6 +71,10 @@ var simConfigs = []*simConfig{
 		c.expiry, c.loose, c.kinds, c.writes, c.offset = true, true, expires, 14, -5
 		faults(c)
 	}),
+	base("expiry and several keys", func(c *simConfig) {
+		c.expiry, c.loose, c.writes, c.offset = true, true, 14, 7
+		c.kinds = append([]cmdKind{cmdRen, cmdRen, cmdUni, cmdTx, cmdOpaque}, expires...)
+	}),
 	base("expiry and swapped databases", func(c *simConfig) {
 		c.expiry, c.loose, c.writes, c.offset, c.keys, c.synced = true, true, 14, 4, 8, true
 		c.kinds = append([]cmdKind{cmdSwap, cmdSwap, cmdRen}, expires...)

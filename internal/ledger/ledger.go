@@ -99,6 +99,7 @@ type Write struct {
 	Waiter Waiter
 
 	at     uint64 // the sequence number at which it was sent
+	epoch  uint8  // see Ledger.epoch
 	queued bool   // it stands among the tickets
 }
 
@@ -168,6 +169,14 @@ type Ledger struct {
 	inflight int // writes on lanes, copy reads included
 	reads    int // copy reads among them
 
+	// A sweep cannot end before all is answered that was sent before its last page: a key that it did not find
+	// may have been removed by a write whose reply is still to come, and would be exact too early. So that
+	// this is no wait for a moment without writes, they are counted in two epochs in turn.
+	epoch     uint8
+	inEpoch   [2]int // writes on lanes, by epoch
+	swept     uint64 // the sweep whose last page was followed by a new epoch
+	sweptWait bool   // it waits for the older one
+
 	queues          map[uint32][]*Write // writes that wait, by stripe, in order
 	tickets         []*Write            // all of them, in order
 	waitingBarriers int                 // barriers among them
@@ -181,12 +190,14 @@ type Ledger struct {
 	exact    exactSet
 	dirty    map[Hash]*Dirty
 	todo     dirtyQueue
-	later    []*Dirty
+	later    dirtyHeap
 	copying  int
 
 	outstanding outstandingRing
+	suspects    suspects
 	names       arena
-	unacked     int // effects in outstanding, copies not counted
+	unacked     int  // effects in outstanding, copies not counted
+	lost        bool // the Sink's connection is gone, and what is on it may still be executed
 
 	stats    Stats
 	scratch  Effect
@@ -222,15 +233,18 @@ func newLedger(o Options, n int) *Ledger {
 	}
 }
 
-// SetSink sets the lane to the secondary. Nothing may be outstanding.
-func (l *Ledger) SetSink(s Sink) { l.sink = s }
+// SetSink sets the lane to the secondary. Nothing may be outstanding, and no old connection of it be alive.
+func (l *Ledger) SetSink(s Sink) { l.sink, l.lost = s, false }
 
 // OnChange sets a function that is called, with the lock held, whenever there is more for the copier to do
 // or less to wait for. It must not block.
 func (l *Ledger) OnChange(f func()) { l.onChange = f }
 
-// Wake says that the Sink takes copies again.
-func (l *Ledger) Wake() { l.onChange() }
+// Wake says that the Sink is connected again: it takes copies, and its old connection is known dead.
+func (l *Ledger) Wake() {
+	l.lost = false
+	l.onChange()
+}
 
 // Hash returns the hash of a key. It needs no lock.
 func (l *Ledger) Hash(db int, name []byte) Hash { return l.opt.Hasher.Sum(db, name) }
@@ -262,6 +276,15 @@ type bitset []uint64
 
 func (b bitset) has(i uint32) bool { return b[i>>6]&(1<<(i&63)) != 0 }
 func (b bitset) add(i uint32)      { b[i>>6] |= 1 << (i & 63) }
+
+func (b bitset) any() bool {
+	for _, w := range b {
+		if w != 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // AssumeExpiring marks every stripe as one that may hold a time to live. It is for a start that finds data
 // on the secondary which this process did not see arrive.

@@ -62,3 +62,13 @@ func (l *Ledger) Queued() int { return len(l.todo.items) - l.todo.head }
 // Wanted reports whether the copy of d is still owed: no blind effect has cleared it, and it was not
 // forgotten.
 func (l *Ledger) Wanted(d *Dirty) bool { return l.dirty[d.Key.Hash] == d }
+
+// Ready reports whether the Sink would take a copy now. A Sink that can tell says so by a method Ready() bool,
+// called with the lock held; of any other, only AppendCopy's answer is known.
+func (l *Ledger) Ready() bool {
+	if l.sink == nil {
+		return false
+	}
+	s, ok := l.sink.(interface{ Ready() bool })
+	return !ok || s.Ready()
+}

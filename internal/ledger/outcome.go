@@ -19,7 +19,8 @@ type Step struct {
 	Copy bool
 	// MayExpire: the keys written may have a time to live afterwards.
 	MayExpire bool
-	// Keys are indices into the write's keys. Empty: all.
+	// Keys are indices into the write's keys. Empty: all; but in a transaction with a flush or swap in it, a
+	// step without keys is that flush or swap.
 	Keys []int
 }
 
@@ -71,6 +72,13 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 		if s.Copy {
 			return false
 		}
+		if s.flushes(w) {
+			for j := range w.Keys {
+				if k := &w.Keys[j]; contains(w.DBs, int(k.DB)) {
+					k.exact = true
+				}
+			}
+		}
 		for j, n := 0, s.keys(w); j < n; j++ {
 			k := &w.Keys[s.key(j)]
 			switch {
@@ -87,11 +95,16 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 }
 
 func (s *Step) keys(w *Write) int {
-	if len(s.Keys) == 0 {
+	if len(s.Keys) == 0 && !w.barrier() {
 		return len(w.Keys)
 	}
 	return len(s.Keys)
 }
+
+// flushes reports whether the step is the flush that makes w a barrier. (A transaction may have two, FLUSHDB
+// and FLUSHALL; to take the keys of both databases for empty at the first is right, because what it does
+// between them is gone after the second.)
+func (s *Step) flushes(w *Write) bool { return w.Kind == Flush && len(s.Keys) == 0 }
 
 func (s *Step) key(j int) int {
 	if len(s.Keys) == 0 {
@@ -104,6 +117,13 @@ func (s *Step) key(j int) int {
 func (l *Ledger) nowExact(w *Write, e *Effect) {
 	for i := range e.Steps {
 		s := &e.Steps[i]
+		if s.flushes(w) {
+			for j := range w.Keys {
+				if k := &w.Keys[j]; contains(w.DBs, int(k.DB)) {
+					l.becomesExact(k.Hash, w.at)
+				}
+			}
+		}
 		if !s.Blind && !s.MayExpire {
 			continue
 		}
@@ -112,7 +132,7 @@ func (l *Ledger) nowExact(w *Write, e *Effect) {
 			if !k.Write {
 				continue
 			}
-			if s.MayExpire {
+			if s.MayExpire && l.without&ruleMayExpire == 0 {
 				l.expiring.add(k.Hash.Stripe())
 			}
 			if s.Blind {
@@ -133,31 +153,44 @@ func (l *Ledger) dirtyWritten(w *Write, e *Effect) {
 				l.MakeDirty(k)
 			}
 		}
+		if l.without&ruleWhole != 0 {
+			return
+		}
 	}
 }
 
 // replyBarrier: a flush is blind for every key there was. What was dirty before it was sent is clean, what
-// became dirty since stays. A swap renames every key, so nothing is known of any unless all were exact.
+// became dirty since stays. A swap renames every key, so it is forwarded only if all are exact: otherwise the
+// secondary would show what one database's key once was under the name of the other's.
 //
-// A transaction with a flush in it is one too; the steps around it count as well.
+// A transaction with a flush or swap in it is a barrier too, and its other steps count as they always do.
 func (l *Ledger) replyBarrier(w *Write, e *Effect) Outcome {
-	if !l.mayForward(w, e) || !l.append(w, e) {
-		l.OweSweep("a flush or swap did not reach the secondary", 0)
+	settled := !l.sweeping && len(l.dirty) == 0 && l.copying == 0
+	switch {
+	case w.Kind == Swap && !settled && l.without&ruleSwapSettled == 0:
+		l.OweSweep("two databases were swapped while keys were dirty", 0)
+		return Dirtied
+	case !l.mayForward(w, e) || !l.append(w, e):
+		if l.without&ruleBarrierOwes == 0 {
+			l.OweSweep("a flush or swap did not reach the secondary", 0)
+		}
 		return Dirtied
 	}
 	l.stats.Forwarded++
-	switch {
-	case w.Kind == Flush:
-		for h, d := range l.dirty {
-			if d.since <= w.at && contains(w.DBs, int(d.Key.DB)) {
-				delete(l.dirty, h)
-			}
+	if w.Kind == Swap {
+		// Keys with a time to live are in other stripes now.
+		if l.without&ruleSwapExpiring == 0 && l.expiring.any() {
+			l.AssumeExpiring()
 		}
-		l.nowExact(w, e)
-		l.onChange()
-	case l.sweeping || len(l.dirty) > 0 || l.copying > 0:
-		l.OweSweep("two databases were swapped while keys were dirty", 0)
+		return Forwarded
 	}
+	for h, d := range l.dirty {
+		if (d.since <= w.at || l.without&ruleDirtySince != 0) && contains(w.DBs, int(d.Key.DB)) {
+			delete(l.dirty, h)
+		}
+	}
+	l.nowExact(w, e)
+	l.onChange()
 	return Forwarded
 }
 
@@ -183,7 +216,7 @@ func (l *Ledger) isExact(h Hash) bool {
 // becomesExact: a blind effect or a copy of sequence number at has made a key right, unless it became dirty
 // since then.
 func (l *Ledger) becomesExact(h Hash, at uint64) bool {
-	if l.floor > at && l.without&ruleDirtySince == 0 {
+	if l.floor > at && l.without&ruleFloor == 0 {
 		return false
 	}
 	if len(l.dirty) > 0 {
@@ -206,7 +239,7 @@ func (l *Ledger) becomesExact(h Hash, at uint64) bool {
 // for it may execute still. A copy read just ends.
 func (l *Ledger) Unanswered(w *Write) {
 	switch {
-	case w.Kind == CopyRead:
+	case w.Kind == CopyRead || l.without&ruleUnanswered != 0:
 	case w.barrier():
 		l.OweSweep("a flush or swap was sent and its outcome is unknown", 0)
 	default:

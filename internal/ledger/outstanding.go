@@ -7,7 +7,9 @@ type what uint8
 
 const (
 	effect  what = iota // of a write: its keys are dirty if it fails
-	barrier             // a flush or swap: a sweep is owed if it fails
+	derived             // the same, and what it wrote to one key may depend on another
+	flush               // a sweep is owed if it fails
+	swap                // a sweep is owed if it fails, or if anything before it does
 	copied              // a copy
 )
 
@@ -18,9 +20,11 @@ type pending struct {
 	bytes    int   // of a copy's payload
 	at       int64 // Unix nanoseconds when it was appended
 	one      [1]Key
-	more     []Key // instead of one, when there are several
+	more     []Key // instead of one, when there are several; those only read are among them
 	block    *block
 }
+
+func (p *pending) barrier() bool { return p.what == flush || p.what == swap }
 
 func (p *pending) keys() []Key {
 	if p.more != nil {
@@ -40,6 +44,7 @@ type outstandingRing struct {
 	acked  uint64 // how many have ever left
 	copies int    // copies among them
 	bytes  int    // the copies' payloads
+	kinds  [copied + 1]int
 }
 
 func (r *outstandingRing) len() int { return r.n }
@@ -72,48 +77,54 @@ func (l *Ledger) append(w *Write, e *Effect) bool {
 		l.stats.Dropped++
 		return false
 	}
-	if w.barrier() {
-		l.push(barrier, 0)
-		return true
-	}
 	switch {
-	case len(w.Keys) == 1:
-		l.push(effect, 0, &w.Keys[0])
+	case w.Kind == Flush:
+		l.push(flush, nil)
+	case w.Kind == Swap:
+		l.push(swap, nil)
+	case len(w.Keys) > 1 && !e.blind():
+		l.push(derived, w.Keys)
 	default:
-		written := make([]*Key, 0, len(w.Keys))
-		for i := range w.Keys {
-			if w.Keys[i].Write {
-				written = append(written, &w.Keys[i])
-			}
+		l.push(effect, w.Keys)
+	}
+	return true
+}
+
+// blind reports whether no step depends on what was there.
+func (e *Effect) blind() bool {
+	for i := range e.Steps {
+		if !e.Steps[i].Blind {
+			return false
 		}
-		l.push(effect, 0, written...)
 	}
 	return true
 }
 
 // push remembers one thing that was handed to the Sink, with names of its own.
-func (l *Ledger) push(what what, failures int, keys ...*Key) *pending {
+func (l *Ledger) push(what what, keys []Key) *pending {
 	p := l.outstanding.push()
-	p.what, p.failures, p.at = what, failures, l.opt.Now()
+	p.what, p.at = what, l.opt.Now()
 	size := 0
-	for _, k := range keys {
-		size += len(k.Name) + 1 // one more, so that the empty name is not nil
+	for i := range keys {
+		size += len(keys[i].Name) + 1 // one more, so that the empty name is not nil
 	}
 	mem, b := l.names.alloc(size)
 	p.block = b
+	into := p.one[:0]
 	if len(keys) > 1 {
 		p.more = make([]Key, 0, len(keys))
+		into = p.more
 	}
-	for _, k := range keys {
+	for i := range keys {
+		k := &keys[i]
 		n := copy(mem, k.Name)
-		kept := Key{Hash: k.Hash, DB: k.DB, Write: true, Name: mem[:n:n]}
+		into = append(into, Key{Hash: k.Hash, DB: k.DB, Write: k.Write || what == copied, Name: mem[:n:n]})
 		mem = mem[n+1:]
-		if len(keys) > 1 {
-			p.more = append(p.more, kept)
-		} else {
-			p.one[0] = kept
-		}
 	}
+	if len(keys) > 1 {
+		p.more = into
+	}
+	l.outstanding.kinds[what]++
 	if what == copied {
 		l.outstanding.copies++
 	} else {
@@ -140,44 +151,66 @@ const (
 // whoever looks at keys that keep failing.
 func (l *Ledger) Acked(v Verdict, why string) {
 	p := l.outstanding.front()
+	if p.what == derived && l.suspects.any() && v == Good && l.suspected(p) {
+		v, why = Differs, "it was made from a key whose own effect or copy had failed"
+	}
 	switch {
-	case p.what == copied && v == Good:
+	case v == Good && p.what == copied:
 		l.stats.Copied++
 	case v == Good:
-	case p.what == copied:
-		l.stats.Failed++
-		l.failed(p, why)
-	case v == AtEdge && l.without&ruleEdge != 0 || v == Differs && l.without&ruleMismatch != 0:
-	case p.what == barrier:
-		l.stats.Mismatched++
-		l.OweSweep("the secondary did not take a flush or swap: "+why, 0)
+	case v == AtEdge && l.without&ruleEdge != 0 || v == Differs && l.without&ruleMismatch != 0 ||
+		v == Refused && l.without&ruleRefused != 0:
 	default:
-		if v == AtEdge {
-			l.stats.Edges++
-		} else {
-			l.stats.Mismatched++
-		}
-		for i, keys := 0, p.keys(); i < len(keys); i++ {
-			l.MakeDirty(&keys[i])
-		}
+		l.bad(p, v, why)
 	}
 	l.settle(p)
 }
 
+// bad makes the keys dirty of what the secondary did not do as it should.
+func (l *Ledger) bad(p *pending, v Verdict, why string) {
+	switch {
+	case p.what == copied:
+		l.stats.Failed++
+	case v == AtEdge:
+		l.stats.Edges++
+	default:
+		l.stats.Mismatched++
+	}
+	switch {
+	case p.barrier():
+		l.OweSweep("the secondary did not take a flush or swap: "+why, 0)
+	case l.outstanding.kinds[swap] > 0 && l.without&ruleSwapBehind == 0:
+		// By now the primary has that key under another name.
+		l.OweSweep("two databases were swapped behind an effect that failed: "+why, 0)
+	default:
+		l.suspect(p)
+		if p.what == copied {
+			l.failed(p, why)
+			return
+		}
+		l.dirtyAll(p)
+	}
+}
+
+// dirtyAll makes the keys dirty that p has written.
+func (l *Ledger) dirtyAll(p *pending) {
+	for i, keys := 0, p.keys(); i < len(keys); i++ {
+		if keys[i].Write {
+			l.MakeDirty(&keys[i])
+		}
+	}
+}
+
 // failed makes a key dirty whose copy the secondary refused; it is tried again more and more slowly.
 func (l *Ledger) failed(p *pending, why string) {
-	for i, keys := 0, p.keys(); i < len(keys); i++ {
-		d := l.MakeDirty(&keys[i])
-		if d == nil {
-			continue
-		}
-		d.Failures = p.failures + 1
-		d.Why = why
-		if d.state == dirtyQueued {
-			d.state = dirtyIdle // leaves todo, where it is skipped
-			d.notBefore = time.Unix(0, l.opt.Now()).Add(backoff(d.Failures))
-			l.later = append(l.later, d)
-		}
+	d := l.MakeDirty(&p.one[0])
+	if d == nil {
+		return
+	}
+	d.Failures = p.failures + 1
+	d.Why = why
+	if d.state == dirtyQueued {
+		l.putOff(d, time.Unix(0, l.opt.Now()).Add(backoff(d.Failures)))
 	}
 }
 
@@ -188,6 +221,7 @@ func backoff(n int) time.Duration {
 
 func (l *Ledger) settle(p *pending) {
 	wasCopy := p.what == copied
+	l.outstanding.kinds[p.what]--
 	if wasCopy {
 		l.outstanding.copies--
 		l.outstanding.bytes -= p.bytes
@@ -196,6 +230,7 @@ func (l *Ledger) settle(p *pending) {
 	}
 	l.names.release(p.block)
 	l.outstanding.pop()
+	l.suspects.forget(l.outstanding.acked)
 	if wasCopy || l.outstanding.n == 0 {
 		l.onChange()
 	}
@@ -203,20 +238,26 @@ func (l *Ledger) settle(p *pending) {
 
 // SecondaryLost says that the Sink's connection is gone: whatever it has not acknowledged may or may not
 // have been done, so the keys are dirty. It is called before the old connection is known dead; copies of
-// those keys are only read then, and go to the new connection.
+// those keys are only read then, and go to the new connection (see Wake).
 func (l *Ledger) SecondaryLost() {
+	l.lost = true
+	owed := false
 	for l.outstanding.n > 0 {
 		p := l.outstanding.front()
 		if p.what != copied {
 			l.stats.Dropped++
 		}
-		if p.what == barrier {
-			l.OweSweep("a flush or swap was sent to the secondary and its outcome is unknown", 0)
-		}
-		for i, keys := 0, p.keys(); i < len(keys); i++ {
-			l.MakeDirty(&keys[i])
+		switch {
+		case l.without&ruleLost != 0:
+		case p.barrier():
+			owed = true
+		default:
+			l.dirtyAll(p)
 		}
 		l.settle(p)
+	}
+	if owed {
+		l.OweSweep("a flush or swap was sent to the secondary and its outcome is unknown", 0)
 	}
 }
 

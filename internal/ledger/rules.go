@@ -2,21 +2,40 @@ package ledger
 
 // rules name the protocol's rules one by one, so that the interleaving test can take each of them out and
 // prove that it is missed. In service the set is empty.
-type rules uint32
+type rules uint64
 
 const (
-	ruleOwnership  rules = 1 << iota // a stripe's writes in flight are on one lane
-	ruleVersion                      // a copy is void when a write was sent since
-	ruleQuiet                        // a copy starts only when nothing is in flight on the stripe
-	ruleOnlyExact                    // effects that depend on the earlier state need exact keys
-	ruleAllExact                     // ... all of their keys, those only read included
-	ruleDirtySince                   // what was sent before a key became dirty does not clear it
-	ruleDirtyRaise                   // becoming dirty raises the version
-	ruleDrain                        // a cutover waits for the secondary too
-	ruleEdge                         // an effect next to an expiry is not trusted
-	ruleHold                         // a lost lane's stripes stay held until it is known dead
-	ruleBarrier                      // a flush waits for the writes of other lanes, and they for it
-	ruleMismatch                     // a reply that differs makes its keys dirty
-	ruleSweepAcks                    // the second half of a sweep waits for all acknowledgements
-	ruleReadVersion                  // a read that owns the stripe is void when a key there became dirty since
+	ruleOwnership      rules = 1 << iota // a stripe's writes in flight are on one lane
+	ruleVersion                          // a copy is void when a write was sent since
+	ruleQuiet                            // a copy starts only when nothing is in flight on the stripe
+	ruleOnlyExact                        // effects that depend on the earlier state need exact keys
+	ruleAllExact                         // ... all of their keys, those only read included
+	ruleWhole                            // a transaction that is not forwarded makes all of its keys dirty
+	ruleDirtySince                       // what was sent before a key became dirty does not clear it
+	ruleFloor                            // ... nor what was sent before dirty keys were forgotten
+	ruleDirtyRaise                       // becoming dirty raises the version
+	ruleDrain                            // a cutover waits for the secondary too
+	ruleEdge                             // an effect next to an expiry is not trusted
+	ruleExpiring                         // a copy's time to live is remembered, so that effects are guarded
+	ruleMayExpire                        // ... and an effect's
+	ruleMismatch                         // a reply that differs makes its keys dirty
+	ruleRefused                          // ... and a copy that is refused
+	ruleSuspect                          // ... and what was made from such a key before that was known
+	ruleLost                             // what a lost connection had not acknowledged is dirty
+	ruleUnanswered                       // what a lost lane had not answered is dirty
+	ruleReadVersion                      // a read that owns the stripe is void when a key there became dirty since
+	ruleReadPasses                       // a copy's read passes a hold, and goes ahead of what waits
+	ruleBarrier                          // a flush waits for the writes of other lanes, and they for it
+	ruleBarrierVersion                   // ... it counts as a write to every stripe
+	ruleBarrierQuiet                     // ... and no copy starts while it is in flight
+	ruleBarrierOwes                      // a flush that the Sink refuses owes a sweep
+	ruleSwapSettled                      // a swap while keys are dirty owes a sweep instead
+	ruleSwapBehind                       // ... and so does an effect that fails before one
+	ruleSwapExpiring                     // a swap moves times to live to other stripes
+	ruleSweepAcks                        // the second half of a sweep waits for all acknowledgements
+	ruleSweepDead                        // ... and until no old connection lives
+	ruleSweptDirty                       // a sweep does not end while keys are dirty or with the copier
+	ruleSweptAcks                        // ... or copies not acknowledged
+	ruleSweptAnswered                    // ... or writes in flight that were sent before its last page
+	ruleSweptGen                         // ... or when it was owed again since it began
 )

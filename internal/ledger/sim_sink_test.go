@@ -165,5 +165,5 @@ func (k *simSink) up() {
 		k.zombies = nil
 	}
 	k.down, k.wiped = false, false
-	s.sweepWake = true
+	s.l.Wake()
 }

@@ -379,6 +379,7 @@ func (s *sim) anyLaneDown() bool {
 // atRest checks what must hold when nothing happens any more.
 func (s *sim) atRest() error {
 	l := s.l
+	s.t += 1000 // what was to expire has: on both sides, or on one
 	for k := range keyID(s.cfg.keys) {
 		p, q := s.inst[s.prim].live(k, s.now(s.prim)), s.inst[s.secondary()].live(k, s.now(s.secondary()))
 		if p.val != q.val {
@@ -400,6 +401,7 @@ func (s *sim) atRest() error {
 	see("barriers in flight", l.barriers)
 	see("writes in flight", l.inflight)
 	see("reads in flight", l.reads)
+	see("in the epochs", l.inEpoch[0]+l.inEpoch[1])
 	for i := range l.stripes {
 		see("in flight on a stripe", int(l.stripes[i].inflight))
 	}

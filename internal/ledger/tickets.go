@@ -5,7 +5,7 @@ import "slices"
 // AddLane returns a number for a lane of the primary.
 func (l *Ledger) AddLane() LaneID {
 	for i := range l.lanes {
-		if !l.lanes[i].used {
+		if !l.lanes[i].used && !l.awaited(LaneID(i)) {
 			l.lanes[i] = laneState{used: true}
 			return LaneID(i)
 		}
@@ -14,8 +14,13 @@ func (l *Ledger) AddLane() LaneID {
 	return LaneID(len(l.lanes) - 1)
 }
 
-// RemoveLane gives the number back. Nothing may be in flight on the lane.
-func (l *Ledger) RemoveLane(id LaneID) { l.lanes[id] = laneState{} }
+func (l *Ledger) awaited(id LaneID) bool {
+	return slices.ContainsFunc(l.tickets, func(w *Write) bool { return w.Lane == id })
+}
+
+// RemoveLane gives the number back. Nothing may be in flight on the lane; a write that still waits for it
+// waits on, until it is cancelled or rerouted.
+func (l *Ledger) RemoveLane(id LaneID) { l.lanes[id] = laneState{down: true} }
 
 // Acquire asks whether w may be sent now. True: it owns the stripes of all its keys, and the caller puts
 // it on its lane before releasing the lock. False: it has taken its place in the queues of all of them in
@@ -33,7 +38,7 @@ func (l *Ledger) Acquire(w *Write) bool {
 // can reports whether w may go: its lane is up, no one stands before it, and what is in flight on its
 // stripes is on its own lane, whose order includes it.
 func (l *Ledger) can(w *Write) bool {
-	if l.lanes[w.Lane].down || l.held && w.Kind != CopyRead {
+	if l.lanes[w.Lane].down || l.held && (w.Kind != CopyRead || l.without&ruleReadPasses != 0) {
 		return false
 	}
 	if l.barriers > 0 && l.barrierLane != w.Lane && l.without&ruleBarrier == 0 {
@@ -45,12 +50,12 @@ func (l *Ledger) can(w *Write) bool {
 		}
 		return l.inflight == l.lanes[w.Lane].inflight || l.without&ruleBarrier != 0
 	}
-	if l.waitingBarriers > 0 && w.Kind != CopyRead && l.behindBarrier(w) {
+	if l.waitingBarriers > 0 && !l.held && l.behindBarrier(w) {
 		return false
 	}
 	for i := range w.Keys {
 		x := w.Keys[i].Hash.Stripe()
-		if len(l.queues) > 0 && w.Kind != CopyRead {
+		if len(l.queues) > 0 && (w.Kind != CopyRead || l.without&ruleReadPasses != 0) {
 			if q := l.queues[x]; len(q) > 0 && q[0] != w {
 				return false
 			}
@@ -63,7 +68,8 @@ func (l *Ledger) can(w *Write) bool {
 	return true
 }
 
-// behindBarrier reports whether a barrier came before w: one that waits stands in every queue.
+// behindBarrier reports whether a barrier stands before w: one that waits stands in every queue. Copies' reads
+// respect it as well, for with many big keys to read there may never be a moment without one.
 func (l *Ledger) behindBarrier(w *Write) bool {
 	for _, t := range l.tickets {
 		if t == w {
@@ -98,6 +104,8 @@ func (l *Ledger) grant(w *Write) {
 		l.barriers++
 		l.barrierLane = w.Lane
 	}
+	w.epoch = l.epoch
+	l.inEpoch[w.epoch]++
 	l.inflight++
 	l.lanes[w.Lane].inflight++
 }
@@ -109,6 +117,10 @@ func (l *Ledger) release(w *Write) {
 	}
 	l.inflight--
 	l.lanes[w.Lane].inflight--
+	if l.inEpoch[w.epoch]--; l.sweptWait && l.inEpoch[1-l.epoch] == 0 {
+		l.sweptWait = false
+		l.onChange()
+	}
 	if w.Kind == CopyRead {
 		l.reads--
 	}
@@ -134,11 +146,15 @@ func (l *Ledger) enqueue(w *Write) {
 	if w.barrier() {
 		l.waitingBarriers++
 	}
-	if w.Kind == CopyRead {
-		// Ahead of all: writes there may wait for what only this copy can bring.
-		l.tickets = slices.Insert(l.tickets, 0, w)
-	} else {
-		l.tickets = append(l.tickets, w)
+	place := len(l.tickets)
+	if w.Kind == CopyRead && l.without&ruleReadPasses == 0 {
+		// Ahead of all that is not ahead of a barrier: writes may wait for what only this copy can bring.
+		for place = 0; place < len(l.tickets) && l.waitingBarriers > 0; place++ {
+			if l.tickets[place].barrier() && !slices.ContainsFunc(l.tickets[place+1:], (*Write).barrier) {
+				place++
+				break
+			}
+		}
 	}
 	for i := range w.Keys {
 		x := w.Keys[i].Hash.Stripe()
@@ -146,12 +162,13 @@ func (l *Ledger) enqueue(w *Write) {
 		if slices.Contains(q, w) {
 			continue // two of its keys share the stripe
 		}
-		if w.Kind == CopyRead {
-			l.queues[x] = slices.Insert(q, 0, w)
-		} else {
-			l.queues[x] = append(q, w)
+		at := len(q)
+		for at > 0 && place < len(l.tickets) && slices.Contains(l.tickets[place:], q[at-1]) {
+			at--
 		}
+		l.queues[x] = slices.Insert(q, at, w)
 	}
+	l.tickets = slices.Insert(l.tickets, place, w)
 }
 
 // dequeue takes w out of all queues.
@@ -224,15 +241,21 @@ func (l *Ledger) pumpAround(w *Write) {
 
 // pump lets everyone go who can: after a change that concerns all (a barrier, a hold, a lane that is back).
 func (l *Ledger) pump() {
-	for i := 0; i < len(l.tickets); {
-		if w := l.tickets[i]; l.can(w) {
+	// To grant one lets only those go that stand behind it, but whoever is granted may come back with more,
+	// or give up: so passes are made until one finds nobody.
+	for again := len(l.tickets) > 0; again; {
+		again = false
+		for i := 0; i < len(l.tickets); {
+			w := l.tickets[i]
+			if !l.can(w) {
+				i++
+				continue
+			}
+			again = true
 			l.dequeue(w)
 			l.grant(w)
 			w.Waiter.Granted(w)
-			i = 0
-			continue
 		}
-		i++
 	}
 }
 

@@ -1,0 +1,74 @@
+package ledger
+
+import (
+	"testing"
+)
+
+// TestEveryRuleIsMissed takes the rules out one by one. The interleavings must then find a violation:
+// otherwise the rule is not needed, or, more likely, the simulation never comes to where it is.
+func TestEveryRuleIsMissed(t *testing.T) {
+	configs := map[string]*simConfig{}
+	for _, c := range simConfigs {
+		configs[c.name] = c
+	}
+	for _, x := range []struct {
+		name   string
+		rule   rules
+		flaw   flaws
+		config string
+	}{
+		{"ownership", ruleOwnership, 0, "plain"},
+		{"version", ruleVersion, 0, "plain"},
+		{"quiet", ruleQuiet, 0, "plain"},
+		{"only exact", ruleOnlyExact, 0, "plain"},
+		{"all exact", ruleAllExact, 0, "several keys and faults"},
+		{"whole", ruleWhole, 0, "several keys and faults"},
+		{"dirty since", ruleDirtySince, 0, "foreign"},
+		{"floor", ruleFloor, 0, "dirty set full"},
+		{"dirty raises the version", ruleDirtyRaise, 0, "foreign"},
+		{"drain", ruleDrain, 0, "cutover"},
+		{"edge", ruleEdge, 0, "expiry"},
+		{"expiring", ruleExpiring, 0, "expiry"},
+		{"may expire", ruleMayExpire, 0, "expiry"},
+		{"mismatch", ruleMismatch, 0, "refused"},
+		{"refused", ruleRefused, 0, "refused"},
+		{"suspects, when refused", ruleSuspect, 0, "refused"},
+		{"suspects, next to an expiry", ruleSuspect, 0, "expiry and several keys"},
+		{"lost", ruleLost, 0, "faults"},
+		{"unanswered", ruleUnanswered, 0, "faults"},
+		{"read version", ruleReadVersion, 0, "foreign"},
+		{"read passes", ruleReadPasses, 0, "cutover"},
+		{"barrier", ruleBarrier, 0, "barriers"},
+		{"barrier version", ruleBarrierVersion, 0, "barriers"},
+		{"barrier quiet", ruleBarrierQuiet, 0, "barriers"},
+		{"barrier owes", ruleBarrierOwes, 0, "barriers and faults"},
+		{"swap settled", ruleSwapSettled, 0, "swapped databases"},
+		{"swap behind", ruleSwapBehind, 0, "expiry and swapped databases"},
+		{"swap expiring", ruleSwapExpiring, 0, "expiry and swapped databases"},
+		{"sweep acks", ruleSweepAcks, 0, "dirty set full"},
+		{"sweep dead", ruleSweepDead, 0, "dirty set full"},
+		{"swept dirty", ruleSweptDirty, 0, "dirty set full"},
+		{"swept acks", ruleSweptAcks, 0, "dirty set full"},
+		{"swept answered", ruleSweptAnswered, 0, "dirty set full"},
+		{"swept gen", ruleSweptGen, 0, "dirty set full"},
+
+		{"kill", 0, flawKill, "faults"},
+		{"hold until killed", 0, flawHold, "faults"},
+		{"secondary sweep", 0, flawSecondarySweep, "dirty set full"},
+		{"keepttl is not blind", 0, flawKeepTTL, "expiry"},
+		{"TTL before value", 0, flawReadOrder, "expiry"},
+		{"guard", 0, flawGuard, "expiry"},
+		{"wiped owes a sweep", 0, flawWipe, "secondary comes back empty"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := *configs[x.config]
+			cfg.without, cfg.no = x.rule, x.flaw
+			seed, err := campaign(&cfg, 20000)
+			if err == nil {
+				t.Fatalf("%q without it: %d interleavings are clean", x.config, seed)
+			}
+			t.Logf("%q without it, seed %d: %v", x.config, seed, err)
+		})
+	}
+}
