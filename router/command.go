@@ -71,7 +71,7 @@ func (c *Command) Refuse(args [][]byte) string {
 }
 
 // AppendKeys appends the places of the request's keys to dst. A key named twice appears twice; a key that
-// is read and written is reported as written.
+// is read and written is reported as written, and none is when IsWrite is false.
 //
 // ok is false when the arguments have not the command's form (arity, a number of keys that does not fit):
 // the server will answer an error. It is true whenever a supported version executes the request.
@@ -79,10 +79,18 @@ func (c *Command) AppendKeys(dst []Key, args [][]byte) (keys []Key, ok bool) {
 	if !c.arityOK(len(args)) {
 		return dst, false
 	}
+	at := len(dst)
 	if c.findKeys != nil {
-		return c.findKeys(dst, args)
+		keys, ok = c.findKeys(dst, args)
+	} else {
+		keys, ok = appendRanges(dst, c.keys, args)
 	}
-	return appendRanges(dst, c.keys, args)
+	if c.writes != nil && !c.writes(args) {
+		for i := range keys[at:] {
+			keys[at+i].Write = false
+		}
+	}
+	return keys, ok
 }
 
 // FollowUps appends to dst, as RESP2 arrays, the reads that must be sent directly behind the request on the
@@ -116,10 +124,13 @@ func (c *Command) Effect(e *Effect, env *Env, args [][]byte, reply []byte, follo
 	if isError(reply) && !c.errs {
 		return
 	}
-	c.effect(e, env, args, reply, follow)
+	if !c.arityOK(len(args)) || len(reply) == 0 {
+		e.copy()
+	} else {
+		c.effect(e, env, args, reply, follow)
+	}
 	if e.Kind == Verbatim && !c.since.in(env.Secondary) {
-		e.Reset()
-		e.Kind = Copy
+		e.copy()
 	}
 	if e.Kind == Copy {
 		c.finishCopy(e, args)

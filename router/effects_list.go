@@ -112,9 +112,14 @@ func lmpopEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) {
 const removeBatch = 1 << 14
 
 // remove appends SREM or ZREM of members that a reply lists, each followed by step-1 values that do not
-// matter. It reports whether there were any.
-func (e *Effect) remove(name string, key []byte, reply []byte, step int) bool {
-	n := leaves(reply) / step
+// matter. A reply that is not such a list makes a copy.
+func (e *Effect) remove(name string, key []byte, reply []byte, step int) {
+	n := leaves(reply)
+	if n == 0 || n%step != 0 {
+		e.copy()
+		return
+	}
+	n /= step
 	for c := walk(reply); n > 0; {
 		batch := min(n, removeBatch)
 		n -= batch
@@ -127,7 +132,6 @@ func (e *Effect) remove(name string, key []byte, reply []byte, step int) bool {
 			}
 		}
 	}
-	return e.N > 0
 }
 
 // leaf reads the next value that is not an aggregate.
@@ -169,9 +173,10 @@ func zmpopEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
 		return
 	}
 	i, elements := poppedFrom(args, reply)
-	if i < 0 || !e.remove("ZREM", args[2+i], elements, 2) {
+	if i < 0 {
 		e.copy()
 		return
 	}
+	e.remove("ZREM", args[2+i], elements, 2)
 	e.Keys = append(e.Keys, i)
 }

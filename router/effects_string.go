@@ -359,12 +359,3 @@ var bitopStore = storeAt(2, 0)
 // PFCOUNT of one key may store the count that it has computed inside the value: no command changes what the
 // key means, but its bytes change. So it is a write that is repeated. Of several keys it only reads.
 func pfcountWrites(args [][]byte) bool { return len(args) == 2 }
-
-func pfcountKeys(dst []Key, args [][]byte) ([]Key, bool) {
-	for i := 1; i < len(args); i++ {
-		dst = append(dst, Key{Arg: i, DB: -1, Write: len(args) == 2})
-	}
-	return dst, true
-}
-
-var pfcountEffect = forwardInt

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"math/rand"
 	"net"
 	"os"
 	"testing"
@@ -117,6 +118,9 @@ func (k *conn) must(words ...string) resp.Value {
 	}
 	return v
 }
+
+// newRand is a random source from a seed.
+func newRand(seed int64) *rand.Rand { return rand.New(rand.NewSource(seed)) }
 
 // pairOf finds two servers by name, or reports that this machine lacks one.
 func pairOf(t *testing.T, a, b string) (primary, secondary redisdtest.Binary, ok bool) {

@@ -2,7 +2,6 @@ package router
 
 import (
 	"fmt"
-	"math/rand"
 	"os"
 	"slices"
 	"strings"
@@ -31,7 +30,7 @@ type replay struct {
 func newReplay(t *testing.T, seed int64, primary, secondary redisdtest.Binary) *replay {
 	t.Helper()
 	p := &replay{
-		t: t, r: &sampler{Rand: rand.New(rand.NewSource(seed))},
+		t: t, r: &sampler{Rand: newRand(seed)},
 		a: start(t, primary), b: start(t, secondary), c: start(t, secondary),
 		mayExpire: map[string]bool{}, runs: map[string]int{}, copies: map[string]int{},
 	}

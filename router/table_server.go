@@ -1,22 +1,22 @@
 package router
 
-// Why a command is refused, as a clause behind its name.
+// Why a command is refused: what stands behind "XYZ is not supported:" in the error's text.
 const (
-	reasonBlock       = "blocking commands are not supported"
-	reasonPubSub      = "publish and subscribe are not supported"
-	reasonWatch       = "WATCH is not supported"
-	reasonScript      = "scripts and functions are not supported"
+	reasonBlock       = "it may block the connection that it shares with others"
+	reasonPubSub      = "messages are not passed on"
+	reasonWatch       = "the connection that would watch the keys is shared"
+	reasonScript      = "what a script or a function writes cannot be seen"
 	reasonAdmin       = "it administers one server and would not reach the other"
-	reasonReplication = "replication is the servers' own"
-	reasonCluster     = "cluster administration is not supported"
+	reasonReplication = "replication is the servers' own affair"
+	reasonCluster     = "slots and nodes are not passed on"
 	reasonTopology    = "its answer names the servers behind the proxy"
 	reasonClients     = "it would act on the proxy's own connections"
-	reasonSession     = "this session state is not supported"
-	reasonWait        = "waiting for replicas is not supported"
-	reasonMigrate     = "keys can be migrated by one tool only at a time"
-	reasonDebug       = "debugging commands are not supported"
+	reasonSession     = "the connection that would keep this state is shared"
+	reasonWait        = "the writes of one client cannot be told from those of others"
+	reasonMigrate     = "keys can be moved by one tool only at a time"
+	reasonDebug       = "it is for debugging a server"
 	reasonHTTP        = "it is HTTP"
-	reasonSentinel    = "this is not a sentinel"
+	reasonSentinel    = "there is no sentinel here"
 	reasonSubcommand  = "its subcommand is not known"
 )
 
@@ -172,7 +172,7 @@ var toolTable = []Command{
 	refuse("CLUSTER SAVECONFIG", 2, reasonCluster),
 	refuse("CLUSTER SET-CONFIG-EPOCH", 3, reasonCluster),
 	refuse("CLUSTER SETSLOT", -4, reasonCluster),
-	refuse("CLUSTER SYNCSLOTS", -2, reasonCluster),
+	refuse("CLUSTER SYNCSLOTS", -3, reasonCluster),
 }
 
 // What is not passed on, besides what stands with its group.

@@ -43,5 +43,5 @@ var stringTable = []Command{
 
 	write("PFADD", -2, "W1", forwardPositive),
 	write("PFMERGE", -2, "W1 R2:-1", forwardOK),
-	write("PFCOUNT", -2, "*", pfcountEffect, writesIf(pfcountWrites), find(pfcountKeys)),
+	write("PFCOUNT", -2, "W1:-1", forwardInt, writesIf(pfcountWrites)),
 }
