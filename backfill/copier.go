@@ -2,8 +2,13 @@ package backfill
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
 	"time"
+
+	"github.com/panjf2000/ants/v2"
 
 	"tandem/internal/instance"
 	"tandem/internal/ledger"
@@ -18,10 +23,9 @@ type CopierOptions struct {
 	// WindowBytes is how many bytes of values may wait for the secondary's acknowledgement. A single larger
 	// value passes alone. Default 16 MiB.
 	WindowBytes int64
-	// BigKeyBytes is the size from which a key is copied by itself, one at a time in the whole process.
-	// Default 8 MiB.
+	// BigKeyBytes is the size from which a key is copied by itself, one at a time. Default 8 MiB.
 	BigKeyBytes int64
-	// ReadTimeout bounds the reading of one batch. Default 10 s.
+	// ReadTimeout bounds the reading of one batch. Default 5 s.
 	ReadTimeout time.Duration
 	// OrderedTimeout is how long a copy that kept losing may own its key's stripe, which holds back the
 	// clients' writes there. Default 2 s.
@@ -33,48 +37,194 @@ type CopierOptions struct {
 	Log *slog.Logger
 }
 
+func (o CopierOptions) withDefaults() CopierOptions {
+	setDefault(&o.Workers, 4)
+	setDefault(&o.WindowBytes, 16<<20)
+	setDefault(&o.BigKeyBytes, 8<<20)
+	setDefault(&o.ReadTimeout, 5*time.Second)
+	setDefault(&o.OrderedTimeout, 2*time.Second)
+	if o.Shift == nil {
+		o.Shift = func() int64 { return 0 }
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func setDefault[T int | int64 | float64 | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
 // CopierStats are counts since the copier was made.
 type CopierStats struct {
 	// Copied keys are on the Sink; Bytes are their values.
 	Copied, Bytes uint64
-	// Races are copies thrown away because a write came in between.
+	// Races are copies thrown away because a write came in between; each is tried again.
 	Races uint64
-	// Ordered are copies that owned their stripe.
+	// Ordered are copies whose read owned the key's stripe.
 	Ordered uint64
-	// Failed are copies that could not be read.
+	// Failed are copies that could not be read. (Those that the secondary refuses are the ledger's to count.)
 	Failed uint64
 	// Panics are batches that ended in a panic; their keys are tried again.
 	Panics uint64
 }
 
 // Copier copies keys from the primary to the ledger's Sink.
+//
+// Whatever a copy needs, it gets by one of three ways, the later ones where the earlier fail: a versioned
+// read together with other keys (copyOnce), the same for a big key by itself (bigKeys), a read that owns the
+// key's stripe (copyOrdered). What a sweep's page does not achieve at once is made dirty, so that there is
+// one machinery that tries again.
+//
+// Values are bounded by the window, and by one big key besides. All state that the ledger's lock protects is
+// looked at and changed under it, in few holds; no I/O is done there.
 type Copier struct {
-	l       *ledger.Ledger
-	primary *instance.Instance
-	opt     CopierOptions
+	l      *ledger.Ledger
+	opt    CopierOptions
+	reader *reader
+	wait   *waiters
+	window *window
+	pace   *pace
+	// workers is the wanted size of the pool.
+	workers atomic.Int32
+	pool    atomic.Pointer[ants.Pool]
+	big     *bigKeys
+
+	primaryTrouble, sinkTrouble trouble
+
+	stats struct{ copied, bytes, races, ordered, failed, panics atomic.Uint64 }
+	hooks hooks
 }
 
 // NewCopier returns a copier of the primary's keys. It does not connect, and starts nothing, before Run or
 // CopyPage is called. After a cutover the new primary needs a new one.
 func NewCopier(l *ledger.Ledger, primary *instance.Instance, o CopierOptions) *Copier {
-	return &Copier{l: l, primary: primary, opt: o}
+	o = o.withDefaults()
+	c := &Copier{
+		l:      l,
+		opt:    o,
+		reader: newReader(primary, o.Name, o.ReadTimeout),
+		wait:   &waiters{l: l},
+		// A batch must not be so large that the window has room for only a few.
+		pace: newPace(min(1<<20, o.WindowBytes/8)),
+		big:  &bigKeys{wake: make(chan struct{}, 1)},
+	}
+	c.window = newWindow(l, c.wait, o.WindowBytes)
+	c.workers.Store(int32(o.Workers))
+	return c
 }
 
-// Run copies dirty keys until ctx ends, then gives back what it holds, closes its connections and returns
-// nil. Trouble with either instance is waited out. It is called once.
-func (c *Copier) Run(ctx context.Context) error { return nil }
-
-// CopyPage copies a page of db's keys for a sweep. It returns nil when each of them is on the Sink, was
-// known to the ledger, or is dirty and so left to Run, which must be running. It waits while the secondary
-// takes no copies or the primary cannot be reached; the only error is that ctx has ended.
-func (c *Copier) CopyPage(ctx context.Context, db int, names []string) error { return nil }
-
 // Wake looks whether anybody waits for what has just changed in the ledger. The owner of the ledger calls it
-// from OnChange, with the lock held; it does not block.
-func (c *Copier) Wake() {}
+// from OnChange, with the lock held; it does not block, and does not call the ledger's owner back.
+func (c *Copier) Wake() { c.wait.wake() }
 
 // SetWorkers changes how many batches of dirty keys are copied at once.
-func (c *Copier) SetWorkers(n int) {}
+func (c *Copier) SetWorkers(n int) {
+	c.workers.Store(int32(max(1, n)))
+	if p := c.pool.Load(); p != nil {
+		p.Tune(max(1, n))
+	}
+}
 
 // Stats returns the counts so far. It needs no lock.
-func (c *Copier) Stats() CopierStats { return CopierStats{} }
+func (c *Copier) Stats() CopierStats {
+	return CopierStats{
+		Copied:  c.stats.copied.Load(),
+		Bytes:   c.stats.bytes.Load(),
+		Races:   c.stats.races.Load(),
+		Ordered: c.stats.ordered.Load(),
+		Failed:  c.stats.failed.Load(),
+		Panics:  c.stats.panics.Load(),
+	}
+}
+
+// panicked counts and logs a panic of a worker. The worker's keys are given back by its deferred calls.
+func (c *Copier) panicked(v any) {
+	c.stats.panics.Add(1)
+	c.opt.Log.Error("a copy ended in a panic; its keys are tried again",
+		"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+}
+
+// newPool makes a pool of workers whose panics go to panicked.
+func newPool(workers int, panicked func(any)) (*ants.Pool, error) {
+	p, err := ants.NewPool(workers, ants.WithPanicHandler(panicked), ants.WithLogger(quiet{}))
+	if err != nil {
+		return nil, fmt.Errorf("worker pool of %d: %w", workers, err)
+	}
+	return p, nil
+}
+
+// quiet is a logger for ants, whose panics are logged by the handler.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+// trouble counts failures in a row of one of the sides, so that it is asked less often, and more gently.
+type trouble struct{ n atomic.Int32 }
+
+// Pauses between attempts while a side is in trouble. The Sink costs the primary one read to ask.
+const (
+	maxPrimaryPause = time.Second
+	maxSinkPause    = 100 * time.Millisecond
+)
+
+// failed notes a failure and returns how many it are in a row.
+func (t *trouble) failed() int { return int(t.n.Add(1)) }
+
+// over notes a success, and reports whether that is news.
+func (t *trouble) over() bool { return t.n.Load() != 0 && t.n.Swap(0) != 0 }
+
+// troubled is the pause before the next attempt; 0 when all is well.
+func (c *Copier) troubled() time.Duration {
+	var d time.Duration
+	if n := int(c.primaryTrouble.n.Load()); n > 0 {
+		d = backoff(n, maxPrimaryPause)
+	}
+	if n := int(c.sinkTrouble.n.Load()); n > 0 {
+		d = max(d, backoff(n, maxSinkPause))
+	}
+	return d
+}
+
+// noteRead notes how the primary answered a batch. An error that is only ctx's end says nothing of it.
+func (c *Copier) noteRead(ctx context.Context, err error) {
+	switch {
+	case err == nil:
+		if c.primaryTrouble.over() {
+			c.opt.Log.Info("the primary answers again", "instance", c.reader.in.String())
+		}
+	case ctx.Err() != nil:
+	case c.primaryTrouble.failed() == 1:
+		c.opt.Log.Warn("keys cannot be read now; trying again", "error", err)
+	}
+}
+
+// noteSink notes whether the Sink took what it was offered.
+func (c *Copier) noteSink(taken bool) {
+	if !taken {
+		c.sinkTrouble.failed()
+	} else {
+		c.sinkTrouble.over()
+	}
+}
+
+// point names a moment that tests can stop at.
+type point uint8
+
+const (
+	beforeRead point = iota // versions are noted, nothing is sent
+	afterRead               // the state is read, nothing is decided
+	owning                  // a copy read owns its stripe, nothing is sent
+)
+
+// hooks are for tests; nil in service.
+type hooks func(p point, db int, names []string)
+
+func (h hooks) at(p point, db int, names []string) {
+	if h != nil {
+		h(p, db, names)
+	}
+}

@@ -1,0 +1,115 @@
+package backfill
+
+import (
+	"context"
+	"slices"
+)
+
+// pageRounds is how often a page's keys are tried that writes got in the way of, before they are made dirty.
+const pageRounds = 3
+
+// CopyPage copies a page of db's keys for a sweep. It returns nil when each of them is on the Sink, was
+// known to the ledger, or is dirty and so left to Run, which must be running. It waits while the secondary
+// takes no copies or the primary cannot be read; the only error is that ctx has ended, or Run has.
+//
+// names must stay unchanged until it returns.
+func (c *Copier) CopyPage(ctx context.Context, db int, names []string) error {
+	return c.copyPage(ctx, db, c.unknown(db, names))
+}
+
+// unknown makes items of the names that the ledger does not know.
+func (c *Copier) unknown(db int, names []string) []*item {
+	page := make([]item, len(names))
+	for i, name := range names {
+		page[i].fromSweep(c.l, db, name)
+	}
+	items := make([]*item, 0, len(names))
+	for chunk := range slices.Chunk(page, lockedAtOnce) {
+		c.l.Lock()
+		for i := range chunk {
+			if !c.l.Known(chunk[i].copy.Key.Hash) {
+				items = append(items, &chunk[i])
+			}
+		}
+		c.l.Unlock()
+	}
+	return items
+}
+
+// copyPage is CopyPage for items.
+func (c *Copier) copyPage(ctx context.Context, db int, items []*item) (err error) {
+	all, returned := items, false
+	defer func() {
+		if !returned { // a panic: whatever it was, these keys are owed
+			c.handOver(all)
+		}
+	}()
+	err = c.copyRounds(ctx, db, items)
+	returned = true
+	return err
+}
+
+func (c *Copier) copyRounds(ctx context.Context, db int, items []*item) error {
+	for round := 0; len(items) > 0; {
+		err := c.copyItems(ctx, db, items)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil && c.reader.isClosed() {
+			return err
+		}
+		c.noteRead(ctx, err)
+		var again, owed []*item
+		var took, refused bool
+		for _, it := range items {
+			switch it.result {
+			case settled:
+				took = true
+			case untried:
+				again = append(again, it)
+			case notTaken:
+				refused = true
+				again = append(again, it)
+			case busy, lost:
+				if round < pageRounds {
+					again = append(again, it)
+				} else {
+					owed = append(owed, it)
+				}
+			case large, failed:
+				owed = append(owed, it)
+			}
+		}
+		if took || refused {
+			c.noteSink(!refused)
+		}
+		if len(owed) > 0 {
+			c.handOver(owed)
+		}
+		switch {
+		case refused:
+			// Not the keys' fault: this is no round of theirs.
+			pause(ctx, max(busyPause, c.troubled()))
+		case err != nil:
+			pause(ctx, c.troubled())
+		default:
+			round++
+			if len(again) > 0 {
+				pause(ctx, busyPause)
+			}
+		}
+		items = again
+	}
+	return nil
+}
+
+// handOver makes those dirty that no one has settled meanwhile.
+func (c *Copier) handOver(items []*item) {
+	c.l.Lock()
+	defer c.l.Unlock()
+	for _, it := range items {
+		if k := &it.copy.Key; it.result != settled && !c.l.Known(k.Hash) {
+			c.l.MakeDirty(k)
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// reading is what was found of one key.
+type reading struct {
+	found found
+	// payload is what DUMP answered, if found is present.
+	payload string
+	// size is the length of the payload, of one that was dropped too.
+	size int64
+	// expireAt is the expiry on this server's clock, Unix ms; 0 for none.
+	expireAt int64
+	// err says why, if found is unreadable.
+	err error
+}
+
+// found says what a reading has found.
+type found uint8
+
+const (
+	// missing: there is no such key.
+	missing found = iota
+	// present: payload and expireAt are the key's state.
+	present
+	// dropped: the value is larger than the read allowed; only size is known.
+	dropped
+	// torn: the key came into being between the two commands that read it.
+	torn
+	// unreadable: the server answered with an error.
+	unreadable
+)
+
+// limits of one read. What is beyond them is taken off the connection and dropped, so that the memory for a
+// batch is bounded although the sizes of its values are not known when it is asked for.
+type limits struct {
+	// value is the most bytes of one payload.
+	value int64
+	// total is the most bytes of all payloads together; one alone may be larger.
+	total int64
+}
+
+// noLimits takes every value whole.
+var noLimits = limits{value: 1 << 62, total: 1 << 62}
+
+// read reads keys of one database: for each, the expiry and then the payload. This order matters: the other
+// way round, a key that expires in between would look as if it had no expiry. out has one place per name.
+// The error is for what happened to the whole batch, and then nothing was read.
+func (r *reader) read(ctx context.Context, db int, names []string, lim limits, out []reading) error {
+	client, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	timeout := r.timeout
+	if lim == noLimits {
+		timeout = bigTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+
+	clear(out)
+	withTTL := !r.usePTTL.Load()
+	if !withTTL {
+		if err := r.readPTTL(ctx, db, names, out); err != nil {
+			return err
+		}
+	}
+	b := client.B()
+	block := make(rueidis.Commands, 0, 2*len(names)+1)
+	block = append(block, b.Arbitrary("SELECT", strconv.Itoa(db)).Build())
+	for _, name := range names {
+		if withTTL {
+			block = append(block, b.Arbitrary("PEXPIRETIME", name).Build())
+		}
+		block = append(block, b.Arbitrary("DUMP", name).Build())
+	}
+	err = r.receive(client.DoMultiStream(ctx, block...), db, withTTL, lim, out)
+	if errors.Is(err, errNoExpireTime) && withTTL {
+		r.usePTTL.Store(true)
+		return r.read(ctx, db, names, lim, out)
+	}
+	return err
+}
+
+// errNoExpireTime says that the server has no PEXPIRETIME.
+var errNoExpireTime = errors.New("PEXPIRETIME is refused")
+
+// receive takes the replies to read's block. It takes all of them, whatever they are: the connection goes
+// back to its pool with the last one only.
+func (r *reader) receive(stream rueidis.MultiRedisResultStream, db int, withTTL bool, lim limits, out []reading) error {
+	in := intake{limits: lim, expect: len(out)}
+	var whole error
+	next := func() (err error) {
+		in.scalar = in.scalar[:0]
+		in.payload, in.size = "", 0
+		_, err = stream.WriteTo(&in)
+		if e := wholeServer(err); e != nil && whole == nil {
+			whole = fmt.Errorf("%s: read keys: %w", r.in, e)
+		}
+		return err
+	}
+	broken := func(err error) bool {
+		if err == nil || rueidis.IsRedisNil(err) {
+			return false
+		}
+		_, isReply := rueidis.IsRedisErr(err)
+		return !isReply
+	}
+	if err := next(); broken(err) {
+		return fmt.Errorf("%s: read keys: %w", r.in, err)
+	} else if err != nil && whole == nil {
+		whole = fmt.Errorf("%s: select database %d: %w", r.in, db, err)
+	}
+	for i := range out {
+		o := &out[i]
+		if withTTL {
+			err := next()
+			switch {
+			case broken(err):
+				return fmt.Errorf("%s: read keys: %w", r.in, err)
+			case refused(err):
+				whole = errNoExpireTime
+			case err != nil:
+				o.found, o.err = unreadable, fmt.Errorf("PEXPIRETIME: %w", err)
+			default:
+				o.expireAt = in.number()
+			}
+		}
+		err := next()
+		switch {
+		case broken(err):
+			return fmt.Errorf("%s: read keys: %w", r.in, err)
+		case o.found == unreadable:
+		case rueidis.IsRedisNil(err):
+			o.expireAt = 0
+		case err != nil:
+			o.found, o.err = unreadable, fmt.Errorf("DUMP: %w", err)
+		default:
+			o.take(&in)
+		}
+	}
+	return whole
+}
+
+// The answers of PEXPIRETIME and PTTL for keys without an expiry, and for keys that are not there.
+const (
+	ttlNone    = -1
+	ttlMissing = -2
+)
+
+// take fills in what DUMP answered; expireAt is still what PEXPIRETIME or PTTL did.
+func (o *reading) take(in *intake) {
+	o.size = in.size
+	switch o.expireAt {
+	case ttlMissing:
+		o.found, o.expireAt = torn, 0
+		return
+	case ttlNone:
+		o.expireAt = 0
+	}
+	if in.payload == "" {
+		o.found = dropped
+		return
+	}
+	o.found, o.payload = present, in.payload
+}
+
+// readPTTL fills in expireAt for a server without PEXPIRETIME. PTTL counts from the server's clock, which
+// TIME tells in the same block: measuring it from here would add a round trip's uncertainty to each expiry.
+func (r *reader) readPTTL(ctx context.Context, db int, names []string, out []reading) error {
+	// A block is executed in pieces of 16 KiB (a server's read), between which time passes.
+	const perTime = 64
+	commands := make([]command, 0, len(names)+len(names)/perTime+1)
+	for i, name := range names {
+		if i%perTime == 0 {
+			commands = append(commands, command{"TIME"})
+		}
+		commands = append(commands, command{"PTTL", name})
+	}
+	results, err := r.do(ctx, db, commands...)
+	if err != nil {
+		return err
+	}
+	var now int64
+	for i := range names {
+		if i%perTime == 0 {
+			if now, err = serverTime(results[0]); err != nil {
+				return fmt.Errorf("%s: TIME: %w", r.in, err)
+			}
+			results = results[1:]
+		}
+		ttl, err := results[0].ToInt64()
+		results = results[1:]
+		switch {
+		case err != nil:
+			out[i].found, out[i].err = unreadable, fmt.Errorf("PTTL: %w", err)
+		case ttl < 0:
+			out[i].expireAt = ttl
+		default:
+			// 0 is a key in its last millisecond, not one without expiry.
+			out[i].expireAt = now + ttl
+		}
+	}
+	return nil
+}
+
+// serverTime turns the answer of TIME into Unix ms.
+func serverTime(res rueidis.RedisResult) (int64, error) {
+	parts, err := res.AsStrSlice()
+	if err != nil {
+		return 0, err
+	}
+	if len(parts) != 2 {
+		return 0, fmt.Errorf("%d elements", len(parts))
+	}
+	s, err1 := strconv.ParseInt(parts[0], 10, 64)
+	us, err2 := strconv.ParseInt(parts[1], 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		return 0, err
+	}
+	return time.Unix(s, us*1000).UnixMilli(), nil
+}
+
+// chunkSize is the memory that small payloads of a batch share: one allocation instead of hundreds.
+const chunkSize = 32 << 10
+
+// intake receives replies. rueidis hands it a bulk string as a limited reader (io.ReaderFrom), whose limit
+// tells the length before a byte of it is taken; everything else as bytes.
+type intake struct {
+	limits
+	// expect is how many payloads are to come, for the size of the first chunk.
+	expect int
+
+	// scalar is a reply that is a number or status.
+	scalar []byte
+	// payload is a reply that is a bulk string, size its length; payload is empty if it was dropped.
+	payload string
+	size    int64
+
+	chunk []byte
+	taken int64
+}
+
+func (in *intake) Write(p []byte) (int, error) {
+	in.scalar = append(in.scalar, p...)
+	return len(p), nil
+}
+
+// number is the scalar as a number. Servers answer PEXPIRETIME with nothing else.
+func (in *intake) number() int64 {
+	digits, sign := in.scalar, int64(1)
+	if len(digits) > 0 && digits[0] == '-' {
+		digits, sign = digits[1:], -1
+	}
+	var n int64
+	for _, d := range digits {
+		n = n*10 + int64(d-'0')
+	}
+	return sign * n
+}
+
+func (in *intake) ReadFrom(src io.Reader) (int64, error) {
+	bulk, ok := src.(*io.LimitedReader)
+	if !ok {
+		return 0, fmt.Errorf("a bulk string came as %T", src)
+	}
+	in.size = bulk.N
+	if in.size > in.value || in.taken > 0 && in.taken+in.size > in.total {
+		return 0, nil // rueidis skips what is left of it
+	}
+	in.taken += in.size
+	p := in.room(int(in.size))
+	n, err := io.ReadFull(bulk, p)
+	if err != nil {
+		return int64(n), err
+	}
+	in.payload = rueidis.BinaryString(p)
+	return int64(n), nil
+}
+
+// room returns n bytes that nobody else has.
+func (in *intake) room(n int) []byte {
+	if n > chunkSize/4 {
+		return make([]byte, n)
+	}
+	if len(in.chunk)+n > cap(in.chunk) {
+		// Small values as a rule: 64 bytes for each that is to come, but not more than will be used.
+		in.chunk = make([]byte, 0, max(n, min(chunkSize, 64*in.expect)))
+	}
+	p := in.chunk[len(in.chunk) : len(in.chunk)+n : len(in.chunk)+n]
+	in.chunk = in.chunk[:len(in.chunk)+n]
+	return p
+}

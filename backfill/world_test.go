@@ -1,0 +1,134 @@
+package backfill
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tandem/internal/instance"
+	"tandem/internal/ledger"
+	"tandem/internal/redisd"
+	"tandem/internal/redisd/redisdtest"
+	"tandem/internal/status"
+	"tandem/test/keyspace"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+
+// world is two servers, a ledger with a Sink to the second, and a copier that runs.
+type world struct {
+	t                  testing.TB
+	first, second      *redisd.Server
+	primary, secondary *instance.Instance
+	l                  *ledger.Ledger
+	sink               *testSink
+	copier             *Copier
+}
+
+// patience of tests: what takes longer hangs.
+const testTimeout = 60 * time.Second
+
+// newWorld starts it with a sweep owed. set may change the options, and the copier before it runs.
+func newWorld(t testing.TB, first, second redisd.Options, o CopierOptions, set func(*Copier)) *world {
+	t.Helper()
+	w := &world{t: t, first: redisdtest.Start(t, first), second: redisdtest.Start(t, second)}
+	w.primary = testInstance(t, instance.Source, w.first.URL())
+	w.secondary = testInstance(t, instance.Target, w.second.URL())
+	w.l = ledger.New(ledger.Options{
+		Hasher: ledger.Hasher{K0: 1, K1: 2}, MaxDirty: 100_000, MaxExact: 4_000_000,
+		Now: func() int64 { return time.Now().UnixNano() },
+	})
+	w.sink = startSink(t, w.l, w.second.Addr)
+	o.Name = instance.ConnName("test", "copier", "1")
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(testLog{t}, nil))
+	}
+	w.copier = NewCopier(w.l, w.primary, o)
+	if set != nil {
+		set(w.copier)
+	}
+	w.l.Lock()
+	w.l.OnChange(w.copier.Wake)
+	w.l.OweSweep("a test", 0)
+	w.l.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := w.copier.Run(ctx); err != nil {
+			t.Errorf("copier: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+	return w
+}
+
+// testLog writes log lines into the test's output.
+type testLog struct{ t testing.TB }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Logf("%s", p)
+	return len(p), nil
+}
+
+func (w *world) newSweep(o SweepOptions) *Sweep {
+	o.Name = instance.ConnName("test", "sweep", "1")
+	o.Log = w.copier.opt.Log
+	return NewSweep(w.l, w.copier, w.primary, w.secondary, o)
+}
+
+// sweep works off the owed sweep.
+func (w *world) sweep() *Sweep {
+	w.t.Helper()
+	s := w.newSweep(SweepOptions{})
+	w.run(s)
+	return s
+}
+
+func (w *world) run(s *Sweep) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	defer cancel()
+	w.l.Lock()
+	gen, _, _ := w.l.SweepOwed()
+	w.l.Unlock()
+	if err := s.Run(ctx, gen); err != nil {
+		w.t.Fatalf("sweep: %v; %+v; %+v", err, s.Progress(), w.copier.Stats())
+	}
+	if p := s.Progress(); p.State != status.Done {
+		w.t.Fatalf("after the sweep: %+v", p)
+	}
+}
+
+// settle waits until nothing is dirty or on its way.
+func (w *world) settle() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	defer cancel()
+	if !w.copier.wait.until(ctx, w.l.Drained) {
+		w.l.Lock()
+		defer w.l.Unlock()
+		n, bytes := w.l.Copying()
+		w.t.Fatalf("not settled: %d dirty, %d unsettled, %d copies of %d bytes, %+v",
+			w.l.DirtyKeys(), w.l.Unsettled(), n, bytes, w.copier.Stats())
+	}
+}
+
+// equal compares both servers, by code that is not of this package.
+func (w *world) equal() {
+	w.t.Helper()
+	r, err := keyspace.Compare(w.first.Addr, w.second.Addr, keyspace.Options{})
+	if err != nil {
+		w.t.Fatalf("compare: %v", err)
+	}
+	if len(r.Differences) > 0 {
+		w.t.Fatalf("the servers differ: %v", r)
+	}
+	w.t.Logf("%d keys are equal", r.First)
+}
