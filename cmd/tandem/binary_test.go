@@ -95,8 +95,8 @@ func expectParts(t *testing.T, what, text string, parts ...string) {
 	}
 }
 
-// migration is a Controller whose answers a test sets.
-type migration struct {
+// fakeMigration is a Controller whose answers a test sets.
+type fakeMigration struct {
 	mu          sync.Mutex
 	status      status.Status
 	err         error
@@ -110,7 +110,7 @@ type migration struct {
 	blocked chan struct{}
 }
 
-func (m *migration) note(ctx context.Context, format string, args ...any) error {
+func (m *fakeMigration) note(ctx context.Context, format string, args ...any) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked = append(m.asked, strings.TrimSpace(fmt.Sprintf(format, args...)))
@@ -122,34 +122,34 @@ func (m *migration) note(ctx context.Context, format string, args ...any) error 
 	return m.err
 }
 
-func (m *migration) Status() status.Status {
+func (m *fakeMigration) Status() status.Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.status
 }
-func (m *migration) Ready() error { return nil }
-func (m *migration) Start(ctx context.Context, o admin.StepOptions) (string, error) {
+func (m *fakeMigration) Ready() error { return nil }
+func (m *fakeMigration) Start(ctx context.Context, o admin.StepOptions) (string, error) {
 	return m.id, m.note(ctx, "start %s", o.Force)
 }
-func (m *migration) Pause(ctx context.Context, o admin.StepOptions) error {
+func (m *fakeMigration) Pause(ctx context.Context, o admin.StepOptions) error {
 	return m.note(ctx, "pause %s", o.Force)
 }
-func (m *migration) Resume(ctx context.Context, o admin.StepOptions) error {
+func (m *fakeMigration) Resume(ctx context.Context, o admin.StepOptions) error {
 	return m.note(ctx, "resume %s", o.Force)
 }
-func (m *migration) Cutover(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+func (m *fakeMigration) Cutover(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
 	return m.result, m.note(ctx, "cutover %s", o.Force)
 }
-func (m *migration) Rollback(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+func (m *fakeMigration) Rollback(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
 	return m.result, m.note(ctx, "rollback %s", o.Force)
 }
-func (m *migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+func (m *fakeMigration) Finish(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
 	return m.result, m.note(ctx, "finish %s", o.Force)
 }
-func (m *migration) Verify(ctx context.Context, o admin.VerifyOptions) (string, error) {
+func (m *fakeMigration) Verify(ctx context.Context, o admin.VerifyOptions) (string, error) {
 	return m.id, m.note(ctx, "verify %s %v", o.Mode, o.Repair)
 }
-func (m *migration) VerifyResults(_ context.Context, id string, from int, yield func(status.Difference) error) (status.VerifySummary, error) {
+func (m *fakeMigration) VerifyResults(_ context.Context, id string, from int, yield func(status.Difference) error) (status.VerifySummary, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.summaries) == 0 {
@@ -169,7 +169,7 @@ func (m *migration) VerifyResults(_ context.Context, id string, from int, yield 
 }
 
 // serveAdmin serves m on a loopback address until the test ends, and returns its URL.
-func serveAdmin(t *testing.T, m *migration, token string) string {
+func serveAdmin(t *testing.T, m *fakeMigration, token string) string {
 	t.Helper()
 	s, err := admin.Listen(admin.Options{Addr: "127.0.0.1:0", Token: token, Controller: m,
 		Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler), ShutdownTimeout: time.Second})

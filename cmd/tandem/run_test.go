@@ -144,7 +144,7 @@ func TestVersionFallsBackToWhatTheBuildKnows(t *testing.T) {
 }
 
 func TestInterruptEndsAStepThatWaits(t *testing.T) {
-	m := &migration{blocked: make(chan struct{})}
+	m := &fakeMigration{blocked: make(chan struct{})}
 	cmd := command(t, nil, "cutover", "--admin", serveAdmin(t, m, ""))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

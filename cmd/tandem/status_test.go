@@ -44,7 +44,7 @@ verify    never run
 cutover   never done
 tracking  nobody watches for writes that bypass tandem
 
-source    connected, version 7.0.15, clock -0.2 ms
+source    connected, version 7.0.15, clock -0.3 ms
 target    not connected
 
 blockers
@@ -79,7 +79,10 @@ func TestStatusSaysWhatIsNext(t *testing.T) {
 		},
 		"5 keys were on the target before: 4 overwritten, 1 skipped\n":      func(s *status.Status) { s.Duplicates = status.DuplicatesStatus{Found: 5, Overwritten: 4, Skipped: 1} },
 		"backfill  running\n          0 of unknown keys scanned, 0 copied,": func(s *status.Status) { s.Backfill.State = status.Running },
-		"unknown keys/s, unknown left\n":                                    func(s *status.Status) { s.Backfill.State = status.Running },
+		"connected, version 7, clock +0.0 ms\n": func(s *status.Status) {
+			s.Target = status.InstanceStatus{Connected: true, Version: "7", ClockOffsetMs: status.Known(-0.01)}
+		},
+		"unknown keys/s, unknown left\n": func(s *status.Status) { s.Backfill.State = status.Running },
 	} {
 		s := status.New()
 		change(&s)
@@ -92,7 +95,7 @@ func TestStatusSaysWhatIsNext(t *testing.T) {
 }
 
 func TestStatusJSONIsWhatTheServerSays(t *testing.T) {
-	m := &migration{status: running()}
+	m := &fakeMigration{status: running()}
 	code, stdout, _ := tandem(t, nil, "status", "--json", "--admin", serveAdmin(t, m, ""))
 	var got status.Status
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != exitDone || !reflect.DeepEqual(got, m.status) {
@@ -104,7 +107,7 @@ func TestStatusJSONIsWhatTheServerSays(t *testing.T) {
 }
 
 func TestWatchShowsChangesUntilInterrupted(t *testing.T) {
-	m := &migration{status: running()}
+	m := &fakeMigration{status: running()}
 	cmd := command(t, nil, "status", "--watch", "--json", "--admin", serveAdmin(t, m, ""))
 	out, err := cmd.StdoutPipe()
 	if err != nil {

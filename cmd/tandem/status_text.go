@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -118,7 +119,7 @@ func instanceText(i status.InstanceStatus) string {
 		t += ", version " + i.Version
 	}
 	if offset, known := i.ClockOffsetMs.Get(); known {
-		t += fmt.Sprintf(", clock %+.1f ms", offset)
+		t += fmt.Sprintf(", clock %+.1f ms", math.Round(offset*10)/10+0) // + 0 makes -0 a 0
 	}
 	return t
 }

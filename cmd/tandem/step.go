@@ -109,13 +109,13 @@ func (s step) run(ctx context.Context, client *admin.Client, o admin.StepOptions
 	if result.Pause > 0 {
 		fmt.Fprintf(stdout, "Clients waited %s.\n", text.Duration(result.Pause))
 	}
-	if hint := next(result.Phase, s.name == "pause", s.name == "cutover" || s.name == "rollback"); hint != "" {
+	if hint := next(result.Phase, s.name == "pause", true); hint != "" {
 		fmt.Fprintf(stdout, "Next: %s\n", hint)
 	}
 	return nil
 }
 
-// next says what a user does next in a phase. Ready means that a cutover could be asked for.
+// next says what a user does next in a phase. Ready means that nothing is known to block a cutover.
 func next(phase string, paused, ready bool) string {
 	switch {
 	case phase == status.Passthrough:

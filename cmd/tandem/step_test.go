@@ -25,7 +25,7 @@ func TestStepsSayWhatCameOfThem(t *testing.T) {
 		"finish":   {phase: status.Finished, stdout: "The migration is finished: the target alone is served.\nNext: point the application at the target itself, then end tandem\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := &migration{id: c.id, status: status.New(), result: admin.Result{Phase: c.phase, Pause: c.pause}}
+			m := &fakeMigration{id: c.id, status: status.New(), result: admin.Result{Phase: c.phase, Pause: c.pause}}
 			m.status.Phase = c.phase
 			code, stdout, stderr := tandem(t, nil, name, "--admin", serveAdmin(t, m, ""), "--force", "a_blocker")
 			if code != exitDone || stdout != c.stdout {
@@ -40,7 +40,7 @@ func TestStepsSayWhatCameOfThem(t *testing.T) {
 }
 
 func TestRefusedStepExitsWith3AndListsBlockers(t *testing.T) {
-	m := &migration{err: &admin.Refused{Message: "not ready", Blockers: []status.Blocker{
+	m := &fakeMigration{err: &admin.Refused{Message: "not ready", Blockers: []status.Blocker{
 		{Code: "backfill_running", Message: "12 keys are still to copy", Remedy: "wait"}, {Code: "lag", Message: "the target is slow"},
 	}}}
 	url := serveAdmin(t, m, "")
@@ -59,7 +59,7 @@ func TestStepThatFailsExitsWith1(t *testing.T) {
 		"undone: it took too long":                    fmt.Errorf("%w: it took too long", admin.ErrUndone),
 		"the primary is not reachable: 10.0.0.1:6379": fmt.Errorf("%w: 10.0.0.1:6379", admin.ErrPrimaryDown),
 	} {
-		code, _, stderr := tandem(t, nil, "cutover", "--admin", serveAdmin(t, &migration{err: err}, ""))
+		code, _, stderr := tandem(t, nil, "cutover", "--admin", serveAdmin(t, &fakeMigration{err: err}, ""))
 		if code != exitFailed {
 			t.Errorf("%v: %d", err, code)
 		}
@@ -79,7 +79,7 @@ func TestNoTandemThereExitsWith1(t *testing.T) {
 
 func TestTokenAndAddressComeFromTheEnvironment(t *testing.T) {
 	const token = "correct-horse-battery"
-	url := serveAdmin(t, &migration{status: status.New()}, token)
+	url := serveAdmin(t, &fakeMigration{status: status.New()}, token)
 	listen := "TANDEM_ADMIN_LISTEN=" + url[len("http://"):]
 	if code, _, stderr := tandem(t, []string{listen, "TANDEM_ADMIN_TOKEN=" + token}, "status"); code != exitDone {
 		t.Errorf("%d %s", code, stderr)

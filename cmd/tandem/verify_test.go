@@ -10,7 +10,7 @@ import (
 )
 
 func TestVerifyWithoutDifferencesExitsWith0(t *testing.T) {
-	m := &migration{id: "v1", summaries: []status.VerifySummary{
+	m := &fakeMigration{id: "v1", summaries: []status.VerifySummary{
 		{State: status.Idle}, {State: status.Running, Percent: status.Known(40.0), Compared: 400}, {State: status.Done, Compared: 1000},
 	}}
 	code, stdout, stderr := tandem(t, nil, "verify", "--admin", serveAdmin(t, m, ""))
@@ -24,8 +24,8 @@ func TestVerifyWithoutDifferencesExitsWith0(t *testing.T) {
 }
 
 // differing has found one difference while it runs, and the other two between the last one sent and its end.
-func differing() *migration {
-	return &migration{
+func differing() *fakeMigration {
+	return &fakeMigration{
 		id: "v1",
 		differences: []status.Difference{
 			{Key: []byte("a key"), DB: 2, Kind: "value", Detail: "string of 3 bytes, string of 4 bytes"},
@@ -80,13 +80,13 @@ func TestVerifySaysWhenTheListIsCutShort(t *testing.T) {
 
 func TestVerifyThatDoesNotComeToAnEnd(t *testing.T) {
 	for want, c := range map[string]struct {
-		m    *migration
+		m    *fakeMigration
 		code int
 	}{
-		"verify: failed after 7 keys: the target is away": {&migration{summaries: []status.VerifySummary{{State: status.Failed, Compared: 7, Error: "the target is away"}}}, exitFailed},
-		"tandem knows nothing of it any more":             {&migration{}, exitFailed},
-		"verify: not in passthrough":                      {&migration{err: &admin.Refused{Message: "not in passthrough"}}, exitRefused},
-		"verify: disk full":                               {&migration{err: errors.New("disk full")}, exitFailed},
+		"verify: failed after 7 keys: the target is away": {&fakeMigration{summaries: []status.VerifySummary{{State: status.Failed, Compared: 7, Error: "the target is away"}}}, exitFailed},
+		"tandem knows nothing of it any more":             {&fakeMigration{}, exitFailed},
+		"verify: not in passthrough":                      {&fakeMigration{err: &admin.Refused{Message: "not in passthrough"}}, exitRefused},
+		"verify: disk full":                               {&fakeMigration{err: errors.New("disk full")}, exitFailed},
 	} {
 		c.m.id = "v1"
 		code, _, stderr := tandem(t, nil, "verify", "--admin", serveAdmin(t, c.m, ""))
