@@ -107,15 +107,23 @@ func (s *screen) line(lines ...string) {
 	}
 }
 
-// draw replaces the region. On a screen that is not live it does nothing.
+// draw replaces the region, in one write and row by row over the old one, so that it does not flicker. On a
+// screen that is not live it does nothing.
 func (s *screen) draw(lines []string) {
 	if !s.Live {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.erase()
-	fmt.Fprint(s.out, strings.Join(lines, "\n"), "\n")
+	var picture strings.Builder
+	if s.drawn > 0 {
+		fmt.Fprintf(&picture, "\x1b[%dA", s.drawn)
+	}
+	for _, line := range lines {
+		picture.WriteString(line + "\x1b[K\n")
+	}
+	picture.WriteString("\x1b[J")
+	io.WriteString(s.out, picture.String())
 	s.drawn = len(lines)
 }
 

@@ -90,7 +90,7 @@ func TestALiveScreenGoesBackOverWhatItDrew(t *testing.T) {
 	s.draw([]string{"three"})
 	s.done("step", "%d of them", 7)
 	s.close()
-	want := "\x1b[?25l" + "one\ntwo\n" + "\x1b[2A\x1b[J" + "three\n" + "\x1b[1A\x1b[J" + "  ok step         7 of them\n" + "\x1b[?25h"
+	want := "\x1b[?25l" + "one\x1b[K\ntwo\x1b[K\n\x1b[J" + "\x1b[2A" + "three\x1b[K\n\x1b[J" + "\x1b[1A\x1b[J" + "  ok step         7 of them\n" + "\x1b[?25h"
 	if out.String() != want {
 		t.Errorf("got  %q\nwant %q", out.String(), want)
 	}

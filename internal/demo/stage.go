@@ -114,11 +114,16 @@ func (d *demo) cleanUp() error {
 	return errors.Join(errs...)
 }
 
+// plural names the values of each type.
+var plural = map[string]string{
+	"string": "strings", "hash": "hashes", "list": "lists", "set": "sets", "zset": "sorted sets", "stream": "streams",
+}
+
 // summary says what was shown and what to do next.
 func (d *demo) summary() {
 	var kinds []string
 	for _, kind := range d.found.types() {
-		kinds = append(kinds, fmt.Sprintf("%s %ss", text.Count(d.found.ByType[kind]), kind))
+		kinds = append(kinds, text.Count(d.found.ByType[kind])+" "+plural[kind])
 	}
 	seconds := d.took.Seconds()
 	rows := [][2]string{
