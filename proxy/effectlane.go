@@ -46,7 +46,7 @@ type EffectLane struct {
 	skew     time.Duration
 	facts    instance.Facts
 	lastErr  string
-	progress int64 // when something was last acknowledged, Unix nanoseconds
+	progress int64  // when something was last acknowledged, Unix nanoseconds
 	frame    []byte // scratch
 
 	wake chan struct{} // there is something to write
@@ -154,6 +154,9 @@ func (e *EffectLane) Append(w *ledger.Write, le *ledger.Effect) bool {
 		return false
 	}
 	p := le.Payload.(*payload)
+	if p.n == 0 || len(p.expects) != p.n {
+		return false // nothing that could be acknowledged: the keys are copied
+	}
 	size := len(p.frames)
 	if e.lagBytes+size > e.sh.opt.MaxLagBytes && e.lagBytes > 0 {
 		return false

@@ -18,7 +18,7 @@ func (sh *Shard) Hold() {
 	for _, w := range sh.ledger.Waiting() {
 		if r, ok := w.Waiter.(*request); ok {
 			sh.ledger.Cancel(w)
-			r.withdrawn = true
+			r.sess.ticket = ticketWithdrawn
 			r.sess.wakeUp()
 		}
 	}

@@ -18,6 +18,8 @@ const (
 	// maxUnit is the largest reply that is kept whole to make an effect from; the keys of a command with a
 	// larger one are copied instead.
 	maxUnit = 1 << 20
+	// maxRounds is how often in a row one session writes out what others have added meanwhile.
+	maxRounds = 64
 	// The pause before another try to connect, doubling.
 	retryMin = 50 * time.Millisecond
 	retryMax = 2 * time.Second
@@ -100,7 +102,12 @@ func (ln *lane) flushLocked() {
 	if ln.writing {
 		return
 	}
-	for ln.out.unsent > 0 && ln.conn != nil {
+	for round := 0; ln.out.unsent > 0 && ln.conn != nil; round++ {
+		if round == maxRounds {
+			// The session that happens to write has a client of its own.
+			go ln.flush()
+			return
+		}
 		conn, full := ln.conn, ln.out.unsent > backlogLimit
 		ln.writing = true
 		ln.out.take(&ln.w)
@@ -319,7 +326,7 @@ func (ln *lane) take(filled, scanned, unit int) (newScanned, newUnit int, err er
 
 // passOn hands the client what is there of a unit that is not kept.
 func (ln *lane) passOn(r *request, unit, scanned int) int {
-	if len(ln.ends) >= r.replies || r.cursor {
+	if len(ln.ends) >= r.replies || r.cursor && ln.sh.scanEpoch > 0 {
 		return unit // follow-ups, and replies whose head is looked at
 	}
 	ln.addRun(r.sess, ln.buf[unit:scanned], !ln.partial, 0)
@@ -460,4 +467,3 @@ func (sh *Shard) oldName(name string) bool {
 	id, _, generation, ok := instance.ParseConnName(name)
 	return ok && id == sh.opt.ID && !strings.HasPrefix(generation, sh.opt.Generation+".")
 }
-

@@ -115,6 +115,7 @@ func (o *output) drainKept() {
 			break
 		}
 	}
+	_ = o.conn.SetWriteDeadline(time.Time{}) // an old one would fail the next write
 	o.drain = false
 	o.idle.Broadcast()
 	o.mu.Unlock()

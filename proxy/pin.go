@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"time"
-
 )
 
 // maxIdlePins is how many pinned lanes per database are kept for the next session that needs one.
@@ -145,4 +144,3 @@ func (sh *Shard) retire(ln *lane) {
 		_ = ln.conn.Close()
 	}
 }
-

@@ -53,8 +53,6 @@ type request struct {
 	// the transaction's commands, from 1; 0 if it is none of them, isMulti if it begins it.
 	pinned bool
 	queued int
-	// withdrawn: a hold has taken it out of the ledger's queues; it is to be submitted anew.
-	withdrawn bool
 }
 
 const isMulti = -1
@@ -85,6 +83,7 @@ func (r *request) reset() {
 func (r *request) Granted(*ledger.Write) {
 	r.acquired = true
 	r.lane.enqueue(r)
+	r.sess.ticket = ticketGranted
 	r.sess.wakeUp()
 }
 

@@ -51,7 +51,8 @@ type session struct {
 
 	name, libName, libVer string
 	db                    int
-	on                    *lane // that the last command went to
+	on                    *lane  // that the last command went to
+	ticket                ticket // of the write that waits; under the shard's lock
 	pinned                *lane
 	tx                    *transaction
 	lastRead              atomic.Int64

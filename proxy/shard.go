@@ -67,7 +67,7 @@ type Shard struct {
 	now     int64 // Unix nanoseconds, read once per batch
 	// primaryAhead is the primary's clock minus ours.
 	primaryAhead time.Duration
-	gates   gates
+	gates        gates
 
 	generation atomic.Int64
 	hints      atomic.Pointer[hints]

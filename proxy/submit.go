@@ -172,10 +172,13 @@ func (s *session) sendWrite(ln *lane, r *request) (sent, alive bool) {
 		ln.enqueue(r)
 		return true, true
 	}
+	// From the moment it is granted the request is the lane's: it may be answered, and reused for another
+	// command, before this session looks again. So what happened to it is told to the session.
+	s.ticket = ticketWaits
 	// What is already on the lane must go out, or nothing would ever make room.
 	ln.flushLocked()
 	deadline := time.Now().Add(sh.opt.PrimaryWait)
-	for !r.acquired {
+	for s.ticket == ticketWaits {
 		sh.unlock()
 		select {
 		case <-s.wake:
@@ -184,11 +187,7 @@ func (s *session) sendWrite(ln *lane, r *request) (sent, alive bool) {
 		}
 		sh.lock()
 		switch late := time.Now().After(deadline); {
-		case r.acquired:
-		case r.withdrawn:
-			r.withdrawn = false
-			s.inflight.Add(-1)
-			return false, true
+		case s.ticket != ticketWaits:
 		case s.closed.Load() || sh.stopping:
 			sh.ledger.Cancel(&r.write)
 			return false, false
@@ -200,9 +199,22 @@ func (s *session) sendWrite(ln *lane, r *request) (sent, alive bool) {
 			deadline = time.Now().Add(sh.opt.PrimaryWait)
 		}
 	}
+	if s.ticket == ticketWithdrawn {
+		s.inflight.Add(-1)
+		return false, true
+	}
 	ln.flushLocked()
 	return true, true
 }
+
+// ticket is what has become of a write that must wait.
+type ticket uint8
+
+const (
+	ticketWaits     ticket = iota // in the ledger's queues
+	ticketGranted                 // on its lane
+	ticketWithdrawn               // taken back by a hold, to be submitted anew
+)
 
 // lane is the one that a command goes to.
 func (s *session) lane(r *request) *lane {

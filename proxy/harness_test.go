@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tandem/internal/instance"
+	"tandem/internal/ledger"
+	"tandem/internal/redisd"
+	"tandem/internal/redisd/redisdtest"
+	"tandem/internal/resp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// house is a proxy between two real servers, in the state that two equal instances are kept in: every key
+// is exact unless dirty.
+type house struct {
+	t              *testing.T
+	source, target *redisd.Server
+	src, tgt       *instance.Instance
+	shard          *Shard
+	server         *Server
+}
+
+func newHouse(t *testing.T, replicate bool, change func(*Options, *ServerOptions)) *house {
+	t.Helper()
+	h := &house{t: t, source: redisdtest.Start(t, redisd.Options{}), target: redisdtest.Start(t, redisd.Options{})}
+	var err error
+	if h.src, err = instance.New(instance.Source, "redis://"+h.source.Addr, instance.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if h.tgt, err = instance.New(instance.Target, "redis://"+h.target.Addr, instance.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	l := ledger.New(ledger.Options{MaxDirty: 1000, MaxExact: 1000, Now: func() int64 { return time.Now().UnixNano() }})
+	o := Options{ID: "test", Generation: "1", MaxLagBytes: 1 << 20, AckTimeout: time.Second, PrimaryWait: 2 * time.Second,
+		Settle: time.Second, OnConnect: func(*instance.Instance, instance.Facts) {}, Log: log}
+	so := ServerOptions{Limits: resp.DefaultLimits, MaxClients: 100, OutputLimit: 64 << 20, WriteTimeout: 5 * time.Second,
+		KeepAlive: time.Minute, Log: log}
+	if change != nil {
+		change(&o, &so)
+	}
+	h.shard = NewShard(l, h.src, instance.Facts{}, 16, o)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.server = NewServer(h.shard, listener, so)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = h.server.Serve()
+	}()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		h.server.Shutdown(ctx)
+		h.shard.Close()
+		if h.shard.effects != nil {
+			h.shard.effects.Stop()
+		}
+		<-served
+	})
+	if replicate {
+		e := h.shard.NewEffectLane(h.tgt, instance.Facts{})
+		e.Start()
+		h.await("the effect lane", e.Up)
+		h.shard.lock()
+		h.shard.Replicate(e)
+		h.shard.unlock()
+	}
+	return h
+}
+
+// await waits for a condition that is looked at under the shard's lock.
+func (h *house) await(what string, condition func() bool) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := h.shard.Await(ctx, condition); err != nil {
+		h.t.Fatalf("%s did not come about", what)
+	}
+}
+
+// settled waits until the secondary has acknowledged everything.
+func (h *house) settled() {
+	h.t.Helper()
+	h.await("quiet", func() bool { return h.shard.ledger.Unsettled() == 0 && h.shard.Answered() })
+}
+
+// wire is a client's connection, byte for byte.
+type wire struct {
+	t *testing.T
+	net.Conn
+	r *bufio.Reader
+}
+
+func dial(t *testing.T, addr string) *wire {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	return &wire{t: t, Conn: c, r: bufio.NewReader(c)}
+}
+
+func (h *house) client() *wire { h.t.Helper(); return dial(h.t, h.server.Addr().String()) }
+
+func (w *wire) send(s string) {
+	w.t.Helper()
+	if _, err := io.WriteString(w, s); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// reply reads one reply and returns it as it came, CRLF as spaces.
+func (w *wire) reply() string {
+	w.t.Helper()
+	var b []byte
+	var f resp.Framer
+	for {
+		c, err := w.r.ReadByte()
+		if err != nil {
+			w.t.Fatalf("after %q: %v", b, err)
+		}
+		b = append(b, c)
+		if _, done, err := f.Feed(b[len(b)-1:]); err != nil {
+			w.t.Fatalf("%q: %v", b, err)
+		} else if done {
+			return strings.TrimSpace(strings.ReplaceAll(string(b), "\r\n", " "))
+		}
+	}
+}
+
+// do sends one command, words separated by spaces, and returns its reply.
+func (w *wire) do(command string) string {
+	w.t.Helper()
+	w.send(string(resp.AppendCommand(nil, strings.Fields(command)...)))
+	return w.reply()
+}
+
+func (w *wire) expect(command, want string) {
+	w.t.Helper()
+	if got := w.do(command); got != want {
+		w.t.Fatalf("%s: %q, want %q", command, got, want)
+	}
+}
+
+// equal compares a key on both servers by its DUMP and its expiry.
+func (h *house) equal(db int, keys ...string) {
+	h.t.Helper()
+	a, b := dial(h.t, h.source.Addr), dial(h.t, h.target.Addr)
+	for _, w := range []*wire{a, b} {
+		w.expect(fmt.Sprintf("SELECT %d", db), "+OK")
+	}
+	for _, k := range keys {
+		for _, c := range []string{"DUMP ", "PEXPIRETIME "} {
+			if x, y := a.do(c+k), b.do(c+k); x != y {
+				h.t.Errorf("db %d, %s%s: source %q, target %q", db, c, k, x, y)
+			}
+		}
+	}
+}
