@@ -201,7 +201,15 @@ func TestAServerThatDoesNotServe(t *testing.T) {
 	gone := redisdtest.Start(t, redisd.Options{})
 	gone.Kill()
 	full := redisdtest.Start(t, redisd.Options{Args: []string{"--maxclients", "1"}})
-	connect(t, at(t, full, ""), "", 0)
+	eventually(t, "the only place is taken", func() bool { // the one that saw the server start may hold it still
+		c, err := at(t, full, "").Conn(t.Context(), "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_, err = c.Do(t.Context(), "PING")
+		return err == nil
+	})
 	says := func(text string) *Instance {
 		return listen(t, func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 1<<16))
@@ -317,4 +325,28 @@ func TestErrorRepliesName(t *testing.T) {
 		t.Errorf("unknown subcommand: %v", err)
 	}
 	do(t, c, "PING") // error replies do not end a connection
+}
+
+func TestWhatCountsAsRefused(t *testing.T) {
+	for text, want := range map[string]bool{
+		"NOPERM this user has no permissions to run the 'client' command or its subcommand":    true,
+		"NOPERM User app has no permissions to run the 'client|list' command":                  true,
+		"ERR unknown command 'CLIENT', with args beginning with: 'LIST' ":                      true,
+		"ERR Unknown subcommand or wrong number of arguments for 'NO-TOUCH'. Try CLIENT HELP.": true,
+		"ERR unknown subcommand 'NO-TOUCH'. Try CLIENT HELP.":                                  true,
+		"ERR command is not allowed":                              true,
+		"ERR 'config' command not support for normal user":        true,
+		"ERR DB index is out of range":                            false,
+		"ERR syntax error":                                        false,
+		"OOM command not allowed when used memory > 'maxmemory'.": false,
+		"MISCONF Redis is configured to save RDB snapshots ... Commands that may modify the data are disabled": false,
+		"BUSY Redis is busy running a script":            false,
+		"LOADING Redis is loading the dataset in memory": false,
+		"NOAUTH Authentication required.":                false,
+		"":                                               false,
+	} {
+		if got := errors.Is(&ReplyError{Text: text}, ErrCommandRefused); got != want {
+			t.Errorf("%q: refused %v", text, got)
+		}
+	}
 }

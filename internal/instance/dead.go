@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// controlName is the name of the connections that look for others. ParseConnName does not know it, so they
+// controlName begins the names of the connections that look for others. ParseConnName does not know it, so they
 // never find themselves.
 const controlName = "tandem-control"
 
@@ -38,14 +39,15 @@ const (
 // trips later). So the old one is looked up in CLIENT LIST, killed by ID and ADDR together (an id alone could
 // hit another client of a restarted server), and looked up again until it is gone.
 //
-// Where CLIENT LIST is refused, or a connection could not be named, it waits settle instead, counting only
+// Where CLIENT LIST is refused or does not show this very connection (a provider's proxy that answers it by
+// itself), or a connection could not be named, it waits settle instead, counting only
 // time in which the server answers; where only CLIENT KILL is refused, until the list no longer shows them,
 // at most settle. That is the weaker proof and precheck says so.
 //
 // killed is how many connections it killed. An error means that they may be alive: the server could not be
 // asked (a script that runs for long answers BUSY), or ctx ended. It can be called again.
 func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool, settle time.Duration) (killed int, err error) {
-	c, err := i.Conn(ctx, controlName, 0)
+	c, err := i.control(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("look for old connections: %w", err)
 	}
@@ -57,14 +59,14 @@ func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool,
 		clients, err := c.clients(ctx)
 		switch {
 		case errors.Is(err, ErrCommandRefused):
-			return killed, quiet.wait(ctx, c)
+			return killed, quiet.wait(ctx, c.Conn)
 		case err != nil:
 			return killed, err
 		default:
 			old := slices.DeleteFunc(clients, func(cl client) bool { return !isOurs(cl.name) || !match(cl.name) })
 			if len(old) == 0 {
 				if i.unnamed.Load() {
-					return killed, quiet.wait(ctx, c)
+					return killed, quiet.wait(ctx, c.Conn)
 				}
 				return killed, nil
 			}
@@ -82,7 +84,7 @@ func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool,
 		if mayKill {
 			err = sleep(ctx, pause)
 		} else {
-			err = quiet.step(ctx, c)
+			err = quiet.step(ctx, c.Conn)
 		}
 		if err != nil {
 			return killed, fmt.Errorf("%s: old connections are still there: %w", i, err)
@@ -91,9 +93,10 @@ func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool,
 }
 
 // Others returns the ids, sorted, of other tandem processes (other than id) that have connections to this
-// server. It fails with ErrCommandRefused where CLIENT LIST is not to be had: then nobody knows.
+// server. It fails with ErrCommandRefused where CLIENT LIST is not to be had, or shows a proxy's connections and not
+// ours: then nobody knows.
 func (i *Instance) Others(ctx context.Context, id string) ([]string, error) {
-	c, err := i.Conn(ctx, controlName, 0)
+	c, err := i.control(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +127,23 @@ func isOurs(name string) bool {
 	return ok
 }
 
-// clients asks CLIENT LIST.
-func (c *Conn) clients(ctx context.Context) ([]client, error) {
+// control is a connection that asks CLIENT LIST, under a name that no other has.
+type control struct {
+	*Conn
+	name string
+}
+
+func (i *Instance) control(ctx context.Context) (*control, error) {
+	name := controlName + "-" + rand.Text()
+	c, err := i.Conn(ctx, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &control{c, name}, nil
+}
+
+// clients asks CLIENT LIST. A list without the connection that asks is as good as a refused one.
+func (c *control) clients(ctx context.Context) ([]client, error) {
 	v, err := c.Do(ctx, "CLIENT", "LIST")
 	if err != nil {
 		return nil, err
@@ -133,6 +151,9 @@ func (c *Conn) clients(ctx context.Context) ([]client, error) {
 	clients, err := parseClientList(string(v.Str))
 	if err != nil {
 		return nil, fmt.Errorf("%s: CLIENT LIST: %w", c.i, err)
+	}
+	if c.Named && !slices.ContainsFunc(clients, func(cl client) bool { return cl.name == c.name }) {
+		return nil, fmt.Errorf("%s: CLIENT LIST does not show our own connection: %w", c.i, ErrCommandRefused)
 	}
 	return clients, nil
 }
@@ -173,7 +194,7 @@ func parseClientList(text string) ([]client, error) {
 }
 
 // kill sends CLIENT KILL for each and returns how many were there to be killed.
-func (c *Conn) kill(ctx context.Context, old []client) (killed int, err error) {
+func (c *control) kill(ctx context.Context, old []client) (killed int, err error) {
 	for _, cl := range old {
 		v, err := c.Do(ctx, "CLIENT", "KILL", "ID", strconv.FormatInt(cl.id, 10), "ADDR", cl.addr)
 		if err != nil {

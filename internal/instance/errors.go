@@ -49,15 +49,17 @@ func (e *ReplyError) Is(target error) bool {
 // refused: Redis says NOPERM for a user without the right, "unknown command" for a command that was renamed
 // or is not there, "unknown subcommand" (4.0 to 6.0: "Unknown subcommand or wrong number of arguments") for
 // CLIENT and CONFIG forms; providers have texts of their own around "not allowed", "not support(ed)" and
-// "disabled".
+// "disabled". Only plain ERR is read that way: OOM and MISCONF use the same words for states that pass.
 func (e *ReplyError) refused() bool {
-	if e.Code() == "NOPERM" {
+	switch e.Code() {
+	case "NOPERM":
 		return true
-	}
-	text := strings.ToLower(e.Text)
-	for _, s := range []string{"unknown command", "unknown subcommand", "not allowed", "not support", "disabled", "no permission"} {
-		if strings.Contains(text, s) {
-			return true
+	case "ERR":
+		text := strings.ToLower(e.Text)
+		for _, s := range []string{"unknown command", "unknown subcommand", "not allowed", "not support", "disabled", "no permission"} {
+			if strings.Contains(text, s) {
+				return true
+			}
 		}
 	}
 	return false

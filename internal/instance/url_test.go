@@ -131,3 +131,19 @@ func TestConnNames(t *testing.T) {
 		}
 	}
 }
+
+func FuzzURL(f *testing.F) {
+	f.Add("app", "p@ss", "host:1/3")
+	f.Add("", "%zz", "[::1]")
+	f.Add("a", "b:c/d", "x@y:z")
+	const mark = "S3cr3t~"
+	f.Fuzz(func(t *testing.T, user, password, rest string) {
+		i, err := New(Source, "redis://"+user+":"+mark+password+"@"+rest, Options{})
+		if err != nil && strings.Contains(err.Error(), mark) {
+			t.Fatalf("the password is in %v", err)
+		}
+		if err == nil && (strings.ContainsAny(i.Addr, "@/") || strings.Contains(i.Addr+i.String(), mark)) {
+			t.Fatalf("address %q", i.Addr)
+		}
+	})
+}

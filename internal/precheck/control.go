@@ -28,7 +28,7 @@ func clientKill(ctx context.Context, r *run, s *side) finding {
 	if !c.Named {
 		why = "CLIENT SETNAME is refused"
 	} else if _, err := s.Others(ctx, ""); errors.Is(err, instance.ErrCommandRefused) {
-		why = "CLIENT LIST is refused"
+		why = "CLIENT LIST is refused, or does not show our connections"
 	}
 	return warning("let the user run them: "+grant(s, "client")+", or ask the provider; else, after each broken connection, "+
 		"Tandem waits the settling time (secondary.settle), in which nothing is written to this server", "%s", why)
