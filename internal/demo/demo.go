@@ -149,11 +149,13 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	for _, s := range steps {
 		d.step = s.name
-		if err := s.do(ctx); err != nil {
-			return err
-		}
+		err := s.do(ctx)
 		if d.traffic != nil && d.traffic.err() != nil {
+			// Whatever else went wrong, this is what the demo is about.
 			return fmt.Errorf("a client saw an error: %w\n%s", d.traffic.err(), d.proxyLog())
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

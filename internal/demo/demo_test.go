@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"tandem/internal/demo/child"
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
@@ -37,7 +39,12 @@ func buildAndTest(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // output collects what the demo prints and tells when something is there.

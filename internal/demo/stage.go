@@ -28,7 +28,7 @@ func (d *demo) watch(ctx context.Context, see func(status.Status) (bool, error))
 	defer cancel()
 	return d.proxy.Watch(ctx, watchEvery, func(s status.Status) (bool, error) {
 		if err := d.traffic.err(); err != nil {
-			return false, fmt.Errorf("a client saw an error: %w\n%s", err, d.proxyLog())
+			return false, err
 		}
 		return see(s)
 	})
