@@ -1,0 +1,144 @@
+package test
+
+import (
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"tandem/test/load"
+)
+
+// Ctrl-C at any moment: what was answered is on both sides or will be, the exit status is 0, and the next start
+// goes on in the same phase. Clients that connect again miss nothing that they were answered.
+func TestInterruptAtAnyMomentDrainsAndARestartResumes(t *testing.T) {
+	w := newWorld(t, worldOptions{keys: sized(200_000), largeBytes: 1 << 20, clients: 8,
+		settings: throttled(true, sized(200_000))})
+	w.startLoad(func(c *load.Config) { c.Reconnect = true })
+	r := rand.New(rand.NewPCG(seed, 1))
+
+	// again interrupts, starts again, and requires one of the phases, before which load has gone on.
+	again := func(moment string, phases ...string) {
+		t.Helper()
+		began := time.Now()
+		if code := w.td.signal(syscall.SIGINT); code != 0 {
+			t.Fatalf("%s: exit status %d after SIGINT, want 0; end of the log:\n%s", moment, code, last(w.td.logged(), 2000))
+		}
+		drained := time.Since(began)
+		w.td.start()
+		s := w.td.status()
+		for _, p := range phases {
+			if s.Phase == p {
+				t.Logf("%-28s drained in %4d ms, goes on in %s", moment, drained.Milliseconds(), s.Phase)
+				w.commands(2000)
+				return
+			}
+		}
+		t.Fatalf("%s: phase %s after the restart, want one of %q", moment, s.Phase, phases)
+	}
+
+	again("in passthrough", "passthrough")
+	w.td.step("start")
+	for _, percent := range []float64{10, 40, 70} {
+		w.td.waitStatus("some of the backfill", syncTime(), func(s statusReply) bool {
+			return s.Phase == "synced" || s.Backfill.Percent != nil && *s.Backfill.Percent >= percent
+		})
+		again("in backfill", "backfill", "synced")
+		w.commands(int64(r.IntN(3000)))
+	}
+	w.td.waitSynced()
+	again("in synced", "synced", "backfill")
+	w.td.waitSynced()
+	w.td.step("verify")
+	again("while verify runs", "synced", "backfill")
+	w.td.waitSynced()
+	w.td.waitStatus("ready to cut over", syncTime(), func(s statusReply) bool { return s.ReadyToCutover })
+	cut := make(chan struct{})
+	go func() {
+		defer close(cut)
+		// Whether it comes before or after the end is what is left to chance: any answer is right.
+		resp, err := adminClient.Post(w.td.Admin+"/api/v1/cutover", "application/json", nil)
+		if err == nil {
+			resp.Body.Close()
+		}
+	}()
+	w.commands(int64(r.IntN(500)))
+	again("during a cutover", "synced", "backfill", "reversed")
+	<-cut
+	if s := w.td.status(); s.Phase != "reversed" {
+		w.td.waitSynced()
+		w.td.waitStatus("ready to cut over", syncTime(), func(s statusReply) bool { return s.ReadyToCutover })
+		w.td.switchOver("cutover")
+	}
+	w.commands(2000)
+	again("in reversed", "reversed")
+	w.settledAgain("reversed")
+	w.td.switchOver("rollback")
+	w.commands(2000)
+	again("after a rollback", "synced", "backfill")
+	w.td.waitSynced()
+	w.stopLoad()
+	w.mustBeEqual()
+	w.mustBeTruthful()
+	w.td.mustVerify()
+	w.td.checkMemory()
+}
+
+// SIGTERM, as service managers send it, is the same as Ctrl-C.
+func TestTerminateDrains(t *testing.T) {
+	w := newWorld(t, worldOptions{keys: 1000, clients: 4})
+	w.startLoad(func(c *load.Config) { c.Reconnect = true })
+	w.td.step("start")
+	w.td.waitSynced()
+	if code := w.td.signal(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit status %d after SIGTERM", code)
+	}
+	w.load.Stop()
+}
+
+// After finish the target alone is served: the source gets nothing any more and may be switched off, and a
+// restart keeps it so.
+func TestFinishServesTheTargetAlone(t *testing.T) {
+	w := newWorld(t, worldOptions{keys: sized(20_000), clients: 8})
+	w.startLoad(nil)
+	w.td.step("start")
+	w.td.waitSynced()
+	if code, answer := w.td.post("/api/v1/finish", ""); code != 409 {
+		t.Errorf("finish before the cutover: %d %s, want 409", code, answer)
+	}
+	w.td.switchOver("cutover")
+	w.commands(2000)
+	w.td.step("finish")
+	s := w.td.status()
+	if s.Phase != "finished" || s.Primary != "target" {
+		t.Fatalf("phase %s, primary %s after finish", s.Phase, s.Primary)
+	}
+	do(t, w.td.Addr, "SET", "after", "finish")
+	if got := do(t, w.target.Addr, "GET", "after").Str; got != "finish" {
+		t.Errorf("the target has %q", got)
+	}
+	w.commands(5000)
+	if got := do(t, w.source.Addr, "EXISTS", "after").Int; got != 0 {
+		t.Error("the source still gets writes")
+	}
+	if code, answer := w.td.post("/api/v1/rollback", ""); code != 409 {
+		t.Errorf("rollback after finish: %d %s, want 409", code, answer)
+	}
+	w.source.Kill()
+	w.commands(5000)
+	w.stopLoad()
+	if code := w.td.signal(syscall.SIGINT); code != 0 {
+		t.Errorf("exit status %d without the source", code)
+	}
+	w.td.start()
+	if s := w.td.status(); s.Phase != "finished" {
+		t.Errorf("phase %s after the restart", s.Phase)
+	}
+	if got := do(t, w.td.Addr, "GET", "after").Str; got != "finish" {
+		t.Errorf("after the restart, without the source, GET answers %q", got)
+	}
+	do(t, w.td.Addr, "SET", "after", "restart")
+	if got := do(t, w.target.Addr, "GET", "after").Str; got != "restart" {
+		t.Errorf("the target has %q", got)
+	}
+}
