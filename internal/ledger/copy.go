@@ -35,12 +35,17 @@ const (
 // Copying returns how many copies, and how many bytes of their payloads, wait for an acknowledgement.
 func (l *Ledger) Copying() (n, bytes int) { return l.outstanding.copies, l.outstanding.bytes }
 
-// version of a stripe, the last barrier included.
+// version of a stripe, the last barrier included, and the last time that dirty keys were forgotten: whatever
+// was read before that may be older than what made them dirty.
 func (l *Ledger) version(x uint32) uint64 {
-	if l.without&ruleBarrierVersion != 0 {
-		return l.stripes[x].version
+	v := l.stripes[x].version
+	if l.without&ruleBarrierVersion == 0 {
+		v = max(v, l.barrier)
 	}
-	return max(l.stripes[x].version, l.barrier)
+	if l.without&ruleFloorVersion == 0 {
+		v = max(v, l.floor)
+	}
+	return v
 }
 
 // BeginCopy notes the version of c.Key's stripe before the key is read on a connection of its own. It

@@ -174,9 +174,7 @@ func (l *Ledger) Swept(gen uint64) bool {
 		return false
 	case l.sweepGen != gen && l.without&ruleSweptGen == 0:
 		return false
-	case len(l.dirty)+l.copying > 0 && l.without&ruleSweptDirty == 0:
-		return false
-	case l.outstanding.copies > 0 && l.without&ruleSweptAcks == 0:
+	case len(l.dirty) > 0 || l.copying > 0 || l.outstanding.copies > 0:
 		return false
 	case !l.answered(gen) && l.without&ruleSweptAnswered == 0:
 		return false

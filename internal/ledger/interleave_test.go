@@ -62,7 +62,15 @@ var simConfigs = []*simConfig{
 	base("copies that own", func(c *simConfig) { c.copyRead, c.lanes, c.kinds, c.keys = true, 3, flushes, 8; faults(c) }),
 	base("cutover", func(c *simConfig) { c.cutover, c.spurious, c.writes = true, true, 20 }),
 	base("cutover and faults", func(c *simConfig) { c.cutover, c.spurious, c.writes = true, true, 20; faults(c) }),
-	base("foreign", func(c *simConfig) { c.foreign, c.loose, c.kinds = true, true, single }),
+	base("emptied", func(c *simConfig) {
+		c.kinds, c.empty = []cmdKind{cmdSet, cmdDel, cmdApp, cmdFlush}, true
+		c.writes, c.maxDirty, c.sinkFaults = 6, 1, true
+	}),
+	base("scripts", func(c *simConfig) {
+		c.kinds, c.loose = append([]cmdKind{cmdScript, cmdScript}, several...), true
+		faults(c)
+	}),
+	base("foreign", func(c *simConfig) { c.foreign, c.loose, c.kinds, c.writes = true, true, single, 14 }),
 	base("expiry", func(c *simConfig) { c.expiry, c.loose, c.kinds, c.writes, c.offset = true, true, expires, 14, 7 }),
 	base("expiry and cutover", func(c *simConfig) {
 		c.expiry, c.loose, c.kinds, c.writes, c.offset, c.cutover = true, true, expires, 14, 3, true

@@ -13,6 +13,7 @@ const (
 	ruleWhole                            // a transaction that is not forwarded makes all of its keys dirty
 	ruleDirtySince                       // what was sent before a key became dirty does not clear it
 	ruleFloor                            // ... nor what was sent before dirty keys were forgotten
+	ruleFloorVersion                     // ... which voids copies, too
 	ruleDirtyRaise                       // becoming dirty raises the version
 	ruleDrain                            // a cutover waits for the secondary too
 	ruleEdge                             // an effect next to an expiry is not trusted
@@ -34,8 +35,6 @@ const (
 	ruleSwapExpiring                     // a swap moves times to live to other stripes
 	ruleSweepAcks                        // the second half of a sweep waits for all acknowledgements
 	ruleSweepDead                        // ... and until no old connection lives
-	ruleSweptDirty                       // a sweep does not end while keys are dirty or with the copier
-	ruleSweptAcks                        // ... or copies not acknowledged
-	ruleSweptAnswered                    // ... or writes in flight that were sent before its last page
-	ruleSweptGen                         // ... or when it was owed again since it began
+	ruleSweptAnswered                    // a sweep ends when all is answered that was sent before its last page
+	ruleSweptGen                         // ... and not if it was owed again since it began
 )

@@ -140,6 +140,8 @@ type simSweep struct {
 	marked bool
 	asked  bool // the key at pos is on the secondary: the primary is asked for it next
 	jobs   int  // copies of its own
+	// refused: its end was. A sweep that is owed anew may be noticed only then.
+	refused bool
 }
 
 // sweepPossible reports whether the sweep has something to do.
@@ -154,7 +156,7 @@ func (s *sim) sweepPossible() bool {
 
 func (s *sim) sweepStep() {
 	w := &s.sweep
-	if gen, _, _ := s.l.SweepOwed(); gen != w.gen {
+	if gen, _, _ := s.l.SweepOwed(); gen != w.gen && (w.refused || w.gen == 0 || s.chance(.3)) {
 		*w = simSweep{gen: gen, jobs: w.jobs, mark: s.l.Mark(), marked: s.chance(.5)}
 		return
 	}
@@ -167,7 +169,7 @@ func (s *sim) sweepStep() {
 	switch {
 	case w.jobs > 0:
 	case w.half == 0 && s.no&flawSecondarySweep != 0:
-		s.l.Swept(w.gen)
+		w.refused = !s.l.Swept(w.gen)
 	case w.half == 0:
 		if !w.marked {
 			w.mark, w.marked = s.l.Mark(), true
@@ -176,7 +178,7 @@ func (s *sim) sweepStep() {
 			w.half, w.pos = 1, 0
 		}
 	default:
-		s.l.Swept(w.gen)
+		w.refused = !s.l.Swept(w.gen)
 	}
 }
 

@@ -27,6 +27,7 @@ type simSession struct {
 type simWrite struct {
 	Write
 	session  *simSession
+	unkeyed  bool // the ledger is not asked: nobody knows its keys
 	number   int
 	cmds     []command
 	sentAt   int // true time, ms
@@ -66,6 +67,12 @@ func (x *simSession) write() {
 	w.Waiter, w.Lane = w, s.lanes[x.lane].id
 	s.compose(w)
 	s.logf("session on lane %d: %v", x.lane, w.cmds)
+	if w.unkeyed {
+		if !s.held && !s.lanes[x.lane].down {
+			x.put(w)
+		}
+		return
+	}
 	x.waiting = w
 	if s.l.Acquire(&w.Write) {
 		x.waiting = nil
@@ -92,6 +99,10 @@ func (s *sim) compose(w *simWrite) {
 		if s.chance(.5) {
 			w.cmds[0], w.cmds[1] = w.cmds[1], w.cmds[0]
 		}
+	case cmdScript:
+		w.unkeyed = true
+		w.cmds = []command{s.command(s.txKind(), w.number*10), s.command(s.txKind(), w.number*10+1)}
+		return
 	default:
 		w.cmds = []command{s.command(kind, w.number)}
 	}
@@ -192,6 +203,10 @@ func (s *sim) reply(x *simLane) {
 	w := x.replies[0]
 	x.replies = x.replies[1:]
 	x.answered(w)
+	if w.unkeyed {
+		s.l.OweSweep("a script", 0)
+		return
+	}
 	var e Effect
 	var p landing
 	p.sentAt = w.sentAt
@@ -289,6 +304,10 @@ func (s *sim) unanswered(x *simLane, n int) {
 	for range n {
 		w := x.unanswered[0]
 		x.unanswered = x.unanswered[1:]
+		if w.unkeyed {
+			s.l.OweSweep("a script whose outcome is unknown", 0)
+			continue
+		}
 		s.l.Unanswered(&w.Write)
 		scribble(w)
 	}

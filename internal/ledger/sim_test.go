@@ -53,6 +53,7 @@ type sim struct {
 	swaps int
 
 	events []event
+	slow   [2]string // events that are put off in this run, so that what they end lasts longer
 }
 
 // simConfig says what may happen in a simulation.
@@ -67,6 +68,7 @@ type simConfig struct {
 
 	laneFaults, sinkFaults, wipes, refusals, foreign, forget, spurious bool
 
+	empty    bool // the primary has no keys at the start
 	synced   bool // both are equal at the start, and no sweep is owed
 	cutover  bool
 	expiry   bool
@@ -100,14 +102,20 @@ type event struct {
 
 const simSteps = 4000
 
+var slowEvents = []string{"", "execute", "reply", "lane up", "land", "ack", "sink up", "sink zombie", "foreign noticed", "copy",
+	"copy reads", "copy ends", "sweep"}
+
 func newSim(cfg *simConfig, seed uint64) *sim {
 	s := &sim{cfg: cfg, no: cfg.no, r: rand.New(rand.NewPCG(seed, 0)), wall: time.Unix(1_700_000_000, 0)}
 	if cfg.expiry {
 		s.clockErr = s.r.IntN(3) - 1
 	}
 	for k := range keyID(cfg.keys) {
-		if s.chance(.7) {
+		if !cfg.empty && s.chance(.7) {
 			s.inst[0][k].val = "x" + k.name()[4:]
+			if cfg.expiry && !cfg.synced && s.chance(.3) {
+				s.inst[0][k].exp = s.now(0) + 5 + s.r.IntN(30)
+			}
 		}
 	}
 	s.l = newLedger(Options{
@@ -126,6 +134,9 @@ func newSim(cfg *simConfig, seed uint64) *sim {
 	for k := range s.hist {
 		s.hist[k] = []string{missing}
 		s.note(keyID(k))
+	}
+	for i := range s.slow {
+		s.slow[i] = slowEvents[s.r.IntN(len(slowEvents))]
 	}
 	for range cfg.lanes {
 		s.lanes = append(s.lanes, &simLane{id: s.l.AddLane()})
@@ -182,6 +193,11 @@ func (s *sim) run() (err error) {
 			continue
 		}
 		e := s.events[s.r.IntN(len(s.events))]
+		for range 5 {
+			if (e.what == s.slow[0] || e.what == s.slow[1]) && !s.settle {
+				e = s.events[s.r.IntN(len(s.events))]
+			}
+		}
 		if s.log != nil {
 			*s.log = append(*s.log, fmt.Sprintf("%4d %s %d", i, e.what, e.i))
 		}
@@ -228,7 +244,7 @@ func (s *sim) enabled() {
 	add(len(s.sink.zombies) > 0, "sink zombie", 0)
 	add(fresh && c.sinkFaults && !s.sink.down && s.chance(.08), "sink lost", 0)
 	add(s.sink.down, "sink up", 0)
-	add(fresh && c.foreign && s.chance(.2), "foreign", 0)
+	add(fresh && c.foreign && s.writes < c.writes && s.chance(.3), "foreign", 0)
 	add(len(s.pendingInv) > 0, "foreign noticed", 0)
 	add(fresh && c.forget && s.l.Sweeping() && s.chance(.1), "forget", 0)
 	add(fresh && c.spurious && s.chance(.05), "spurious", 0)
@@ -354,7 +370,11 @@ func (s *sim) swapRoles() {
 func (s *sim) checkCounts() {
 	n, reads := 0, 0
 	for _, x := range s.lanes {
-		n += len(x.unanswered)
+		for _, w := range x.unanswered {
+			if !w.unkeyed {
+				n++
+			}
+		}
 	}
 	for _, j := range s.jobs {
 		if j.owner != nil && !j.owner.queued {
