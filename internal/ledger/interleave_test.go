@@ -26,7 +26,7 @@ var (
 	single  = []cmdKind{cmdSet, cmdDel, cmdApp, cmdApp, cmdNX, cmdSetKeep, cmdPop}
 	several = append([]cmdKind{cmdRen, cmdUni, cmdMSet, cmdTx, cmdOpaque}, single...)
 	flushes = append([]cmdKind{cmdFlush, cmdFlushTx, cmdApp}, several...)
-	swaps   = append([]cmdKind{cmdSwap, cmdFlush, cmdApp, cmdApp}, several...)
+	swaps   = append([]cmdKind{cmdSwap, cmdSwapTx, cmdFlush, cmdFlushTx, cmdApp, cmdApp}, several...)
 	expires = []cmdKind{cmdSetX, cmdSetX, cmdPEx, cmdPEx, cmdApp, cmdApp, cmdSet, cmdDel, cmdNX, cmdSetKeep, cmdPop}
 )
 
@@ -61,6 +61,9 @@ var simConfigs = []*simConfig{
 	}),
 	base("copies that own", func(c *simConfig) { c.copyRead, c.lanes, c.kinds, c.keys = true, 3, flushes, 8; faults(c) }),
 	base("cutover", func(c *simConfig) { c.cutover, c.spurious, c.writes = true, true, 20 }),
+	base("cutover and barriers", func(c *simConfig) {
+		c.cutover, c.kinds, c.lanes, c.keys, c.writes, c.synced = true, append([]cmdKind{cmdSwap}, flushes...), 3, 8, 16, true
+	}),
 	base("cutover and faults", func(c *simConfig) { c.cutover, c.spurious, c.writes = true, true, 20; faults(c) }),
 	base("emptied", func(c *simConfig) {
 		c.kinds, c.empty = []cmdKind{cmdSet, cmdDel, cmdApp, cmdFlush}, true

@@ -17,10 +17,11 @@ type simLane struct {
 
 // simSession is a client. It sends without waiting for replies, but nothing behind a write that waits.
 type simSession struct {
-	sim      *sim
-	lane     int
-	waiting  *simWrite
-	executed int // number of its last write that was executed
+	sim       *sim
+	lane      int
+	waiting   *simWrite
+	withdrawn bool // waiting is not in the ledger's queues: a hold took it back
+	executed  int  // number of its last write that was executed
 }
 
 // simWrite is a client's write: one command, or the commands of a transaction.
@@ -82,8 +83,27 @@ func (x *simSession) write() {
 
 func (x *simSession) cancel() {
 	w := x.waiting
-	x.waiting = nil
+	x.waiting, x.withdrawn = nil, false
 	x.sim.l.Cancel(&w.Write)
+}
+
+// withdraw takes back what waits. It is submitted anew when the hold ends.
+func (x *simSession) withdraw() {
+	if x.waiting != nil {
+		x.sim.l.Cancel(&x.waiting.Write)
+		x.withdrawn = true
+	}
+}
+
+func (x *simSession) resubmit() {
+	if w := x.waiting; x.withdrawn {
+		x.withdrawn = false
+		w.Lane = x.sim.lanes[x.lane].id
+		if x.sim.l.Acquire(&w.Write) {
+			x.waiting = nil
+			x.put(w)
+		}
+	}
 }
 
 // compose makes a random write: its commands, and the keys that the ledger is told of.
@@ -94,8 +114,12 @@ func (s *sim) compose(w *simWrite) {
 		for i := range 2 + s.r.IntN(2) {
 			w.cmds = append(w.cmds, s.command(s.txKind(), w.number*10+i))
 		}
-	case cmdFlushTx:
-		w.cmds = []command{s.command(cmdFlush, 0), s.command(s.txKind(), w.number)}
+	case cmdFlushTx, cmdSwapTx:
+		all := cmdFlush
+		if kind == cmdSwapTx {
+			all = cmdSwap
+		}
+		w.cmds = []command{s.command(all, 0), s.command(s.txKind(), w.number)}
 		if s.chance(.5) {
 			w.cmds[0], w.cmds[1] = w.cmds[1], w.cmds[0]
 		}

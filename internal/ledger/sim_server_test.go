@@ -43,6 +43,7 @@ const (
 	cmdSwap                   // SWAPDB dbs[0] dbs[1]
 	cmdTx                     // MULTI: some of those above that have one key
 	cmdFlushTx                // MULTI: a flush, and one that has a key
+	cmdSwapTx                 // MULTI: a swap, and one that has a key
 	cmdScript                 // a script whose keys cannot be told
 )
 

@@ -317,9 +317,13 @@ func (s *sim) step(e event) {
 	case "hold":
 		s.held = true
 		s.l.Hold()
+		if s.chance(.5) {
+			for _, x := range s.sessions {
+				x.withdraw()
+			}
+		}
 	case "undo":
-		s.held = false
-		s.l.Release(nil)
+		s.release(nil)
 	case "swap roles":
 		s.swapRoles()
 	case "tick":
@@ -358,12 +362,19 @@ func (s *sim) swapRoles() {
 		*x = simLane{id: s.l.AddLane()}
 	}
 	s.l.SetSink(&s.sink)
-	s.held = false
-	s.l.Release(func(w *Write) {
+	s.release(func(w *Write) {
 		if x, ok := w.Waiter.(*simWrite); ok {
 			w.Lane = s.lanes[x.session.lane].id
 		}
 	})
+}
+
+func (s *sim) release(reroute func(w *Write)) {
+	s.held = false
+	s.l.Release(reroute)
+	for _, x := range s.sessions {
+		x.resubmit()
+	}
 }
 
 // checkCounts compares the ledger's counts with what is really under way.
