@@ -71,7 +71,7 @@ func xreadgroupEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [
 	}
 	e.readAgain(args, &o, reply, !sameRule)
 	if !o.noack {
-		e.deliveredAt(env, args, reply)
+		e.deliveredAt(env, args, &o, reply)
 	}
 	if env.Primary != env.Secondary && redis70.in(env.Primary) && redis70.in(env.Secondary) {
 		e.entriesRead(args, &o, reply, follow)
@@ -226,11 +226,13 @@ func inStreams(reply, key []byte) (found bool) {
 	return found
 }
 
-// deliveredAt gives the entries that XREADGROUP has delivered the time at which the primary did so.
-func (e *Effect) deliveredAt(env *Env, args [][]byte, reply []byte) {
+// deliveredAt gives the new entries that XREADGROUP has delivered the time at which the primary did so. Those
+// that a consumer had before, and read again, keep the secondary's: claiming them would make the consumer
+// look active, which reading does not.
+func (e *Effect) deliveredAt(env *Env, args [][]byte, o *xreadOptions, reply []byte) {
 	eachStream(reply, func(key, entries []byte) {
 		live := liveEntries(entries)
-		if live == 0 {
+		if live == 0 || !o.readsNew(args, key) {
 			return
 		}
 		e.begin(8+live, "XCLAIM", ExpectAny())
@@ -243,6 +245,16 @@ func (e *Effect) deliveredAt(env *Env, args [][]byte, reply []byte) {
 		e.argInt(env.Now)
 		e.argText("JUSTID")
 	})
+}
+
+// readsNew reports whether new entries of the stream were asked for, and not a consumer's own.
+func (o *xreadOptions) readsNew(args [][]byte, key []byte) bool {
+	for i := range o.count {
+		if bytes.Equal(args[o.first+i], key) {
+			return string(args[o.first+o.count+i]) == ">"
+		}
+	}
+	return false
 }
 
 // liveEntries counts the entries in an array of [id, fields] whose fields are there: an entry that was

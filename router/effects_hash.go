@@ -153,13 +153,13 @@ func hsetexEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]b
 	case expiryNone:
 		e.hset(args[1], f)
 	case expiryKeep:
-		e.hsetexKeep(env, args[1], f)
+		e.hsetKeep(env, args[1], f, follow)
 	case expiryRelative:
 		first := fieldList{fields: f.fields[:2], width: 2}
 		w := when{}
 		if len(follow) == 1 {
 			if times, ok := first.codes(follow[0]); ok {
-				w = fieldWhen(env, times)
+				w = fieldWhen(env, &times)
 			}
 		}
 		e.hsetUntil(env, args[1], f, w)
@@ -169,7 +169,7 @@ func hsetexEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]b
 }
 
 // fieldWhen reads one element of HPEXPIRETIME's reply for a relative expiry.
-func fieldWhen(env *Env, times cursor) when {
+func fieldWhen(env *Env, times *cursor) when {
 	t, ok := parseInt(times.next().text)
 	switch {
 	case !ok:
@@ -182,13 +182,16 @@ func fieldWhen(env *Env, times cursor) when {
 	return when{state: whenAt, at: t + env.Shift}
 }
 
-// hsetexFollows asks for the expiry of the first field; the others have the same.
+// hsetexFollows asks for the expiry of the first field, for the others have the same, or with KEEPTTL of all.
 func hsetexFollows(dst []byte, args [][]byte, _ Server) ([]byte, int) {
 	x, f, ok := parseHsetex(args)
-	if !ok || x.kind != expiryRelative {
+	switch {
+	case !ok || x.kind != expiryRelative && x.kind != expiryKeep:
 		return dst, 0
+	case x.kind == expiryRelative:
+		f.fields = f.fields[:2]
 	}
-	return appendFieldExpiryRead(dst, args[1], fieldList{fields: f.fields[:2], width: 2}), 1
+	return appendFieldExpiryRead(dst, args[1], f), 1
 }
 
 // hset appends HSET of all the fields, which drops their expiries. How many are new is not known.
@@ -198,20 +201,26 @@ func (e *Effect) hset(key []byte, f fieldList) {
 	e.argAll(f.fields)
 }
 
-// hsetexKeep sets the fields and leaves their expiries.
-func (e *Effect) hsetexKeep(env *Env, key []byte, f fieldList) {
-	switch {
-	case env.Secondary.HasHSETEX():
-		e.begin(5+len(f.fields), "HSETEX", ExpectInt(1))
-		e.arg(key)
-		e.argText("KEEPTTL")
-		e.argText("FIELDS")
-		e.argInt(int64(f.len()))
-		e.argAll(f.fields)
-	case !env.Secondary.HasHashFieldTTL():
-		e.hset(key, f) // there are no expiries to keep
-	default:
+// hsetKeep sets the fields to expire when they do on the primary, as the follow-up tells for each. KEEPTTL
+// itself would not do: a field that has expired, but is not yet swept away, keeps that (Redis 8.0).
+func (e *Effect) hsetKeep(env *Env, key []byte, f fieldList, follow [][]byte) {
+	if !env.Primary.HasHashFieldTTL() {
+		e.hset(key, f)
+		return
+	}
+	if len(follow) != 1 {
 		e.copy()
+		return
+	}
+	times, ok := f.codes(follow[0])
+	if !ok {
+		e.copy()
+		return
+	}
+	own := *env
+	own.Shift = 0 // the expiries were there before
+	for i := 0; i < len(f.fields) && e.Kind != Copy; i += 2 {
+		e.hsetUntil(&own, key, fieldList{fields: f.fields[i : i+2], width: 2}, fieldWhen(&own, &times))
 	}
 }
 
@@ -260,22 +269,7 @@ func hincrbyfloatEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow
 		return
 	}
 	pair := [2][]byte{args[2], sum}
-	f := fieldList{fields: pair[:], width: 2}
-	switch {
-	case !env.Primary.HasHashFieldTTL():
-		e.hset(args[1], f)
-	case len(follow) != 1:
-		e.hsetexKeep(env, args[1], f)
-	default:
-		times, ok := f.codes(follow[0])
-		if !ok {
-			e.hsetexKeep(env, args[1], f)
-			return
-		}
-		own := *env
-		own.Shift = 0 // the expiry was there before
-		e.hsetUntil(&own, args[1], f, fieldWhen(&own, times))
-	}
+	e.hsetKeep(env, args[1], fieldList{fields: pair[:], width: 2}, follow)
 }
 
 func hincrbyfloatFollows(dst []byte, args [][]byte, primary Server) ([]byte, int) {

@@ -20,7 +20,7 @@ type keyState struct {
 }
 
 // nearTime is by how much times may differ that depend on when a command ran.
-const nearTime = 300
+const nearTime = 150
 
 // describe reads a key. common is the older of the two servers that are compared: what it does not know is
 // left out.

@@ -2,7 +2,6 @@ package router
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +24,7 @@ type replay struct {
 	runs       map[string]int // by command: requests that succeeded
 	copies     map[string]int // by command: effects that were copies
 	mismatches int
+	typed      bool // copies are made by type, for the servers share no DUMP
 }
 
 func newReplay(t *testing.T, seed int64, primary, secondary redisdtest.Binary) *replay {
@@ -207,7 +207,7 @@ func (p *replay) apply(cmd *Command, args [][]byte, keys []Key, reply []byte, e 
 		if e.Expects[i].Match(got) {
 			continue
 		}
-		if p.expiredFields(args, keys) {
+		if p.mayMismatch(args, keys) {
 			p.mismatches++
 			p.copyKey(p.b, string(args[keys[0].Arg]), -1)
 			return
@@ -239,9 +239,13 @@ func (p *replay) apply(cmd *Command, args [][]byte, keys []Key, reply []byte, e 
 	}
 }
 
-// expiredFields reports whether a request is for a hash of which fields may have expired: how long these are
-// still counted is each server's own affair, so that the answers differ now and then. The state does not.
-func (p *replay) expiredFields(args [][]byte, keys []Key) bool {
+// mayMismatch reports whether a request may be answered otherwise on the secondary although the keys are
+// equal. How long fields that have expired are still counted is each server's own affair; and versions from
+// 7.2 on refuse an XSETID that 7.0 accepts. Such keys become dirty and are copied.
+func (p *replay) mayMismatch(args [][]byte, keys []Key) bool {
+	if equalFold(args[0], "XSETID") {
+		return p.a.server != p.b.server
+	}
 	return len(keys) == 1 && p.a.server.HasHashFieldTTL() && p.b.server.HasHashFieldTTL() &&
 		string(p.a.must("TYPE", string(args[keys[0].Arg])).Str) == "hash"
 }
@@ -300,7 +304,11 @@ func (p *replay) settle(k *conn, key string) {
 	}
 	for _, f := range k.must("HKEYS", key).Elems {
 		at := k.must("HPEXPIRETIME", key, "FIELDS", "1", string(f.Str))
-		if len(at.Elems) == 1 && soon(at.Elems[0].Int) {
+		switch {
+		case len(at.Elems) != 1:
+		case at.Elems[0].Int == -2: // listed, but expired: this very ms
+			pass(time.Now().UnixMilli())
+		case soon(at.Elems[0].Int):
 			pass(at.Elems[0].Int)
 		}
 	}
@@ -366,6 +374,10 @@ func (p *replay) copyKey(to *conn, key string, db int) {
 		defer p.a.must("SELECT", "0")
 	}
 	p.settle(p.a, key)
+	if p.typed {
+		p.copyTyped(to, key)
+		return
+	}
 	expires := p.a.expiry(key)
 	payload := p.a.must("DUMP", key)
 	if payload.Null {
@@ -390,12 +402,6 @@ var pairs = []struct{ from, to string }{
 
 // TestEffectsMakeTheSecondaryEqual is the property that all of this package is for.
 func TestEffectsMakeTheSecondaryEqual(t *testing.T) {
-	steps := 1500
-	if text := os.Getenv("ROUTER_STEPS"); text != "" {
-		if _, err := fmt.Sscan(text, &steps); err != nil {
-			t.Fatalf("ROUTER_STEPS: %v", err)
-		}
-	}
 	for _, pair := range pairs {
 		t.Run(pair.from+" to "+pair.to, func(t *testing.T) {
 			from, to, ok := pairOf(t, pair.from, pair.to)
@@ -405,7 +411,7 @@ func TestEffectsMakeTheSecondaryEqual(t *testing.T) {
 			p := newReplay(t, seedOf(t), from, to)
 			p.seedDumps()
 			known := p.known(samples)
-			for range steps {
+			for range stepsOf(t) {
 				args := p.r.request(p.r.pick(known...))
 				p.fill(args)
 				p.step(args)
@@ -432,8 +438,19 @@ func (p *replay) seedDumps() {
 	p.a.must("DEL", "tmp")
 }
 
-// report logs how often each command needed a copy, and fails if commands were never tried with success.
+// report is summary, and fails if commands were never tried with success.
 func (p *replay) report() {
+	p.summary()
+	for _, s := range p.known(samples) {
+		cmd := Lookup(request(strings.Fields(s)...))
+		if p.runs[cmd.Name] == 0 && cmd.since.in(p.a.server) {
+			p.t.Errorf("%s never succeeded", cmd.Name)
+		}
+	}
+}
+
+// summary logs how often each command needed a copy.
+func (p *replay) summary() {
 	var copied []string
 	for name, n := range p.copies {
 		copied = append(copied, fmt.Sprintf("%s %d/%d", name, n, p.runs[name]))
@@ -443,15 +460,9 @@ func (p *replay) report() {
 	for _, n := range p.runs {
 		total += n
 	}
-	p.t.Logf("%s -> %s: %d requests, %d succeeded, %d mismatches of expired fields; copies: %s", p.a.name, p.b.name,
+	p.t.Logf("%s -> %s: %d requests, %d succeeded, %d mismatches; copies: %s", p.a.name, p.b.name,
 		len(p.history), total, p.mismatches, strings.Join(copied, ", "))
-	if p.mismatches > total/200 {
+	if p.mismatches > 2+total/200 {
 		p.t.Errorf("%d of %d effects were not answered as expected", p.mismatches, total)
-	}
-	for _, s := range p.known(samples) {
-		cmd := Lookup(request(strings.Fields(s)...))
-		if p.runs[cmd.Name] == 0 && cmd.since.in(p.a.server) {
-			p.t.Errorf("%s never succeeded", cmd.Name)
-		}
 	}
 }
