@@ -160,7 +160,9 @@ func (c *control) clients(ctx context.Context) ([]client, error) {
 
 // parseClientList reads lines of key=value pairs. Fields come and go with versions; id, addr and name have
 // been there since 2.8. A line without an id or an addr cannot be killed and is an error: passing over it
-// would call a connection dead that is not.
+// would call a connection dead that is not. The addr may be empty, though: that of a connection which its
+// client has reset, before the server asked for it the first time. Such a one may have commands to be executed
+// still, and is killed by that empty addr.
 func parseClientList(text string) ([]client, error) {
 	var clients []client
 	for line := range strings.Lines(text) {
@@ -169,7 +171,7 @@ func parseClientList(text string) ([]client, error) {
 			continue
 		}
 		var cl client
-		hasID := false
+		hasID, hasAddr := false, false
 		for field := range strings.SplitSeq(line, " ") {
 			key, value, _ := strings.Cut(field, "=")
 			switch key {
@@ -180,12 +182,12 @@ func parseClientList(text string) ([]client, error) {
 				}
 				cl.id, hasID = n, true
 			case "addr":
-				cl.addr = value
+				cl.addr, hasAddr = value, true
 			case "name":
 				cl.name = value
 			}
 		}
-		if !hasID || cl.addr == "" {
+		if !hasID || !hasAddr {
 			return nil, fmt.Errorf("%w: a client without id or addr", ErrNotRedis)
 		}
 		clients = append(clients, cl)
@@ -218,23 +220,31 @@ func newSettling(d time.Duration) *settling {
 func (s *settling) over() bool { return s.left <= 0 }
 
 // wait returns when the time is over. It outlives broken connections and servers that are away, whose time
-// does not count, and ends with ctx.
+// does not count, and ends with ctx. c stays the caller's.
 func (s *settling) wait(ctx context.Context, c *Conn) error {
-	for !s.over() {
-		if err := s.step(ctx, c); err != nil {
-			if ctx.Err() != nil {
-				return fmt.Errorf("%s: settling, %v left: %w", c.i, s.left, context.Cause(ctx))
-			}
-			again, err := c.i.Conn(ctx, controlName, 0)
-			if err != nil {
-				if err := sleep(ctx, s.pause); err != nil {
-					return fmt.Errorf("%s: settling, %v left: %w", c.i, s.left, err)
-				}
-				continue
-			}
-			defer again.Close()
-			c = again
+	i, own := c.i, (*Conn)(nil) // own is the connection that took the place of c
+	defer func() {
+		if own != nil {
+			_ = own.Close()
 		}
+	}()
+	for !s.over() {
+		err := s.step(ctx, c)
+		if err == nil {
+			continue
+		}
+		if own != nil {
+			_ = own.Close()
+		}
+		for own = nil; own == nil; {
+			if err := sleep(ctx, s.pause); err != nil {
+				return fmt.Errorf("%s: settling, %v left: %w", i, s.left, err)
+			}
+			if own, err = i.Conn(ctx, controlName, 0); err != nil {
+				own = nil
+			}
+		}
+		c = own
 	}
 	return nil
 }
