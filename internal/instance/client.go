@@ -27,8 +27,8 @@ type ClientOptions struct {
 }
 
 // Client connects with rueidis: for SCAN, DUMP, RESTORE, verify, precheck; not for lanes. The first
-// connection is made, within ctx, before Client returns, so wrong credentials and dead servers show here; later ones are
-// made when needed and after a break. The caller closes the client.
+// connection is made, within ctx, before Client returns, so wrong credentials and dead servers show here;
+// later ones are made when needed and after a break. The caller closes the client.
 //
 // Connections are dialled and greeted by this package, so they carry name, and a server that refuses CLIENT
 // SETNAME is served all the same; rueidis never learns the password.

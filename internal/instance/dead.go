@@ -40,9 +40,9 @@ const (
 // hit another client of a restarted server), and looked up again until it is gone.
 //
 // Where CLIENT LIST is refused or does not show this very connection (a provider's proxy that answers it by
-// itself), or a connection could not be named, it waits settle instead, counting only
-// time in which the server answers; where only CLIENT KILL is refused, until the list no longer shows them,
-// at most settle. That is the weaker proof and precheck says so.
+// itself), or a connection could not be named, it waits settle instead, counting only time in which the server
+// answers; where only CLIENT KILL is refused, until the list no longer shows them, at most settle. That is the
+// weaker proof and precheck says so.
 //
 // killed is how many connections it killed. An error means that they may be alive: the server could not be
 // asked (a script that runs for long answers BUSY), or ctx ended. It can be called again.
@@ -93,8 +93,8 @@ func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool,
 }
 
 // Others returns the ids, sorted, of other tandem processes (other than id) that have connections to this
-// server. It fails with ErrCommandRefused where CLIENT LIST is not to be had, or shows a proxy's connections and not
-// ours: then nobody knows.
+// server. It fails with ErrCommandRefused where CLIENT LIST is not to be had, or shows a proxy's connections
+// and not ours: then nobody knows.
 func (i *Instance) Others(ctx context.Context, id string) ([]string, error) {
 	c, err := i.control(ctx)
 	if err != nil {
