@@ -62,12 +62,7 @@ func (l *Ledger) BeginCopy(c *Copy) bool {
 
 // Known reports whether a swept key needs no copy: it is exact, or dirty and so queued already.
 func (l *Ledger) Known(h Hash) bool {
-	if len(l.dirty) > 0 {
-		if _, ok := l.dirty[h]; ok {
-			return true
-		}
-	}
-	return !l.sweeping || l.exact.has(h)
+	return !l.sweeping || l.dirty.of(h) != nil || l.exact.has(h)
 }
 
 // EndCopy hands the key's state to the Sink if no write was sent to its stripe, and no key of it became

@@ -37,15 +37,15 @@ func (l *Ledger) MakeDirty(k *Key) *Dirty {
 		l.stripes[k.Hash.Stripe()].version = l.seq
 	}
 	l.exact.remove(k.Hash)
-	d := l.dirty[k.Hash]
+	d := l.dirty.of(k.Hash)
 	if d == nil {
-		if len(l.dirty) >= l.opt.MaxDirty {
+		if l.dirty.full(k, l.opt.MaxDirty) {
 			l.stats.Overflows++
 			l.OweSweep("more dirty keys than max_dirty_keys", 0)
 			return nil
 		}
 		d = &Dirty{Key: Key{Hash: k.Hash, Name: bytes.Clone(k.Name), DB: k.DB, Write: true}}
-		l.dirty[k.Hash] = d
+		l.dirty.add(d)
 		l.enqueueDirty(d)
 	}
 	d.since = l.seq
@@ -80,15 +80,16 @@ func (l *Ledger) NextDirty(now time.Time) (d *Dirty, wait time.Duration) {
 
 // queued and idle tell whether d is still where its state says: what has been cleared since stays in todo
 // and later until it is come across.
-func (l *Ledger) queued(d *Dirty) bool { return d.state == dirtyQueued && l.dirty[d.Key.Hash] == d }
-func (l *Ledger) idle(d *Dirty) bool   { return d.state == dirtyIdle && l.dirty[d.Key.Hash] == d }
+func (l *Ledger) queued(d *Dirty) bool { return d.state == dirtyQueued && l.dirty.of(d.Key.Hash) == d }
+func (l *Ledger) idle(d *Dirty) bool   { return d.state == dirtyIdle && l.dirty.of(d.Key.Hash) == d }
 
 // Retry gives back a dirty key whose copy did not come about; it is tried again after the pause. The caller
 // raises Races or Failures first.
 func (l *Ledger) Retry(d *Dirty, now time.Time, pause time.Duration) {
 	l.copying--
+	l.dirty.failed(d)
 	switch {
-	case l.dirty[d.Key.Hash] != d:
+	case l.dirty.of(d.Key.Hash) != d:
 	case pause > 0:
 		l.putOff(d, now.Add(pause))
 	default:
@@ -99,7 +100,7 @@ func (l *Ledger) Retry(d *Dirty, now time.Time, pause time.Duration) {
 
 // enqueueDirty puts d behind all that the copier is to take.
 func (l *Ledger) enqueueDirty(d *Dirty) {
-	if l.todo.len() >= maxStale+2*len(l.dirty) {
+	if l.todo.len() >= maxStale+2*l.dirty.len() {
 		l.todo.keep(l.queued) // nobody takes any, and they are cleared as fast as they come
 	}
 	d.state = dirtyQueued
@@ -108,7 +109,7 @@ func (l *Ledger) enqueueDirty(d *Dirty) {
 
 // putOff leaves d alone until then. If it was queued it is skipped there.
 func (l *Ledger) putOff(d *Dirty, until time.Time) {
-	if len(l.later) >= maxStale+2*len(l.dirty) {
+	if len(l.later) >= maxStale+2*l.dirty.len() {
 		l.later.keep(l.idle)
 	}
 	d.state, d.notBefore = dirtyIdle, until
@@ -121,95 +122,29 @@ const maxStale = 1024
 
 // Failing calls f for dirty keys whose copies have failed at least n times in a row, until f says no.
 func (l *Ledger) Failing(n int, f func(d *Dirty) bool) {
-	for _, d := range l.dirty {
+	for _, d := range l.dirty.failing {
 		if d.Failures >= n && !f(d) {
 			return
 		}
 	}
 }
 
-// OweSweep forgets what is known of every key: all are unknown until a sweep has compared the whole
-// keyspaces, however much was on the way when it was called. keys is how many keys are expected (0: as many
-// as the exact set may hold).
-func (l *Ledger) OweSweep(why string, keys int) {
-	l.seq++
-	l.floor = l.seq
-	l.dirty = map[Hash]*Dirty{} // a million are not cleared under the lock
-	l.todo = dirtyQueue{}
-	l.later = nil
-	if keys <= 0 {
-		keys = l.opt.MaxExact
-	}
-	l.exact.size(keys, l.opt.MaxExact)
-	l.sweeping = true
-	l.sweepGen++
-	l.owedWhy = why
-	l.onChange()
-}
-
-// SweepOwed returns the number of the owed sweep, and why it is owed. Each OweSweep raises it.
-func (l *Ledger) SweepOwed() (gen uint64, why string, owed bool) {
-	return l.sweepGen, l.owedWhy, l.sweeping
-}
-
-// Quiet reports whether all that was appended to the Sink before the mark is acknowledged, or is lost with
-// an old connection that is known dead: the second half of a sweep may start, for it would not see what
-// lands later. What is appended after the mark is exact or dirty by its own.
-func (l *Ledger) Quiet(mark uint64) bool {
-	if l.lost && l.without&ruleSweepDead == 0 {
-		return false
-	}
-	return l.outstanding.acked >= mark || l.without&ruleSweepAcks != 0
-}
-
-// Mark is the point that Quiet waits for: the end of what is appended now.
-func (l *Ledger) Mark() uint64 { return l.outstanding.acked + uint64(l.outstanding.len()) }
-
-// Swept ends the sweep with the given number if it has not been owed again and nothing is left of it: every
-// page is copied, acknowledged, no key is dirty, and all is answered that was sent before it was first asked.
-// From then on every key is exact unless dirty.
-func (l *Ledger) Swept(gen uint64) bool {
-	switch {
-	case !l.sweeping:
-		return false
-	case l.sweepGen != gen && l.without&ruleSweptGen == 0:
-		return false
-	case len(l.dirty) > 0 || l.copying > 0 || l.outstanding.copies > 0:
-		return false
-	case !l.answered(gen) && l.without&ruleSweptAnswered == 0:
-		return false
-	}
-	l.sweeping = false
-	l.exact.drop()
-	l.stats.Swept++
-	l.onChange()
-	return true
-}
-
-// answered reports whether all is answered that was sent before it was first asked for this sweep.
-func (l *Ledger) answered(gen uint64) bool {
-	older := &l.inEpoch[1-l.epoch]
-	if l.swept != gen && *older == 0 {
-		l.swept = gen
-		l.epoch = 1 - l.epoch
-		older = &l.inEpoch[1-l.epoch]
-	}
-	l.sweptWait = *older > 0
-	return l.swept == gen && *older == 0
-}
-
 // IsDirty reports whether a copy of the key is owed.
 func (l *Ledger) IsDirty(h Hash) bool {
-	_, ok := l.dirty[h]
-	return ok
+	return l.dirty.of(h) != nil
 }
 
 // Forget drops what is known of all keys, when nothing is kept equal any more.
 func (l *Ledger) Forget() {
-	l.dirty = map[Hash]*Dirty{} // a million are not cleared under the lock
-	l.todo = dirtyQueue{}
-	l.later = nil
+	l.forgetDirty()
 	l.sweeping = false
 	l.exact.drop()
 	l.onChange()
+}
+
+// forgetDirty drops all dirty keys.
+func (l *Ledger) forgetDirty() {
+	l.dirty = newDirtySet() // a million are not cleared under the lock
+	l.todo = dirtyQueue{}
+	l.later = nil
 }

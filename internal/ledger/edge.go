@@ -14,5 +14,5 @@ func EdgeSuspect(ttl int64, lag, skew time.Duration) bool {
 	case ttl < 0:
 		return true
 	}
-	return time.Duration(ttl)*time.Millisecond <= lag+skew
+	return ttl <= (lag + skew + time.Millisecond - 1).Milliseconds()
 }

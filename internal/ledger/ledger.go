@@ -188,7 +188,7 @@ type Ledger struct {
 	sweepGen uint64
 	owedWhy  string
 	exact    exactSet
-	dirty    map[Hash]*Dirty
+	dirty    dirtySet
 	todo     dirtyQueue
 	later    dirtyHeap
 	copying  int
@@ -228,7 +228,7 @@ func newLedger(o Options, n int) *Ledger {
 		stripes:  make([]stripe, n),
 		expiring: make(bitset, (n+63)/64),
 		queues:   map[uint32][]*Write{},
-		dirty:    map[Hash]*Dirty{},
+		dirty:    newDirtySet(),
 		onChange: func() {},
 	}
 }
@@ -257,7 +257,7 @@ func (l *Ledger) Stats() Stats { return l.stats }
 func (l *Ledger) Unsettled() int { return l.inflight - l.reads + l.unacked }
 
 // DirtyKeys is the number of keys known to be dirty; while a sweep is owed or running there are more.
-func (l *Ledger) DirtyKeys() int { return len(l.dirty) }
+func (l *Ledger) DirtyKeys() int { return l.dirty.len() }
 
 // Sweeping reports whether a sweep is owed or running.
 func (l *Ledger) Sweeping() bool { return l.sweeping }
@@ -268,7 +268,7 @@ func (l *Ledger) Drained() bool {
 	if l.without&ruleDrain != 0 {
 		return l.inflight == 0
 	}
-	return l.inflight == 0 && l.outstanding.len() == 0 && len(l.dirty) == 0 && l.copying == 0 && !l.sweeping
+	return l.inflight == 0 && l.outstanding.len() == 0 && l.dirty.len() == 0 && l.copying == 0 && !l.sweeping
 }
 
 // bitset is a set of small numbers.

@@ -50,7 +50,7 @@ func (l *Ledger) EndLook(k *Look) bool {
 // Trouble returns how often in a row the copy of a dirty key has failed, and why the last time; 0 for a key
 // that is not dirty.
 func (l *Ledger) Trouble(h Hash) (failures int, why string) {
-	if d := l.dirty[h]; d != nil {
+	if d := l.dirty.of(h); d != nil {
 		return d.Failures, d.Why
 	}
 	return 0, ""
@@ -61,7 +61,7 @@ func (l *Ledger) Queued() int { return len(l.todo.items) - l.todo.head }
 
 // Wanted reports whether the copy of d is still owed: no blind effect has cleared it, and it was not
 // forgotten.
-func (l *Ledger) Wanted(d *Dirty) bool { return l.dirty[d.Key.Hash] == d }
+func (l *Ledger) Wanted(d *Dirty) bool { return l.dirty.of(d.Key.Hash) == d }
 
 // Ready reports whether the Sink would take a copy now. A Sink that can tell says so by a method Ready() bool,
 // called with the lock held; of any other, only AppendCopy's answer is known.

@@ -165,7 +165,7 @@ func (l *Ledger) dirtyWritten(w *Write, e *Effect) {
 //
 // A transaction with a flush or swap in it is a barrier too, and its other steps count as they always do.
 func (l *Ledger) replyBarrier(w *Write, e *Effect) Outcome {
-	settled := !l.sweeping && len(l.dirty) == 0 && l.copying == 0
+	settled := !l.sweeping && l.dirty.len() == 0 && l.copying == 0
 	switch {
 	case w.Kind == Swap && !settled && l.without&ruleSwapSettled == 0:
 		l.OweSweep("two databases were swapped while keys were dirty", 0)
@@ -184,11 +184,7 @@ func (l *Ledger) replyBarrier(w *Write, e *Effect) Outcome {
 		}
 		return Forwarded
 	}
-	for h, d := range l.dirty {
-		if (d.since <= w.at || l.without&ruleDirtySince != 0) && contains(w.DBs, int(d.Key.DB)) {
-			delete(l.dirty, h)
-		}
-	}
+	l.dirty.flushed(w.DBs, func(d *Dirty) bool { return d.since <= w.at || l.without&ruleDirtySince != 0 })
 	l.nowExact(w, e)
 	l.onChange()
 	return Forwarded
@@ -205,12 +201,7 @@ func contains(dbs []int, db int) bool {
 
 // isExact reports whether the secondary's state of a key equals the primary's at this point of the order.
 func (l *Ledger) isExact(h Hash) bool {
-	if len(l.dirty) > 0 {
-		if _, ok := l.dirty[h]; ok {
-			return false
-		}
-	}
-	return !l.sweeping || l.exact.has(h)
+	return l.dirty.of(h) == nil && (!l.sweeping || l.exact.has(h))
 }
 
 // becomesExact: a blind effect or a copy of sequence number at has made a key right, unless it became dirty
@@ -219,14 +210,12 @@ func (l *Ledger) becomesExact(h Hash, at uint64) bool {
 	if l.floor > at && l.without&ruleFloor == 0 {
 		return false
 	}
-	if len(l.dirty) > 0 {
-		if d, ok := l.dirty[h]; ok {
-			if d.since > at && l.without&ruleDirtySince == 0 {
-				return false
-			}
-			delete(l.dirty, h)
-			l.onChange()
+	if d := l.dirty.of(h); d != nil {
+		if d.since > at && l.without&ruleDirtySince == 0 {
+			return false
 		}
+		l.dirty.remove(d)
+		l.onChange()
 	}
 	if l.sweeping {
 		l.exact.add(h)

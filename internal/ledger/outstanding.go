@@ -209,6 +209,7 @@ func (l *Ledger) failed(p *pending, why string) {
 	}
 	d.Failures = p.failures + 1
 	d.Why = why
+	l.dirty.failed(d)
 	if d.state == dirtyQueued {
 		l.putOff(d, time.Unix(0, l.opt.Now()).Add(backoff(d.Failures)))
 	}

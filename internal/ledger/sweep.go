@@ -1,0 +1,69 @@
+package ledger
+
+// OweSweep forgets what is known of every key: all are unknown until a sweep has compared the whole
+// keyspaces, however much was on the way when it was called. keys is how many keys are expected (0: as many
+// as the exact set may hold).
+func (l *Ledger) OweSweep(why string, keys int) {
+	l.seq++
+	l.floor = l.seq
+	l.forgetDirty()
+	if keys <= 0 {
+		keys = l.opt.MaxExact
+	}
+	l.exact.size(keys, l.opt.MaxExact)
+	l.sweeping = true
+	l.sweepGen++
+	l.owedWhy = why
+	l.onChange()
+}
+
+// SweepOwed returns the number of the owed sweep, and why it is owed. Each OweSweep raises it.
+func (l *Ledger) SweepOwed() (gen uint64, why string, owed bool) {
+	return l.sweepGen, l.owedWhy, l.sweeping
+}
+
+// Quiet reports whether all that was appended to the Sink before the mark is acknowledged, or is lost with
+// an old connection that is known dead: the second half of a sweep may start, for it would not see what
+// lands later. What is appended after the mark is exact or dirty by its own.
+func (l *Ledger) Quiet(mark uint64) bool {
+	if l.lost && l.without&ruleSweepDead == 0 {
+		return false
+	}
+	return l.outstanding.acked >= mark || l.without&ruleSweepAcks != 0
+}
+
+// Mark is the point that Quiet waits for: the end of what is appended now.
+func (l *Ledger) Mark() uint64 { return l.outstanding.acked + uint64(l.outstanding.len()) }
+
+// Swept ends the sweep with the given number if it has not been owed again and nothing is left of it: every
+// page is copied, acknowledged, no key is dirty, and all is answered that was sent before it was first asked.
+// From then on every key is exact unless dirty.
+func (l *Ledger) Swept(gen uint64) bool {
+	switch {
+	case !l.sweeping:
+		return false
+	case l.sweepGen != gen && l.without&ruleSweptGen == 0:
+		return false
+	case l.dirty.len() > 0 || l.copying > 0 || l.outstanding.copies > 0:
+		return false
+	case !l.answered(gen) && l.without&ruleSweptAnswered == 0:
+		return false
+	}
+	l.sweeping = false
+	l.exact.drop()
+	l.stats.Swept++
+	l.onChange()
+	return true
+}
+
+// answered reports whether all is answered that was sent before it was first asked for this sweep.
+func (l *Ledger) answered(gen uint64) bool {
+	older := &l.inEpoch[1-l.epoch]
+	if l.swept != gen && *older == 0 {
+		l.swept = gen
+		l.epoch = 1 - l.epoch
+		older = &l.inEpoch[1-l.epoch]
+	}
+	l.sweptWait = *older > 0
+	return l.swept == gen && *older == 0
+}
