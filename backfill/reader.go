@@ -35,6 +35,8 @@ type reader struct {
 	usePTTL atomic.Bool
 	// noMemoryUsage: the server refuses MEMORY USAGE.
 	noMemoryUsage atomic.Bool
+	// noFieldExpiry: the server knows no expiry of hash fields (Redis before 7.4, Valkey before 9).
+	noFieldExpiry atomic.Bool
 
 	mu     sync.Mutex
 	client rueidis.Client
@@ -138,7 +140,24 @@ func wholeServer(err error) error {
 // not run it.
 func refused(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
-	return ok && errors.Is(&instance.ReplyError{Text: e.Error()}, instance.ErrCommandRefused)
+	if !ok {
+		return false
+	}
+	text := e.Error()
+	if code, _, _ := strings.Cut(text, " "); code != strings.ToUpper(code) {
+		text = "ERR " + text // rueidis takes it off
+	}
+	return errors.Is(&instance.ReplyError{Text: text}, instance.ErrCommandRefused)
+}
+
+// refusedCommand is refused for an error that wraps an error reply.
+func refusedCommand(err error) bool {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if refused(e) {
+			return true
+		}
+	}
+	return errors.Is(err, instance.ErrCommandRefused) || errors.Is(err, instance.ErrCredentials)
 }
 
 // pause waits for d, or until ctx ends.

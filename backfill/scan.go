@@ -26,7 +26,7 @@ func (r *reader) scan(ctx context.Context, db, count int, page func(names []stri
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case refused(err) || errors.Is(err, errClosed):
+		case refusedCommand(err) || errors.Is(err, errClosed):
 			return fmt.Errorf("%s: scan database %d: %w", r.in, db, err)
 		case err != nil:
 			s.leave()

@@ -219,7 +219,7 @@ func (p *pass) databases(ctx context.Context) ([]int, error) {
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case refused(errors.Unwrap(err)):
+		case refusedCommand(err):
 			return nil, err
 		case failures == 1:
 			p.opt.Log.Warn("the sweep waits for an instance", "error", err)

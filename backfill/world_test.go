@@ -15,6 +15,7 @@ import (
 	"tandem/internal/redisd/redisdtest"
 	"tandem/internal/status"
 	"tandem/test/keyspace"
+	"tandem/test/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
@@ -131,4 +132,23 @@ func (w *world) equal() {
 		w.t.Fatalf("the servers differ: %v", r)
 	}
 	w.t.Logf("%d keys are equal", r.First)
+}
+
+// do runs one command on a server; an error reply fails the test.
+func do(t testing.TB, addr string, args ...string) wire.Reply {
+	t.Helper()
+	r, err := wire.Once(addr, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", args[0], err)
+	}
+	return r
+}
+
+func dial(t testing.TB, addr string) *wire.Conn {
+	t.Helper()
+	c, err := wire.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
