@@ -41,7 +41,7 @@ func (e *Effect) begin(n int, name string, x Expect) {
 
 func (e *Effect) arg(b []byte) { e.Frames = appendBulk(e.Frames, b) }
 
-func (e *Effect) argText(s string) { e.Frames = appendBulk(e.Frames, s) }
+func (e *Effect) argText(s string) { e.Frames = appendBulkString(e.Frames, s) }
 
 func (e *Effect) argInt(n int64) {
 	var room [20]byte
@@ -62,16 +62,29 @@ func (e *Effect) del(key []byte) {
 }
 
 // appendBulk appends a bulk string.
-func appendBulk[T string | []byte](dst []byte, s T) []byte {
-	dst = append(dst, '$')
-	dst = strconv.AppendInt(dst, int64(len(s)), 10)
-	dst = append(dst, '\r', '\n')
+func appendBulk(dst, s []byte) []byte {
+	dst = appendLength(dst, len(s))
 	dst = append(dst, s...)
+	return append(dst, '\r', '\n')
+}
+
+func appendBulkString(dst []byte, s string) []byte {
+	dst = appendLength(dst, len(s))
+	dst = append(dst, s...)
+	return append(dst, '\r', '\n')
+}
+
+// appendLength appends the head of a bulk string, in one piece where that is short.
+func appendLength(dst []byte, n int) []byte {
+	if n < 10 {
+		return append(dst, '$', byte('0'+n), '\r', '\n')
+	}
+	dst = strconv.AppendInt(append(dst, '$'), int64(n), 10)
 	return append(dst, '\r', '\n')
 }
 
 // appendRead appends a follow-up of a name and one key.
 func appendRead(dst []byte, name string, key []byte) []byte {
 	dst = append(dst, "*2\r\n"...)
-	return appendBulk(appendBulk(dst, name), key)
+	return appendBulk(appendBulkString(dst, name), key)
 }

@@ -115,7 +115,7 @@ const removeBatch = 1 << 14
 // matter. A reply that is not such a list makes a copy.
 func (e *Effect) remove(name string, key []byte, reply []byte, step int) {
 	n := leaves(reply)
-	if n == 0 || n%step != 0 {
+	if n <= 0 || n%step != 0 {
 		e.copy()
 		return
 	}
@@ -143,8 +143,12 @@ func (c *cursor) leaf() value {
 	}
 }
 
-// leaves counts the values of a reply that are not aggregates.
+// leaves counts the values of a reply that are not aggregates, or returns -1 when it is not one whole reply.
 func leaves(reply []byte) (n int) {
+	whole := walk(reply)
+	if whole.skip(); !whole.ok {
+		return -1
+	}
 	for c := walk(reply); len(c.b) > 0 && c.ok; {
 		if v := c.next(); !v.aggregate() {
 			n++

@@ -3,6 +3,21 @@
 // It is pure: requests and replies go in as bytes, decisions and effects come out as bytes. It does no
 // I/O, keeps no state, and never retains a slice it was given. Nothing on the path of the common commands
 // (GET, SET, INCR, ...) allocates.
+//
+// The way of a command:
+//
+//	Lookup ──► Command ── Refuse ──► an error, not passed on
+//	              │
+//	          AppendKeys ── the stripes that the request needs
+//	              │
+//	          FollowUps ─── reads that are sent directly behind it
+//	              ▼
+//	        primary's reply ──► Effect ──► Frames for the secondary ──► its replies ──► Expect.Match
+//	                                └────► or a Copy of the keys
+//
+// The table (table_*.go) is data, one line per command. What a line cannot say is a function: of the keys in
+// keys.go, of the effect in effects_*.go. A request, option or reply that these do not understand makes a
+// Copy, never a guess.
 package router
 
 // Class says how a command travels.
@@ -43,7 +58,8 @@ const (
 	Verbatim
 	// Rewritten: Frames holds the effect's commands.
 	Rewritten
-	// Copy: there is no deterministic form; the keys named by Keys become dirty and are copied.
+	// Copy: there is no deterministic form; the written ones of the keys named by Keys become dirty and are
+	// copied.
 	Copy
 )
 
@@ -53,11 +69,15 @@ type Effect struct {
 	// Blind: the outcome does not depend on the earlier state of the keys at all. The database that holds
 	// only these effects holds the right value.
 	Blind bool
-	// MayExpire: the keys written may have an expiry (of the key or a field) afterwards.
+	// MayExpire: the keys written may have an expiry (of the key or a field) afterwards that this command
+	// gave them, or brought from another key.
 	MayExpire bool
-	// Keys are indices into the keys of the request: those that the effect reads or writes. Empty: all.
+	// Keys are indices into what AppendKeys says of the request: those that the effect reads or writes.
+	// Empty: all.
 	Keys []int
-	// Frames are the effect's commands as RESP2 arrays, one behind the other; N of them.
+	// Frames are the effect's commands as RESP2 arrays, one behind the other; N of them. They begin with
+	// Env.DB selected and leave it selected. Several are one step: in between, a reader of the secondary
+	// would see what the primary never had, so they belong into one MULTI block.
 	Frames []byte
 	N      int
 	// Expects has what each command of the effect should be answered.

@@ -104,20 +104,24 @@ func ParseServer(info string) (Server, error) {
 	return s, nil
 }
 
-// parseVersion reads "7.0.15"; what is missing is 0, and a suffix such as "-rc1" is cut off.
+// parseVersion reads "7.0.15"; what is missing is 0, and a suffix such as "-rc1" is cut off. Development
+// versions call themselves 255.255.255.
 func parseVersion(text string) (int, error) {
-	text, _, _ = strings.Cut(text, "-")
+	number, _, _ := strings.Cut(text, "-")
+	parts := strings.SplitN(number, ".", 4)
 	version := 0
-	parts := strings.SplitN(text, ".", 4)
 	for i := range 3 {
 		n := 0
 		if i < len(parts) {
 			var err error
-			if n, err = strconv.Atoi(parts[i]); err != nil || n < 0 {
+			if n, err = strconv.Atoi(parts[i]); err != nil || n < 0 || n > 9999 {
 				return 0, fmt.Errorf("no version in %q", text)
 			}
 		}
-		version = version*100 + min(n, 99)
+		if i > 0 {
+			n = min(n, 99)
+		}
+		version = version*100 + n
 	}
 	return version, nil
 }

@@ -81,11 +81,7 @@ func init() {
 				continue
 			}
 			containers[c.Name] = c
-			at := hashName([]byte(c.Name))
-			for slots[at&slotMask] != nil {
-				at++
-			}
-			slots[at&slotMask] = c
+			insert(c)
 		}
 	}
 	for _, table := range tables {
