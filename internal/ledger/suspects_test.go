@@ -1,0 +1,76 @@
+package ledger
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestWhatWasMadeFromAFailedKey: a RENAME behind a refused copy moves whatever it finds, and is answered OK.
+func TestWhatWasMadeFromAFailedKey(t *testing.T) {
+	f := newFixture(t)
+	lane := f.AddLane()
+	c := Copy{Key: key("a")}
+	f.BeginCopy(&c)
+	f.EndCopy(&c, &State{})             // the copy of a will be refused
+	f.done(lane, notBlind(), "b", "?a") // b is made from a
+	f.done(lane, notBlind(), "c", "?b") // c from b
+	f.done(lane, notBlind(), "d", "?e") // d from neither
+	f.done(lane, blind(), "f", "a")     // depends on nothing
+	f.Acked(Refused, "no room")
+	for range 4 {
+		f.Acked(Good, "")
+	}
+	for name, want := range map[string]bool{"b": true, "c": true, "d": false, "e": false, "f": false} {
+		if got := f.IsDirty(key(name).Hash); got != want {
+			t.Errorf("%s is dirty: %v", name, got)
+		}
+	}
+	if f.suspects.any() {
+		t.Error("a suspicion outlives what it concerns")
+	}
+}
+
+func TestSuspicionEndsWithWhatWasBehindIt(t *testing.T) {
+	f := newFixture(t)
+	lane := f.AddLane()
+	f.done(lane, notBlind(), "a")
+	f.done(lane, notBlind(), "x", "?y")
+	f.Acked(Differs, "an error")
+	f.copied2("a", 1)
+	f.done(lane, notBlind(), "b", "?a") // a has been copied since: b is right
+	f.Acked(Good, "")                   // of b
+	if f.IsDirty(key("b").Hash) {
+		t.Error("b was made from a after its copy, and is dirty")
+	}
+}
+
+// copied2 is copied for a Sink on which n things are before the copy.
+func (f *fixture) copied2(name string, n int) {
+	f.t.Helper()
+	c := Copy{Key: key(name)}
+	if !f.BeginCopy(&c) || f.EndCopy(&c, &State{}) != Won {
+		f.t.Fatalf("the copy of %s was not won", name)
+	}
+	for range n + 1 {
+		f.Acked(Good, "")
+	}
+}
+
+// TestSuspicionsAreBounded: a secondary that refuses everything, for ever, does not fill memory.
+func TestSuspicionsAreBounded(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.MaxDirty = 1 << 20 })
+	lane := f.AddLane()
+	const window = 100
+	for i := range 20 * window {
+		f.done(lane, notBlind(), "x", "?y")
+		name := fmt.Sprint("a", i)
+		f.done(lane, notBlind(), name)
+		if i >= window {
+			f.Acked(Good, "")
+			f.Acked(Differs, "out of memory")
+		}
+		if n := len(f.suspects.order); n > 3*window || len(f.suspects.until) > n {
+			t.Fatalf("%d suspicions with %d effects on the way", n, f.outstanding.len())
+		}
+	}
+}
