@@ -24,7 +24,7 @@ func TestDemoRefusesSizesThatShowNothing(t *testing.T) {
 }
 
 func TestDemoSaysHowToInstallAServer(t *testing.T) {
-	code, stdout, stderr := tandem(t, []string{"PATH=" + t.TempDir()}, "demo")
+	code, stdout, stderr := tandem(t, []string{"PATH=" + t.TempDir(), "LC_ALL=C"}, "demo")
 	if code != exitFailed || stderr != "" {
 		t.Errorf("%d, stderr %q", code, stderr)
 	}
