@@ -162,6 +162,14 @@ func (td *tandem) switchOver(name string) (undone int) {
 	}
 }
 
+// commandTime bounds a command that ends by itself; the longest is a verify of everything.
+func commandTime() time.Duration {
+	if full {
+		return 10 * time.Minute
+	}
+	return time.Minute
+}
+
 // command runs the tandem program with arguments and returns its exit status and output.
 func command(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
@@ -178,10 +186,10 @@ func command(t *testing.T, env []string, args ...string) (code int, stdout, stde
 	go func() { ended <- cmd.Wait() }()
 	select {
 	case <-ended: // the exit status is what counts
-	case <-time.After(5 * time.Minute):
+	case <-time.After(commandTime()):
 		cmd.Process.Signal(syscall.SIGQUIT)
 		<-ended
-		t.Fatalf("tandem %q did not end:\n%s", args, last(errs.String(), goroutineText))
+		t.Fatalf("tandem %q did not end:\n%s", args, last(errs.String(), goroutineText/4))
 	}
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }

@@ -28,7 +28,7 @@ func sized(n int) int {
 	return n / 10
 }
 
-// TestMain builds the program once.
+// TestMain builds the program once, unless TANDEM_TEST_BINARY names one that is to be tested.
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -42,6 +42,9 @@ func run(m *testing.M) int {
 		seed = n
 	}
 	fmt.Printf("seed %d (TANDEM_TEST_SEED), full sizes: %v (TANDEM_TEST_FULL)\n", seed, full)
+	if binary = os.Getenv("TANDEM_TEST_BINARY"); binary != "" {
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "tandem-test-")
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "directory of the program: %v\n", err)

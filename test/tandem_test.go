@@ -215,7 +215,7 @@ func (td *tandem) cleanup() {
 // How much of the log and of the goroutines a failure shows.
 const (
 	logTail       = 6 << 10
-	goroutineText = 48 << 10
+	goroutineText = 24 << 10
 )
 
 func (td *tandem) explain() {
