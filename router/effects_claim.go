@@ -52,16 +52,16 @@ func isStreamID(arg []byte) bool {
 	return len(arg) > 0 && (upper[arg[0]] < 'A' || upper[arg[0]] > 'Z')
 }
 
-// at is the delivery time that the claim sets, Unix ms.
+// at is the delivery time that the claim sets, Unix ms; ok is false when it cannot be told.
 func (o *claimOptions) at(env *Env) (int64, bool) {
 	switch {
 	case o.idle != nil:
 		idle, ok := parseInt(o.idle)
-		return env.Now - idle, ok
+		return env.Now - idle, ok && env.Now > 0
 	case o.time != nil:
 		return parseInt(o.time)
 	}
-	return env.Now, true
+	return env.Now, env.Now > 0
 }
 
 // claim begins an XCLAIM of n ids; the ids must follow, then claimEnd.

@@ -58,18 +58,15 @@ func xreadgroupEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [
 		e.copy()
 		return
 	}
-	missing := streams < o.count
-	sameRule := env.Primary.HasEmptyConsumers() == env.Secondary.HasEmptyConsumers()
+	made, makes := env.Primary.HasEmptyConsumers(), env.Secondary.HasEmptyConsumers()
 	switch {
-	case missing && sameRule && !env.Primary.HasEmptyConsumers() && streams == 0:
-		return
-	case missing && !sameRule && env.Primary.HasEmptyConsumers():
-		e.copy()
-		return
-	case missing && !sameRule && streams == 0:
+	case streams == 0 && !made:
+		return // nothing to read: the consumer was not even looked for
+	case streams < o.count && made && !makes:
+		e.copy() // consumers without an entry, which the secondary would not make
 		return
 	}
-	e.readAgain(args, &o, reply, !sameRule)
+	e.readAgain(args, &o, reply, made != makes)
 	if !o.noack {
 		e.deliveredAt(env, args, &o, reply)
 	}
@@ -232,7 +229,7 @@ func inStreams(reply, key []byte) (found bool) {
 func (e *Effect) deliveredAt(env *Env, args [][]byte, o *xreadOptions, reply []byte) {
 	eachStream(reply, func(key, entries []byte) {
 		live := liveEntries(entries)
-		if live == 0 || !o.readsNew(args, key) {
+		if live == 0 || env.Now == 0 || !o.readsNew(args, key) {
 			return
 		}
 		e.begin(8+live, "XCLAIM", ExpectAny())

@@ -3,6 +3,12 @@ package router
 // The effects of HEXPIRE and its family: fields that expire by themselves (Redis 7.4, Valkey 9.0). The
 // commands answer field by field; only the fields that changed are in the effect, with an absolute time.
 
+// What HEXPIRE, its family and HPERSIST answer for a field that they changed; 0 and less mean no change.
+const (
+	fieldSet     = 1 // its expiry was set, or removed
+	fieldDeleted = 2 // it was deleted, for its time was past
+)
+
 // hexpireKind is the unit of a HEXPIRE command's time.
 type hexpireKind uint8
 
@@ -41,22 +47,22 @@ func hexpireWith(kind hexpireKind) effectFunc {
 		var w when
 		switch kind {
 		case hexpireRelative:
-			w = f.followed(env, codes, 1, follow)
+			w = f.followed(env, codes, follow)
 		case hexpireSeconds:
 			w = absolute(env, args[2], 1000)
 		case hexpireMillis:
 			w = absolute(env, args[2], 1)
 		}
-		e.hpexpireat(env, args[1], f, codes, 1, w)
+		e.hpexpireat(env, args[1], f, codes, w)
 		if e.Kind != Copy {
-			e.hdel(args[1], f, codes, 2)
+			e.hdel(args[1], f, codes, fieldDeleted)
 		}
 	}
 }
 
-// followed reads the answer to appendFieldExpiryRead: the time of the fields answered this code, which is
-// one for all of them. Fields that have expired since do not tell it.
-func (f *fieldList) followed(env *Env, codes cursor, code int64, follow [][]byte) when {
+// followed reads the answer to appendFieldExpiryRead: the time of the fields that were given one, which is
+// the same for all of them. Fields that have expired since do not tell it.
+func (f *fieldList) followed(env *Env, codes cursor, follow [][]byte) when {
 	if len(follow) != 1 {
 		return when{}
 	}
@@ -69,7 +75,7 @@ func (f *fieldList) followed(env *Env, codes cursor, code int64, follow [][]byte
 		got, _ := parseInt(codes.next().text)
 		t, ok := parseInt(times.next().text)
 		switch {
-		case got != code || !ok || t == -2:
+		case got != fieldSet || !ok || t == -2:
 		case t < 0:
 			return when{}
 		default:
@@ -100,14 +106,14 @@ func hexpireFollows(dst []byte, args [][]byte, _ Server) ([]byte, int) {
 	return appendFieldExpiryRead(dst, args[1], f), 1
 }
 
-// hpexpireat appends HPEXPIREAT for the fields that were answered this code, or what it comes to.
-func (e *Effect) hpexpireat(env *Env, key []byte, f fieldList, codes cursor, code int64, w when) {
-	n := f.count(codes, code)
+// hpexpireat appends HPEXPIREAT for the fields that were given an expiry, or what it comes to.
+func (e *Effect) hpexpireat(env *Env, key []byte, f fieldList, codes cursor, w when) {
+	n := f.count(codes, fieldSet)
 	switch {
 	case n == 0:
 		return
 	case w.state == whenGone:
-		e.hdel(key, f, codes, code)
+		e.hdel(key, f, codes, fieldSet)
 		return
 	case w.state != whenAt || !env.Secondary.HasHashFieldTTL():
 		e.copy()
@@ -118,7 +124,7 @@ func (e *Effect) hpexpireat(env *Env, key []byte, f fieldList, codes cursor, cod
 	e.argInt(w.at)
 	e.argText("FIELDS")
 	e.argInt(int64(n))
-	e.argFields(f, codes, code)
+	e.argFields(f, codes, fieldSet)
 	e.MayExpire = true
 }
 
@@ -144,7 +150,7 @@ func hpersistEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) 
 	switch {
 	case !ok && !isEmpty(reply):
 		e.copy()
-	case ok && f.count(codes, 1) > 0:
+	case ok && f.count(codes, fieldSet) > 0:
 		e.forward(ExpectSame(reply))
 	}
 }

@@ -173,6 +173,19 @@ func TestEffectOfHugePops(t *testing.T) {
 	}
 }
 
+func TestResetDropsALargeBuffer(t *testing.T) {
+	args := request("SET", "k", strings.Repeat("x", 2*maxKeptFrames), "KEEPTTL")
+	var e Effect
+	Lookup(args).Effect(&e, &Env{Secondary: Server{Version: 70015}}, args, []byte("+OK\r\n"), nil)
+	if e.Kind != Rewritten || len(e.Frames) < 2*maxKeptFrames {
+		t.Fatalf("kind %d with %d bytes", e.Kind, len(e.Frames))
+	}
+	e.Reset()
+	if cap(e.Frames) > maxKeptFrames || e.Kind != None || e.N != 0 || len(e.Expects) != 0 {
+		t.Errorf("after Reset: %d bytes kept, kind %d", cap(e.Frames), e.Kind)
+	}
+}
+
 func TestExpect(t *testing.T) {
 	for _, c := range []struct {
 		name    string

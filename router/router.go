@@ -84,9 +84,16 @@ type Effect struct {
 	Expects []Expect
 }
 
-// Reset empties the effect and keeps its buffers.
+// maxKeptFrames bounds the buffer that an effect keeps: one huge value must not stay in memory for ever.
+const maxKeptFrames = 64 << 10
+
+// Reset empties the effect and keeps its buffers, unless they are large.
 func (e *Effect) Reset() {
-	*e = Effect{Keys: e.Keys[:0], Frames: e.Frames[:0], Expects: e.Expects[:0]}
+	frames := e.Frames[:0]
+	if cap(frames) > maxKeptFrames {
+		frames = nil
+	}
+	*e = Effect{Keys: e.Keys[:0], Frames: frames, Expects: e.Expects[:0]}
 }
 
 // Env is what an effect may depend on besides its request and its reply.
