@@ -218,13 +218,18 @@ func (c *Copier) finish(it *item) {
 	}
 }
 
-// copyItems copies items of one database in as many round trips as their sizes ask for. Those with values
-// above BigKeyBytes end as large; the other results are those of copyOnce, which see for the error.
+// copyItems copies items of one database in as many round trips as their sizes ask for, until the Sink takes
+// no more. Those with values above BigKeyBytes end as large; the other results are those of copyOnce, which
+// see for the error.
 func (c *Copier) copyItems(ctx context.Context, db int, items []*item) error {
+	for _, it := range items {
+		it.result = untried
+	}
 	for len(items) > 0 {
 		n, mean, ask := c.pace.next(db)
 		batch := items[:min(n, len(items))]
 		items = items[len(batch):]
+		whole := batch
 		if !ask {
 			ask = sized(batch)
 		}
@@ -239,8 +244,21 @@ func (c *Copier) copyItems(ctx context.Context, db int, items []*item) error {
 				return err
 			}
 		}
+		if refusedAny(whole) {
+			return nil
+		}
 	}
 	return nil
+}
+
+// refusedAny reports whether the Sink did not take one of the items.
+func refusedAny(items []*item) bool {
+	for _, it := range items {
+		if it.result == notTaken {
+			return true
+		}
+	}
+	return false
 }
 
 // sized reports whether the size of one of the items is known already.

@@ -54,7 +54,7 @@ func newWorld(t testing.TB, first, second redisd.Options, o CopierOptions, set f
 	}
 	w.l.Lock()
 	w.l.OnChange(w.copier.Wake)
-	w.l.OweSweep("a test", 0)
+	w.l.OweSweep("a test", 50_000)
 	w.l.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
