@@ -31,10 +31,11 @@ const (
 
 // Process is a running child. Its methods may be called from several goroutines.
 type Process struct {
-	name   string
-	cmd    *exec.Cmd
-	log    tail
-	exited chan struct{} // closed when the process has been waited for
+	name     string
+	cmd      *exec.Cmd
+	log      tail
+	exited   chan struct{} // closed when the process has been waited for
+	patience time.Duration // how long Stop waits before it kills
 }
 
 // Spawn starts the program at path. The process is in a group of its own, so a Ctrl-C in the terminal
@@ -44,7 +45,7 @@ func Spawn(name, path string, args ...string) (*Process, error) {
 }
 
 func spawn(name, path string, args, environment []string) (*Process, error) {
-	p := &Process{name: name, cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p := &Process{name: name, cmd: exec.Command(path, args...), exited: make(chan struct{}), patience: stopTimeout}
 	p.cmd.Env = environment
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = ownGroup()
@@ -71,14 +72,14 @@ func (p *Process) Exited() <-chan struct{} { return p.exited }
 // says that it had to be killed or ended with a failure. A second Stop returns the same.
 func (p *Process) Stop() error {
 	p.cmd.Process.Signal(os.Interrupt) // an error means that it has just ended by itself
-	late := time.NewTimer(stopTimeout)
+	late := time.NewTimer(p.patience)
 	defer late.Stop()
 	select {
 	case <-p.exited:
 	case <-late.C:
 		p.cmd.Process.Kill()
 		<-p.exited
-		return fmt.Errorf("%s did not end within %v and was killed\n%s", p.name, stopTimeout, p.Log())
+		return fmt.Errorf("%s did not end within %v and was killed\n%s", p.name, p.patience, p.Log())
 	}
 	state := p.cmd.ProcessState
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGINT {
