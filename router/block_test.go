@@ -222,3 +222,54 @@ func TestEffectsFromRESP3Replies(t *testing.T) {
 		})
 	}
 }
+
+// lagging runs requests one by one, and their effects only after all of them.
+func (p *replay) lagging(requests [][][]byte) {
+	p.t.Helper()
+	var parts []blockPart
+	for _, args := range requests {
+		part := blockPart{cmd: Lookup(args), args: args}
+		part.keys, _ = part.cmd.AppendKeys(nil, args)
+		frames, n := part.cmd.FollowUps(resp.AppendArgs(nil, args), args, p.env.Primary)
+		replies := p.a.exchange(frames, n+1)
+		p.env.Now = time.Now().UnixMilli()
+		p.history = append(p.history, fmt.Sprintf("%q -> %.80q %.80q", args, replies[0], replies[1:]))
+		if !isError(replies[0]) {
+			p.runs[part.cmd.Name]++
+		}
+		part.cmd.Effect(&part.effect, &p.env, args, replies[0], replies[1:])
+		p.check(part.cmd, args, part.keys, &part.effect)
+		parts = append(parts, part)
+	}
+	p.applyBlock(parts)
+	for i := range parts {
+		p.compare(parts[i].args, parts[i].keys)
+	}
+}
+
+// TestEffectsOfALaggingSecondary: an effect may not depend on anything that happens after its command.
+func TestEffectsOfALaggingSecondary(t *testing.T) {
+	for _, pair := range []struct{ from, to string }{{"redis-7.0", "redis-8.0"}, {"valkey-9.1", "valkey-9.1"}} {
+		t.Run(pair.from+" to "+pair.to, func(t *testing.T) {
+			from, to, ok := pairOf(t, pair.from, pair.to)
+			if !ok {
+				return
+			}
+			p := newReplay(t, seedOf(t), from, to)
+			p.seedDumps()
+			p.r.slow, p.within = true, lateTime
+			known := p.known(samples)
+			for range stepsOf(t) / 20 {
+				var requests [][][]byte
+				for range 40 {
+					args := p.r.request(p.r.pick(known...))
+					p.fill(args)
+					requests = append(requests, args)
+				}
+				p.lagging(requests)
+			}
+			p.compareAll()
+			p.summary()
+		})
+	}
+}

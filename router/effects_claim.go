@@ -143,16 +143,31 @@ func xclaimEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]b
 	if claimed == 0 && o.lastID == nil && !redis70.in(env.Primary) {
 		return // nothing was made or dropped
 	}
-	if claimed == 0 && !e.claimedNone(env, args, follow) {
-		return
-	}
-	if claimed < len(o.ids) {
-		e.unclaimed(env, args, &o, reply, claimed)
-	}
 	if claimed > 0 {
+		if claimed < len(o.ids) {
+			e.unclaimed(env, args, &o, reply, claimed)
+		}
 		e.claim(args, claimed, &o, ExpectSame(reply))
 		claimedIDs(reply, e.arg)
 		e.claimEnd(&o, at)
+		return
+	}
+	e.claimedNone(env, args, &o, reply, follow)
+}
+
+// claimedNone writes the effect of an XCLAIM that has claimed nothing. From 7.2 on it makes the consumer all
+// the same, which must then be there on the secondary if and only if it is on the primary.
+func (e *Effect) claimedNone(env *Env, args [][]byte, o *claimOptions, reply []byte, follow [][]byte) {
+	made, makes := env.Primary.HasEmptyConsumers(), env.Secondary.HasEmptyConsumers()
+	if made && !makes && !e.createConsumer(env, args) || !made && makes && len(follow) != 1 {
+		e.copy()
+		return
+	}
+	e.unclaimed(env, args, o, reply, 0)
+	if !made && makes && !hasConsumer(follow[0], args[3]) {
+		e.begin(5, "XGROUP", ExpectInt(0))
+		e.argText("DELCONSUMER")
+		e.argAll(args[1:4])
 	}
 }
 
@@ -196,21 +211,6 @@ func (e *Effect) claimNothing(args [][]byte, n int) {
 	e.arg(args[2])
 	e.arg(args[3])
 	e.argText("9223372036854775807")
-}
-
-// claimedNone sees to it, when XCLAIM has claimed nothing, that the consumer is there on the secondary if and
-// only if it is on the primary. It returns false when no more is to be written.
-func (e *Effect) claimedNone(env *Env, args [][]byte, follow [][]byte) bool {
-	primary, secondary := env.Primary.HasEmptyConsumers(), env.Secondary.HasEmptyConsumers()
-	switch {
-	case primary == secondary:
-	case primary:
-		return e.createConsumer(env, args)
-	case len(follow) != 1 || !hasConsumer(follow[0], args[3]):
-		e.copy() // the secondary would make it
-		return false
-	}
-	return true
 }
 
 // createConsumer makes the consumer of args[3] on a secondary that does so only when it is told to.

@@ -19,8 +19,9 @@ type keyState struct {
 	near    []int64 // delivery and consumer times, Unix ms
 }
 
-// nearTime is by how much times may differ that depend on when a command ran.
-const nearTime = 150
+// nearTime is by how much times may differ, in ms, that depend on when a command ran; lateTime, when effects
+// run long after their commands.
+const nearTime, lateTime = 150, 10000
 
 // describe reads a key. common is the older of the two servers that are compared: what it does not know is
 // left out.
@@ -175,23 +176,23 @@ func mapName(first []byte) bool {
 	return bytes.Equal(first, []byte("length")) || bytes.Equal(first, []byte("name"))
 }
 
-// differs says how two states differ, or "".
-func (s keyState) differs(o keyState, sameClock bool) string {
+// differs says how two states differ, or "". within is for times that depend on when a command ran.
+func (s keyState) differs(o keyState, sameClock bool, within int64) string {
 	if s.text != o.text {
 		return fmt.Sprintf("value\n\tprimary   %s\n\tsecondary %s", s.text, o.text)
 	}
-	within := int64(0)
+	clock := int64(0)
 	if !sameClock {
-		within = nearTime
+		clock = nearTime
 	}
-	if !isNear(s.expires, o.expires, within) {
+	if !isNear(s.expires, o.expires, clock) {
 		return fmt.Sprintf("expiry: primary %d, secondary %d", s.expires, o.expires)
 	}
 	if len(s.near) != len(o.near) {
 		return fmt.Sprintf("times: primary %d, secondary %d", s.near, o.near)
 	}
 	for i := range s.near {
-		if !isNear(s.near[i], o.near[i], nearTime) {
+		if !isNear(s.near[i], o.near[i], within) {
 			return fmt.Sprintf("time %d of the stream: primary %d, secondary %d", i, s.near[i], o.near[i])
 		}
 	}

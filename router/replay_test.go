@@ -24,7 +24,8 @@ type replay struct {
 	runs       map[string]int // by command: requests that succeeded
 	copies     map[string]int // by command: effects that were copies
 	mismatches int
-	typed      bool // copies are made by type, for the servers share no DUMP
+	within     int64 // by how much times may differ that depend on when a command ran
+	typed      bool  // copies are made by type, for the servers share no DUMP
 }
 
 func newReplay(t *testing.T, seed int64, primary, secondary redisdtest.Binary) *replay {
@@ -32,7 +33,7 @@ func newReplay(t *testing.T, seed int64, primary, secondary redisdtest.Binary) *
 	p := &replay{
 		t: t, r: &sampler{Rand: newRand(seed)},
 		a: start(t, primary), b: start(t, secondary), c: start(t, secondary),
-		mayExpire: map[string]bool{}, runs: map[string]int{}, copies: map[string]int{},
+		within: nearTime, mayExpire: map[string]bool{}, runs: map[string]int{}, copies: map[string]int{},
 	}
 	p.env = Env{DBs: 3, Primary: p.a.server, Secondary: p.b.server}
 	p.common = p.a.server
@@ -232,7 +233,7 @@ func (p *replay) apply(cmd *Command, args [][]byte, keys []Key, reply []byte, e 
 		if key := string(args[k.Arg]); k.Write {
 			p.settle(p.a, key)
 			p.settle(p.c, key)
-			if d := p.a.describe(key, p.common).differs(p.c.describe(key, p.common), p.exactClock()); d != "" {
+			if d := p.a.describe(key, p.common).differs(p.c.describe(key, p.common), p.exactClock(), p.within); d != "" {
 				p.fail("%q: blind effect %q on another %s leaves another %s", args, frames, key, d)
 			}
 		}
@@ -327,7 +328,7 @@ func (p *replay) compareKey(key string) {
 	p.settle(p.a, key)
 	p.settle(p.b, key)
 	a, b := p.a.describe(key, p.common), p.b.describe(key, p.common)
-	if d := a.differs(b, p.exactClock()); d != "" {
+	if d := a.differs(b, p.exactClock(), p.within); d != "" {
 		p.fail("key %q differs: %s\n%s", key, d, p.story(key))
 	}
 	if (a.expires >= 0 || strings.HasPrefix(a.text, "hash") && hasFieldExpiry(a.text)) && !p.mayExpire[key] {

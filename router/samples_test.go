@@ -111,6 +111,7 @@ type sampler struct {
 	*rand.Rand
 	dumps []string // payloads that {dump} chooses from
 	ids   int64
+	slow  bool // no time to live of a moment
 }
 
 func (r *sampler) pick(of ...string) string { return of[r.Intn(len(of))] }
@@ -175,6 +176,9 @@ func (r *sampler) fill(name string) []string {
 	case "sec":
 		return []string{r.pick("100", "1000", "5000", "100000", "0", "-5", "x")}
 	case "ms":
+		if r.slow {
+			return []string{r.pick("100000", "1000000", "0")}
+		}
 		return []string{r.pick("100000", "1000000", "5000000", "1", "0", "-5")}
 	case "at":
 		return []string{strconv.FormatInt(now/1000+int64(r.Intn(5000))+100, 10)}
