@@ -9,11 +9,10 @@ import (
 	"tandem/internal/redisd"
 )
 
-// increment sends INCR key on a lane; wait waits for its reply.
-func increment(l *ledger.Ledger, lane *testLane, name string) (wait func() string) {
-	c := command{"INCR", name}
+// write sends a write to one key of database 0 on a lane; wait waits for its reply.
+func write(l *ledger.Ledger, lane *testLane, c command) (wait func() string) {
 	o := &op{lane: lane, command: c, done: make(chan struct{}, 1)}
-	key := []byte(name)
+	key := []byte(c[1])
 	o.w = ledger.Write{Lane: lane.id, Waiter: o, Keys: []ledger.Key{{Hash: l.Hash(0, key), Name: key, Write: true}}}
 	o.effect = func(reply string) *ledger.Effect {
 		return &ledger.Effect{Steps: make([]ledger.Step, 1), Payload: effect{command: c.append(nil), want: reply}}
@@ -23,6 +22,10 @@ func increment(l *ledger.Ledger, lane *testLane, name string) (wait func() strin
 		<-o.done
 		return o.reply
 	}
+}
+
+func increment(l *ledger.Ledger, lane *testLane, name string) (wait func() string) {
+	return write(l, lane, command{"INCR", name})
 }
 
 // A key that is written during each of its copies' reads is read once while its stripe is owned, and what

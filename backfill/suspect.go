@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"tandem/internal/ledger"
@@ -153,9 +154,9 @@ func (v *Verify) resolveLate(ctx context.Context) error {
 			waited += time.Since(start)
 		}
 		if waited > v.opt.SettleTimeout {
-			for _, s := range late {
-				if !s.done {
-					v.reportUnsettled(s)
+			for db, suspects := range byDB {
+				if err := v.resolveAtLast(ctx, db, suspects); err != nil {
+					return err
 				}
 			}
 			v.mu.Lock()
@@ -164,6 +165,22 @@ func (v *Verify) resolveLate(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// resolveAtLast compares what never settled once more and reports what differs still.
+func (v *Verify) resolveAtLast(ctx context.Context, db int, suspects []*suspect) error {
+	suspects = slices.DeleteFunc(suspects, func(s *suspect) bool { return s.done })
+	for batch := range slices.Chunk(suspects, looksAtOnce) {
+		if err := v.insist(ctx, func() error { return v.compareContents(ctx, db, batch) }); err != nil {
+			return err
+		}
+		for _, s := range batch {
+			if s.found.kind != "" {
+				v.reportUnsettled(s)
+			}
+		}
+	}
+	return nil
 }
 
 // lookAt compares suspects once, those that can be compared now. What it finds of the others does not count
@@ -283,6 +300,7 @@ func (v *Verify) lookAtHeld(ctx context.Context, s *suspect) error {
 	case <-limited.Done():
 		return nil // its lane may be lost; there is no hurry
 	}
+	v.holds.Add(1)
 	v.l.Lock()
 	s.state = v.l.BeginLook(&s.look, &h.w)
 	mark := s.look.Mark
@@ -340,11 +358,10 @@ func (v *Verify) reportUnsettled(s *suspect) {
 	if failures > 0 {
 		why = fmt.Sprintf("its copy has failed %d times: %s", failures, why)
 	} else {
-		why = "it has not settled in time"
+		why = "it has not stood still in time"
 	}
 	if s.found.kind == "" {
-		s.found.kind = kindUnsettled
-		s.found.detail = why
+		s.found = difference{kind: kindUnsettled, detail: why}
 	} else {
 		s.found.detail += " (" + why + ")"
 	}
@@ -354,6 +371,9 @@ func (v *Verify) reportUnsettled(s *suspect) {
 // reportDifference reports a suspect, and has it copied if that is wanted.
 func (v *Verify) reportDifference(s *suspect) {
 	s.done = true
+	if v.isReported(s.look.Key.Hash) {
+		return
+	}
 	v.bad.Add(1)
 	if v.opt.Repair {
 		v.l.Lock()
@@ -363,4 +383,20 @@ func (v *Verify) reportDifference(s *suspect) {
 	v.report.Lock()
 	defer v.report.Unlock()
 	v.opt.Report(status.Difference{Key: []byte(s.name), DB: s.db, Kind: s.found.kind, Detail: s.found.detail})
+}
+
+// maxReported is how many reported keys are remembered. A key may come up twice, for SCAN gives some twice.
+const maxReported = 100_000
+
+// isReported reports whether a key was reported before, and remembers it.
+func (v *Verify) isReported(h ledger.Hash) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, ok := v.reported[h]; ok {
+		return true
+	}
+	if len(v.reported) < maxReported {
+		v.reported[h] = struct{}{}
+	}
+	return false
 }

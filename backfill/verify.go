@@ -123,11 +123,13 @@ type Verify struct {
 	state                         atomic.Pointer[string]
 	total, scanned, compared, bad atomic.Int64
 	second, secondTotal           atomic.Int64 // the second part's
+	holds                         atomic.Int64 // how often a key was held still
 
 	report sync.Mutex // one Report at a time
 
-	mu   sync.Mutex
-	late []*suspect
+	mu       sync.Mutex // guards what follows
+	late     []*suspect
+	reported map[ledger.Hash]struct{}
 }
 
 // NewVerify returns a verify that has not begun.
@@ -137,7 +139,7 @@ func NewVerify(l *ledger.Ledger, primary, secondary *instance.Instance, o Verify
 		l: l, opt: o, salt: rand.Uint64(),
 		from: newReader(primary, o.Name, o.ReadTimeout),
 		to:   newReader(secondary, o.Name, o.ReadTimeout),
-		pace: newPace(1 << 20),
+		pace: newPace(1 << 20), reported: map[ledger.Hash]struct{}{},
 	}
 	v.setState(status.Idle)
 	return v

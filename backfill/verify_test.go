@@ -85,7 +85,7 @@ var plants = []plant{
 	{"type", []string{"SET type 1"}, []string{"DEL type", "SADD type 1"}, kindType, "string on the source, set on"},
 	{"ttl:added", []string{"SET ttl:added v"}, []string{"EXPIRE ttl:added 5000"}, kindTTL, "no expiry on the source"},
 	{"ttl:gone", []string{"SET ttl:gone v EX 5000"}, []string{"PERSIST ttl:gone"}, kindTTL, "no expiry on the target"},
-	{"ttl:moved", []string{"SET ttl:moved v EX 5000"}, []string{"EXPIRE ttl:moved 4997"}, kindTTL, "expires at"},
+	{"ttl:moved", []string{"SET ttl:moved v EX 5000"}, []string{"EXPIRE ttl:moved 4000"}, kindTTL, "expires at"},
 	{"l:order", []string{"RPUSH l:order a b c"}, []string{"LMOVE l:order l:order LEFT RIGHT"}, kindValue, "element 0"},
 	{"l:more", []string{"RPUSH l:more a b"}, []string{"RPUSH l:more c"}, kindValue, "2 elements on the source, 3"},
 	{"l:large", []string{"RPUSH l:large" + rangeOf(5000, "v%d")}, []string{"LSET l:large 4321 x"}, kindValue, "element 4321"},
