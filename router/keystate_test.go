@@ -40,11 +40,7 @@ func (k *conn) describe(key string, common Server) keyState {
 	case "zset":
 		s.text = "zset " + scores(k.must("ZRANGE", key, "0", "-1", "WITHSCORES"))
 	case "hash":
-		if fields := k.hash(key); fields != "" {
-			s.text = "hash " + fields
-		} else { // what a refused HINCRBYFLOAT leaves of a key that was not there (6.0)
-			s.expires = -2
-		}
+		s.text = "hash " + k.hash(key)
 	case "stream":
 		s.text = "stream " + k.stream(key, common, &s.near)
 	default:

@@ -15,8 +15,9 @@ import (
 //	                                       stream, HyperLogLog, geo index
 //	{lex}   a sorted set whose members have one score
 //	{k}     a key of any type
-//	{v} {i} {f} {m} {fld} {fv} {sm} {gm}   value, integer, float, member, field, field and value, score and
-//	                                       member, coordinates and member
+//	{v} {i} {f} {fin} {m} {fld} {fv}       value, integer, float, finite float (an infinite increment leaves
+//	                                       an empty hash behind on 6.0), member, field, field and value
+//	{sm} {gm}                              score and member, coordinates and member
 //	{sec} {ms} {at} {pat}                  a time to live in seconds, in ms, and the same as Unix times
 //	{id} {old}                             a stream id to come, and one that may be there
 //	{grp} {con}                            group and consumer
@@ -40,7 +41,7 @@ var samples = []string{
 	"PFMERGE {p} {p} {p}", "PFMERGE {p}", "PFCOUNT {p}", "PFCOUNT {p} {p}",
 	// hashes
 	"HSET {h} {fv*}", "HSET {h} {fv*}", "HMSET {h} {fv*}", "HSETNX {h} {fld} {v}", "HDEL {h} {fld*}",
-	"HINCRBY {h} {fld} {i}", "HINCRBYFLOAT {h} {fld} {f}", "HEXPIRE {h} {sec} FIELDS 2 {fld} {fld}",
+	"HINCRBY {h} {fld} {i}", "HINCRBYFLOAT {h} {fld} {fin}", "HEXPIRE {h} {sec} FIELDS 2 {fld} {fld}",
 	"HEXPIRE {h} {sec} NX|XX|GT|LT FIELDS 1 {fld}", "HPEXPIRE {h} {ms} FIELDS 1 {fld}",
 	"HPEXPIRE {h} {ms} NX|XX|GT|LT FIELDS 2 {fld} {fld}", "HEXPIREAT {h} {at} FIELDS 1 {fld}",
 	"HPEXPIREAT {h} {pat} NX|XX|GT|LT| FIELDS 2 {fld} {fld}", "HPERSIST {h} FIELDS 2 {fld} {fld}",
@@ -163,6 +164,8 @@ func (r *sampler) fill(name string) []string {
 		return []string{r.pick("0", "1", "-1", "7", "1000", "9223372036854775807", "x")}
 	case "f":
 		return []string{r.pick("0", "0.1", "-2.5", "3", "1e3", "7.25", "inf", "nonsense")}
+	case "fin":
+		return []string{r.pick("0", "0.1", "-2.5", "3", "1e3", "7.25", "nonsense")}
 	case "m":
 		return []string{r.pick("a", "b", "c", "d", "m1", "10", "20", strings.Repeat("member", 20))}
 	case "fld":
