@@ -46,7 +46,7 @@ func TestRedisBenchmarkPassesInEveryPhase(t *testing.T) {
 // benchmark runs redis-benchmark and requires a rate for every test and no complaint.
 func benchmark(t *testing.T, addr string, more ...string) {
 	t.Helper()
-	n := 4000
+	n := 3000
 	if full {
 		n = 100_000
 	}

@@ -2,6 +2,8 @@ package test
 
 import (
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,7 +19,8 @@ func TestInterruptAtAnyMomentDrainsAndARestartResumes(t *testing.T) {
 	w.startLoad(func(c *load.Config) { c.Reconnect = true })
 	r := rand.New(rand.NewPCG(seed, 1))
 
-	// again interrupts, starts again, and requires one of the phases, before which load has gone on.
+	// again interrupts and starts again. From its first answer on tandem must say that it is in one of the
+	// phases: one moment of "synced" in the middle of a backfill is enough for somebody to cut over.
 	again := func(moment string, phases ...string) {
 		t.Helper()
 		began := time.Now()
@@ -25,25 +28,23 @@ func TestInterruptAtAnyMomentDrainsAndARestartResumes(t *testing.T) {
 			t.Fatalf("%s: exit status %d after SIGINT, want 0; end of the log:\n%s", moment, code, last(w.td.logged(), 2000))
 		}
 		drained := time.Since(began)
-		w.td.start()
-		s := w.td.status()
-		for _, p := range phases {
-			if s.Phase == p {
-				t.Logf("%-28s drained in %4d ms, goes on in %s", moment, drained.Milliseconds(), s.Phase)
-				w.commands(2000)
-				return
+		seen := w.td.start()
+		t.Logf("%-20s drained in %5d ms, goes on in %s", moment, drained.Milliseconds(), strings.Join(seen, ", then "))
+		for _, p := range seen {
+			if !slices.Contains(phases, p) {
+				t.Errorf("%s: the status said %s after the restart, want %s", moment, p, strings.Join(phases, " or "))
 			}
 		}
-		t.Fatalf("%s: phase %s after the restart, want one of %q", moment, s.Phase, phases)
+		w.commands(2000)
 	}
 
 	again("in passthrough", "passthrough")
 	w.td.step("start")
-	for _, percent := range []float64{10, 40, 70} {
+	for _, percent := range []float64{10, 30, 50} {
 		w.td.waitStatus("some of the backfill", syncTime(), func(s statusReply) bool {
-			return s.Phase == "synced" || s.Backfill.Percent != nil && *s.Backfill.Percent >= percent
+			return s.Backfill.Percent != nil && *s.Backfill.Percent >= percent
 		})
-		again("in backfill", "backfill", "synced")
+		again("in backfill", "backfill")
 		w.commands(int64(r.IntN(3000)))
 	}
 	w.td.waitSynced()

@@ -2,12 +2,14 @@ package test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"tandem/internal/redisd"
+	"tandem/test/wire"
 )
 
 // tandem is one `tandem serve` process and its state directory; it can be ended and started again.
@@ -90,28 +93,30 @@ func (td *tandem) launch() {
 	td.cmd, td.exited = cmd, exited
 }
 
-// start launches it and waits until it is healthy and listens.
-func (td *tandem) start() {
+// start launches it and waits until it is healthy and listens. It returns the phases that its status showed
+// from its first answer on, each once.
+func (td *tandem) start() (phases []string) {
 	td.t.Helper()
 	td.launch()
 	td.until("healthy and listening", 20*time.Second, func() bool {
-		select {
-		case <-td.exited:
-			td.t.Fatalf("tandem ended while starting: %v", td.cmd.ProcessState)
-		default:
-		}
-		resp, err := http.Get(td.Admin + "/healthz")
-		if err != nil {
+		code, body, err := td.get("/api/v1/status")
+		if err != nil || code != http.StatusOK {
 			return false
 		}
-		resp.Body.Close()
-		conn, err := net.Dial("tcp", td.Addr)
-		if err != nil {
+		var s statusReply
+		if err := json.Unmarshal(body, &s); err != nil {
+			td.t.Fatalf("status: %v in %s", err, body)
+		}
+		if !slices.Contains(phases, s.Phase) {
+			phases = append(phases, s.Phase)
+		}
+		if code, _, err = td.get("/healthz"); err != nil || code != http.StatusOK {
 			return false
 		}
-		conn.Close()
-		return resp.StatusCode == http.StatusOK
+		_, err = wire.Once(td.Addr, "PING")
+		return err == nil
 	})
+	return phases
 }
 
 // signal sends a signal, waits for the end and returns the exit status.
@@ -242,8 +247,18 @@ func (td *tandem) explain() {
 	case <-td.exited:
 	case <-time.After(5 * time.Second):
 	}
-	dump := strings.TrimPrefix(td.logged(), log)
-	td.t.Logf("tandem's goroutines:\n%s", dump[:min(len(dump), goroutineText)])
+	td.t.Logf("tandem's goroutines, those of its own:\n%s", ownGoroutines(strings.TrimPrefix(td.logged(), log)))
+}
+
+// ownGoroutines leaves out of a dump what only the runtime and the libraries do.
+func ownGoroutines(dump string) string {
+	var b strings.Builder
+	for _, g := range strings.Split(dump, "\n\n") {
+		if strings.HasPrefix(g, "goroutine ") && strings.Contains(g, "\ntandem/") && b.Len()+len(g) < goroutineText {
+			b.WriteString(g + "\n\n")
+		}
+	}
+	return b.String()
 }
 
 func last(s string, n int) string {

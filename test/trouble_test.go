@@ -56,7 +56,7 @@ func throttled(wanted bool, n int) []string {
 	if !wanted {
 		return nil
 	}
-	return []string{"backfill:", fmt.Sprintf("  max_keys_per_s: %d", n/8)}
+	return []string{"backfill:", fmt.Sprintf("  max_keys_per_s: %d", n/4)}
 }
 
 // reach brings the migration into a phase, in backfill to a quarter of it, and returns the secondary.

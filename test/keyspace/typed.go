@@ -1,6 +1,7 @@
 package keyspace
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"strconv"
@@ -214,6 +215,9 @@ func (s *side) stream(key string, facts bool) ([]line, error) {
 		return nil, fmt.Errorf("%s: XRANGE %q: %w", s.Addr, key, err)
 	}
 	info, err := s.Do("XINFO", "STREAM", key, "FULL", "COUNT", "0")
+	if errors.Is(err, wire.ServerError("ERR no such key")) {
+		return nil, nil // it has just expired; the other side's lines make the caller look again
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: XINFO STREAM %q: %w", s.Addr, key, err)
 	}
