@@ -148,8 +148,11 @@ const (
 )
 
 // Acked settles the oldest thing on the Sink: the secondary has answered it. why says what was wrong, for
-// whoever looks at keys that keep failing.
+// whoever looks at keys that keep failing. With nothing on the Sink it does nothing.
 func (l *Ledger) Acked(v Verdict, why string) {
+	if l.outstanding.n == 0 {
+		return
+	}
 	p := l.outstanding.front()
 	if p.what == derived && l.suspects.any() && v == Good && l.suspected(p) {
 		v, why = Differs, "it was made from a key whose own effect or copy had failed"

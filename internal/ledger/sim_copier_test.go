@@ -25,7 +25,6 @@ const (
 	waiting jobState = iota // for the stripe
 	reading
 	read
-	ended
 )
 
 // copy lets the copier take a dirty key.
