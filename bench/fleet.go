@@ -23,6 +23,8 @@ type arrangement struct {
 	name string
 	addr string         // where the client connects
 	pids map[string]int // role (proxy, source, target) → process, for CPU times
+	// proxy is the process between; nil for none.
+	proxy *child.Process
 	// settle returns when everything that the clients were answered has arrived wherever it goes, and fails
 	// if something never will. The time it takes belongs to the run. Nil where a reply says it all.
 	settle func(ctx context.Context) error
@@ -101,7 +103,7 @@ func (f *fleet) twemproxy(ctx context.Context, source *redisd.Server) (*arrangem
 		return nil, err
 	}
 	return &arrangement{
-		name: "twemproxy", addr: listen,
+		name: "twemproxy", addr: listen, proxy: p,
 		pids: map[string]int{"proxy": p.PID(), "source": source.PID()},
 	}, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -41,6 +42,9 @@ type results struct {
 	Discarded []discard        `json:"discarded"`
 }
 
+// empty reports whether nothing was measured.
+func (r *results) empty() bool { return len(r.Samples) == 0 && len(r.Backfill) == 0 }
+
 // fail records a run that does not count, and says so at once.
 func (r *results) fail(log *slog.Logger, what string, round int, err error) {
 	log.Error("run discarded", "what", what, "round", round, "reason", err)
@@ -61,6 +65,9 @@ func runLoad(ctx context.Context, log *slog.Logger, arrangements []*arrangement,
 				s, err := measure(ctx, a, w)
 				if ctx.Err() != nil {
 					return ctx.Err()
+				}
+				if err != nil && a.proxy != nil {
+					err = errors.Join(a.proxy.Ended(), err)
 				}
 				if err != nil {
 					into.fail(log, a.name+" "+w.String(), round, err)

@@ -46,10 +46,14 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	r, err := bench(ctx, log, root, o)
-	if err != nil {
-		log.Error("benchmark failed", "error", err)
-		return 1
+	r, failed := bench(ctx, log, root, o)
+	if failed != nil {
+		log.Error("benchmark failed", "error", failed)
+		if r.empty() {
+			return 1
+		}
+		// What took minutes to measure is worth reading even so.
+		r.Incomplete = failed.Error()
 	}
 	r.markdown(os.Stdout)
 	path, err := r.save(o.out)
@@ -58,6 +62,9 @@ func run() int {
 		return 1
 	}
 	log.Info("saved", "report", path)
+	if failed != nil {
+		return 1
+	}
 	if n := missed(r.Verdicts); n > 0 && o.judge {
 		log.Error("goals missed", "missed", n, "of", len(r.Verdicts))
 		return 1
@@ -65,18 +72,16 @@ func run() int {
 	return 0
 }
 
-// bench measures everything that was asked for.
+// bench measures everything that was asked for. With an error comes what had been measured until then.
 func bench(ctx context.Context, log *slog.Logger, root string, o options) (*report, error) {
 	r := &report{Started: time.Now(), Machine: describeMachine(ctx, root), Options: o}
-	if err := benchLoad(ctx, log, root, o, &r.results); err != nil {
-		return nil, err
-	}
-	if err := benchBackfill(ctx, log, root, o, &r.results); err != nil {
-		return nil, err
+	err := benchLoad(ctx, log, root, o, &r.results)
+	if err == nil {
+		err = benchBackfill(ctx, log, root, o, &r.results)
 	}
 	r.Verdicts = judge(&r.results, o)
 	r.TookS = time.Since(r.Started).Seconds()
-	return r, nil
+	return r, err
 }
 
 // benchLoad measures the arrangements that were asked for. Each tandem has a pair of servers of its own,

@@ -19,6 +19,8 @@ type report struct {
 	Machine  machine   `json:"machine"`
 	Options  options   `json:"options"`
 	Verdicts []verdict `json:"verdicts"`
+	// Incomplete says why not everything was measured; empty if it was.
+	Incomplete string `json:"incomplete,omitempty"`
 	results
 }
 
@@ -52,6 +54,10 @@ func (r *report) save(dir string) (string, error) {
 // markdown prints the report for a reader.
 func (r *report) markdown(w io.Writer) {
 	fmt.Fprintf(w, "# Tandem benchmark, %s\n\n", r.Started.UTC().Format("2006-01-02 15:04 UTC"))
+	if r.Incomplete != "" {
+		reason, _, _ := strings.Cut(r.Incomplete, "\n")
+		fmt.Fprintf(w, "**Incomplete: %s**\n\n", reason)
+	}
 	r.Machine.markdown(w)
 	fmt.Fprintf(w, "- %d rounds after a warm-up, each measuring all arrangements in turn, each round beginning with another\n", r.Options.Rounds)
 	fmt.Fprintf(w, "- redis-benchmark: %d connections, %d-byte values, %s keys, %s requests at -P 1 and up to 8 times as many above\n",

@@ -110,7 +110,7 @@ func TestOptions(t *testing.T) {
 func TestReportIsSavedTwice(t *testing.T) {
 	r, o := measured(t, map[string]float64{"direct": 1, "passthrough": 0.9, "synced": 0.5, "twemproxy": 0.6}, 900)
 	r.Discarded = []discard{{What: "synced SET -P 16", Round: 2, Reason: "effects were dropped\nand a long log"}}
-	full := &report{Options: o, results: *r, Verdicts: judge(r, o)}
+	full := &report{Options: o, results: *r, Verdicts: judge(r, o), Incomplete: "context canceled\nand a log"}
 	dir := t.TempDir()
 	path, err := full.save(filepath.Join(dir, "results"))
 	if err != nil {
@@ -121,7 +121,7 @@ func TestReportIsSavedTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"## 1 runs were discarded", "effects were dropped", "## Goals", "## GET -P 1\n", "## SET -P 16\n", "## Backfill of 1,000,000 keys",
+		"**Incomplete: context canceled**\n", "## 1 runs were discarded", "effects were dropped", "## Goals", "## GET -P 1\n", "## SET -P 16\n", "## Backfill of 1,000,000 keys",
 		"| backfill / bare loop: keys/s", "| MISS    |  0.90 | at least 1.00 |",
 	} {
 		if !strings.Contains(string(text), line) {

@@ -63,7 +63,7 @@ func (f *fleet) passthrough(ctx context.Context, source, target *redisd.Server) 
 		return nil, err
 	}
 	return &arrangement{
-		name: "passthrough", addr: p.Listen,
+		name: "passthrough", addr: p.Listen, proxy: p.Process,
 		pids: map[string]int{"proxy": p.PID(), "source": source.PID()},
 	}, nil
 }
@@ -82,7 +82,7 @@ func (f *fleet) synced(ctx context.Context, source, target *redisd.Server) (*arr
 		return nil, err
 	}
 	return &arrangement{
-		name: "synced", addr: p.Listen, settle: drain.wait,
+		name: "synced", addr: p.Listen, proxy: p.Process, settle: drain.wait,
 		pids: map[string]int{"proxy": p.PID(), "source": source.PID(), "target": target.PID()},
 	}, nil
 }

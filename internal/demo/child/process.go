@@ -68,6 +68,16 @@ func (p *Process) Log() string { return p.log.String() }
 // Exited is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
+// Ended is nil while the process runs, else an error that says how it ended, with the end of its log.
+func (p *Process) Ended() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("%s has ended: %v\n%s", p.name, p.cmd.ProcessState, p.Log())
+	default:
+		return nil
+	}
+}
+
 // Stop asks the process to end, as Ctrl-C does, waits for it, and kills it if it takes too long. The error
 // says that it had to be killed or ended with a failure. A second Stop returns the same.
 func (p *Process) Stop() error {

@@ -54,6 +54,9 @@ func TestStop(t *testing.T) {
 	} {
 		p := shell(t, c.script)
 		p.patience = c.patience
+		if already := strings.Contains(name, "already"); (p.Ended() != nil) != already {
+			t.Errorf("%s: %v before it was stopped", name, p.Ended())
+		}
 		for range 2 { // the second says the same
 			err := p.Stop()
 			if (err == nil) != (c.says == "") || err != nil && c.patience == stopTimeout && !strings.Contains(err.Error(), c.says) {
@@ -64,6 +67,9 @@ func TestStop(t *testing.T) {
 		case <-p.Exited():
 		default:
 			t.Errorf("%s: process %d still runs", name, p.PID())
+		}
+		if err := p.Ended(); err == nil || !strings.Contains(err.Error(), "ready") {
+			t.Errorf("%s: after it was stopped: %v", name, err)
 		}
 	}
 }
