@@ -104,6 +104,7 @@ func (c *Copier) copyOnce(ctx context.Context, db int, items []*item, expect int
 	c.hooks.at(beforeRead, db, s.names)
 	start := time.Now()
 	if err := c.reader.read(ctx, db, s.names, lim, s.readings); err != nil {
+		c.pace.failed()
 		return err
 	}
 	took := time.Since(start)

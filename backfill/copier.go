@@ -25,7 +25,7 @@ type CopierOptions struct {
 	WindowBytes int64
 	// BigKeyBytes is the size from which a key is copied by itself, one at a time. Default 8 MiB.
 	BigKeyBytes int64
-	// ReadTimeout bounds the reading of one batch. Default 5 s.
+	// ReadTimeout bounds the reading of one small batch; large values get a second more per MiB. Default 5 s.
 	ReadTimeout time.Duration
 	// OrderedTimeout is how long a copy that kept losing may own its key's stripe, which holds back the
 	// clients' writes there. Default 2 s.

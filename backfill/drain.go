@@ -83,7 +83,7 @@ func (c *Copier) takeDirty(ctx context.Context) ([]*item, time.Duration) {
 		n = 1
 	}
 	now := time.Now()
-	items := make([]item, 0, n)
+	var items []*item
 	var wait time.Duration
 	c.l.Lock()
 	for len(items) < n {
@@ -91,7 +91,7 @@ func (c *Copier) takeDirty(ctx context.Context) ([]*item, time.Duration) {
 		if d, wait = c.l.NextDirty(now); d == nil {
 			break
 		}
-		var it item
+		it := new(item)
 		it.fromDirty(d)
 		items = append(items, it)
 	}
@@ -99,11 +99,7 @@ func (c *Copier) takeDirty(ctx context.Context) ([]*item, time.Duration) {
 	if wait == 0 {
 		wait = idle
 	}
-	out := make([]*item, len(items))
-	for i := range items {
-		out[i] = &items[i]
-	}
-	return out, wait
+	return items, wait
 }
 
 // split makes tasks of items: one per database, and one for each key whose copy has failed before, so that

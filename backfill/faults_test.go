@@ -176,6 +176,9 @@ func TestUnreadableKeyIsNamed(t *testing.T) {
 	do(t, w.first.Addr, "ACL", "SETUSER", "copier", "~*")
 	wait()
 	w.equal()
+	if w.copier.reader.usePTTL.Load() {
+		t.Error("one forbidden key was taken for a forbidden command")
+	}
 }
 
 // The primary restarts in the middle: cursors mean nothing to the new process.

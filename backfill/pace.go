@@ -74,5 +74,12 @@ func (p *pace) done(db, keys int, bytes, largest int64, took time.Duration) {
 	p.n = max(minBatch, min(p.n, maxBatch, int(float64(p.bytes)/(p.mean+1))))
 }
 
+// failed says that a batch was not answered, perhaps because it was too much.
+func (p *pace) failed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n = max(minBatch, p.n/2)
+}
+
 // limits of a batch whose sizes are not known.
 func (p *pace) limits() limits { return limits{value: p.bytes, total: 2 * p.bytes} }

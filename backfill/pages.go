@@ -14,26 +14,33 @@ const pageRounds = 3
 //
 // names must stay unchanged until it returns.
 func (c *Copier) CopyPage(ctx context.Context, db int, names []string) error {
-	return c.copyPage(ctx, db, c.unknown(db, names))
+	return c.copyPage(ctx, db, c.newPage(db, names))
 }
 
-// unknown makes items of the names that the ledger does not know.
-func (c *Copier) unknown(db int, names []string) []*item {
+// newPage makes items of swept names.
+func (c *Copier) newPage(db int, names []string) []*item {
 	page := make([]item, len(names))
+	items := make([]*item, len(names))
 	for i, name := range names {
 		page[i].fromSweep(c.l, db, name)
+		items[i] = &page[i]
 	}
-	items := make([]*item, 0, len(names))
-	for chunk := range slices.Chunk(page, lockedAtOnce) {
+	return items
+}
+
+// unknown returns those of a page that the ledger does not know.
+func (c *Copier) unknown(items []*item) []*item {
+	var out []*item
+	for chunk := range slices.Chunk(items, lockedAtOnce) {
 		c.l.Lock()
-		for i := range chunk {
-			if !c.l.Known(chunk[i].copy.Key.Hash) {
-				items = append(items, &chunk[i])
+		for _, it := range chunk {
+			if !c.l.Known(it.copy.Key.Hash) {
+				out = append(out, it)
 			}
 		}
 		c.l.Unlock()
 	}
-	return items
+	return out
 }
 
 // copyPage is CopyPage for items.

@@ -137,13 +137,17 @@ func wholeServer(err error) error {
 }
 
 // refused reports whether an error reply says that the server has no such command, or that this user may
-// not run it.
+// not run it. That the user may not see this one key ("... to access a key", "... one of the keys ...") says
+// nothing of the command.
 func refused(err error) bool {
 	e, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		return false
 	}
 	text := e.Error()
+	if strings.HasPrefix(text, "NOPERM") && strings.Contains(text, " key") {
+		return false
+	}
 	if code, _, _ := strings.Cut(text, " "); code != strings.ToUpper(code) {
 		text = "ERR " + text // rueidis takes it off
 	}

@@ -49,6 +49,9 @@ type limits struct {
 	total int64
 }
 
+// slowest is the rate, in bytes per second, below which a read is given up for lost.
+const slowest = 1 << 20
+
 // noLimits takes every value whole.
 var noLimits = limits{value: 1 << 62, total: 1 << 62}
 
@@ -60,9 +63,9 @@ func (r *reader) read(ctx context.Context, db int, names []string, lim limits, o
 	if err != nil {
 		return err
 	}
-	timeout := r.timeout
-	if lim == noLimits {
-		timeout = bigTimeout
+	timeout := bigTimeout
+	if lim != noLimits {
+		timeout = min(timeout, r.timeout+time.Duration(lim.total/slowest)*time.Second)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

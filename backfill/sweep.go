@@ -251,7 +251,11 @@ func (p *pass) feed(ctx context.Context, db int, names []string, keep func(conte
 	if err != nil {
 		return err
 	}
-	items := p.c.unknown(db, names)
+	items := p.c.newPage(db, names)
+	if keep != nil || p.limit.Limit() != rate.Inf {
+		// The copier would leave out the others as well, but they would have been waited for.
+		items = p.c.unknown(items)
+	}
 	for len(items) > 0 {
 		n := min(len(items), p.limit.Burst())
 		if err := p.limit.WaitN(ctx, n); err != nil {

@@ -49,7 +49,7 @@ type VerifyOptions struct {
 	TTLTolerance time.Duration
 	// BigKeyBytes is the size above which a value is not asked for in one piece. Default 8 MiB.
 	BigKeyBytes int64
-	// ReadTimeout bounds the reading of one batch. Default 5 s.
+	// ReadTimeout bounds the reading of one small batch; large values get a second more per MiB. Default 5 s.
 	ReadTimeout time.Duration
 	// HoldTimeout is how long a comparison may hold back the writes to one key that is written all the time.
 	// Default 1 s.
