@@ -148,7 +148,7 @@ func seedOf(t *testing.T) int64 {
 // stepsOf is how many requests a random test runs: ROUTER_STEPS, or some that take a few seconds.
 func stepsOf(t *testing.T) int {
 	t.Helper()
-	steps := 700
+	steps := 500
 	if text := os.Getenv("ROUTER_STEPS"); text != "" {
 		if _, err := fmt.Sscan(text, &steps); err != nil {
 			t.Fatalf("ROUTER_STEPS: %v", err)
