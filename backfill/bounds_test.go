@@ -57,10 +57,10 @@ func heapPeak() (end func() uint64) {
 func TestMemoryIsBoundedWithBigValues(t *testing.T) {
 	w := newWorld(t, redisd.Options{}, redisd.Options{}, CopierOptions{}, nil)
 	fill(t, w.first.Addr, 5000)
-	for i := range 5 {
+	for i := range 4 {
 		noise(t, w.first.Addr, "big:"+strconv.Itoa(i), 100)
 	}
-	for i := range 40 {
+	for i := range 20 {
 		noise(t, w.first.Addr, "medium:"+strconv.Itoa(i), 7)
 	}
 	end := heapPeak()
