@@ -113,6 +113,7 @@ type sampler struct {
 	dumps []string // payloads that {dump} chooses from
 	ids   int64
 	slow  bool // no time to live of a moment
+	wide  bool // many members and fields, so that keys outgrow their compact encodings
 }
 
 func (r *sampler) pick(of ...string) string { return of[r.Intn(len(of))] }
@@ -135,6 +136,9 @@ func (r *sampler) request(sample string) [][]byte {
 		times := 1
 		if many {
 			times += r.Intn(3)
+			if r.wide {
+				times += r.Intn(150)
+			}
 		}
 		for range times {
 			words = append(words, r.fill(name)...)
@@ -150,6 +154,16 @@ var keyTypes = []string{"s", "n", "l", "e", "z", "h", "x", "p", "geo"}
 
 func (r *sampler) fill(name string) []string {
 	now := time.Now().UnixMilli()
+	if r.wide {
+		switch name {
+		case "m", "fld":
+			return []string{name + strconv.Itoa(r.Intn(400))}
+		case "fv":
+			return []string{r.fill("fld")[0], r.pick("1", "2.5", "text")}
+		case "sm":
+			return []string{strconv.Itoa(r.Intn(50)) + r.pick("", ".1", ".25", "e-3"), r.fill("m")[0]}
+		}
+	}
 	switch name {
 	case "k":
 		return []string{r.pick(keyTypes...) + r.pick("1", "2", "3")}
@@ -196,6 +210,8 @@ func (r *sampler) fill(name string) []string {
 	case "old":
 		r.ids++
 		return []string{r.pick("0-1", "5", strconv.FormatInt(now-int64(r.Intn(3000)), 10), "{last}", "{last}", "{first}", "{second}")}
+	case "bound", "any":
+		return []string{"{" + name + "}"}
 	case "grp":
 		return []string{r.pick("g1", "g2")}
 	case "con":
