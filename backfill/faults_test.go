@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -261,4 +262,49 @@ func TestSinkThatTakesNothingIsAskedSeldom(t *testing.T) {
 			w.equal()
 		})
 	}
+}
+
+// A server that is busy with a script refuses everything for a while; no key is to blame.
+func TestSweepWhileServersAreBusy(t *testing.T) {
+	busy := redisd.Options{Args: []string{"--lua-time-limit", "20"}}
+	w := newWorld(t, busy, busy, CopierOptions{}, nil)
+	fill(t, w.first.Addr, 5000)
+	s := w.newSweep(SweepOptions{KeysPerS: 10_000})
+	wait := w.sweeping(s)
+	for _, addr := range []string{w.first.Addr, w.second.Addr} {
+		script, other := dial(t, addr), dial(t, addr)
+		before := s.Progress().KeysCopied
+		eventually(t, "copies are under way", func() bool { return s.Progress().KeysCopied > before })
+		script.Send("EVAL", "while true do end", "0")
+		if err := script.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is busy", func() bool {
+			_, err := other.Do("PING")
+			return err != nil && strings.HasPrefix(err.Error(), "BUSY")
+		})
+		w.l.Lock()
+		failed := w.l.Stats().Failed
+		w.l.Unlock()
+		eventually(t, "somebody has noticed", func() bool {
+			w.l.Lock()
+			defer w.l.Unlock()
+			return w.copier.primaryTrouble.n.Load() > 2 || w.l.Stats().Failed > failed
+		})
+		if addr == w.first.Addr {
+			w.l.Lock()
+			w.l.Failing(1, func(d *ledger.Dirty) bool {
+				t.Errorf("the primary is busy, and %q is blamed: %s", d.Key.Name, d.Why)
+				return false
+			})
+			w.l.Unlock()
+		}
+		if _, err := other.Do("SCRIPT", "KILL"); err != nil {
+			t.Fatal(err)
+		}
+		script.Close()
+		other.Close()
+	}
+	wait()
+	w.equal()
 }
