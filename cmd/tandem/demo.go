@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +42,10 @@ if both servers held the same in the end and no client saw an error.`,
 		if file, ok := o.Out.(*os.File); ok {
 			o.Look = demo.LookOf(file)
 		}
-		if err := demo.Run(cmd.Context(), o); err != nil {
+		// A terminal that is closed must not leave servers behind.
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+		defer stop()
+		if err := demo.Run(ctx, o); err != nil {
 			return errors.Join(errSaid, err) // the screen has shown it
 		}
 		return nil

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -29,4 +32,35 @@ func TestDemoSaysHowToInstallAServer(t *testing.T) {
 		t.Errorf("%d, stderr %q", code, stderr)
 	}
 	expectParts(t, "the demo's output", stdout, "!! servers", "redis-server is not installed", "apt-get install redis-server")
+}
+
+func TestDemoCleansUpWhenItIsEnded(t *testing.T) {
+	for name, signal := range map[string]syscall.Signal{"Ctrl-C": syscall.SIGINT, "a closed terminal": syscall.SIGHUP} {
+		files := t.TempDir()
+		cmd := command(t, []string{"TMPDIR=" + files, "LC_ALL=C"}, "demo", "--keys", "2000", "--clients", "2")
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var printed strings.Builder
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			printed.WriteString(lines.Text() + "\n")
+			if strings.Contains(lines.Text(), "ok clients") {
+				if err := cmd.Process.Signal(signal); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		cmd.Wait() // what it ended with is looked at next
+		if code := cmd.ProcessState.ExitCode(); code != exitFailed {
+			t.Errorf("%s: exit status %d", name, code)
+		}
+		expectParts(t, name, printed.String(), "ok clients", "Interrupted")
+		if left, err := os.ReadDir(files); err != nil || len(left) > 0 {
+			t.Errorf("%s: left behind: %v, %v", name, left, err)
+		}
+	}
 }
