@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"tandem/internal/demo/text"
@@ -149,21 +148,3 @@ func (r *results) backfillSeries(how string, pick func(backfillSample) float64) 
 }
 
 func keysRateOf(s backfillSample) float64 { return s.KeysPerS }
-
-// projectRoot is the directory of go.mod, at or above the current one.
-func projectRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("looking for the project: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", fmt.Errorf("looking for the project: no go.mod at or above the current directory")
-		}
-		dir = parent
-	}
-}

@@ -127,3 +127,21 @@ func benchBackfill(ctx context.Context, log *slog.Logger, root string, o options
 	}
 	return nil
 }
+
+// projectRoot is the directory of go.mod, at or above the current one.
+func projectRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("looking for the project: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("looking for the project: no go.mod at or above the current directory")
+		}
+		dir = parent
+	}
+}
