@@ -15,9 +15,52 @@ type payload struct {
 	frames  []byte
 	n       int
 	expects []router.Expect
+	lasting bool   // the memory of frames is not used again: it may be sent from there
 	name    string // of the command, for the count of mismatches
 	at      int64  // when the write was sent to the primary, Unix nanoseconds
 	own     []byte // memory of frames, reused
+}
+
+// judge makes the effect of a write from its replies and gives it to the ledger.
+func (sh *Shard) judge(ln *lane, r *request, unit int) gate {
+	sh.counts.Writes++
+	sh.follow = sh.follow[:0]
+	for i := r.replies; i < len(ln.ends) && !ln.large; i++ {
+		sh.follow = append(sh.follow, ln.buf[ln.ends[i-1]:ln.ends[i]])
+	}
+	e := sh.effectOf(ln, r, unit)
+	out := sh.ledger.Reply(&r.write, e)
+	r.acquired = false
+	if !sh.opt.AckBoth || out == ledger.Unchanged {
+		return gate{}
+	}
+	return sh.gates.of(sh, r)
+}
+
+// effectOf is the effect of a write, nil if nothing changed.
+func (sh *Shard) effectOf(ln *lane, r *request, unit int) *ledger.Effect {
+	end := ln.ends[r.replies-1]
+	switch {
+	case !sh.dual: // stopped since it was sent
+		return nil
+	case ln.large:
+		return sh.copyEffect(r)
+	case len(r.parts) == 0:
+		return sh.singleEffect(r, ln.buf[unit:end])
+	case r.apart:
+		return sh.blockEffect(r, ln.buf[unit:end])
+	}
+	last := ln.ends[r.replies-2]
+	if ends := ln.ends[:r.replies-1]; ln.buf[last] == '-' && !queuedWhole(ln.buf[:last], ends, unit) {
+		return sh.copyEffect(r)
+	}
+	return sh.blockEffect(r, ln.buf[last:end])
+}
+
+// tookUnkeyed: the server has executed a write whose keys could not be told. Any key may differ now.
+func (sh *Shard) tookUnkeyed(cmd *router.Command) {
+	sh.counts.Unkeyed++
+	sh.ledger.OweSweep("the server took a "+cmd.Name+" whose keys could not be told", 0)
 }
 
 // singleEffect is the effect of one command, nil if nothing changed.
@@ -33,9 +76,9 @@ func (sh *Shard) singleEffect(r *request, reply []byte) *ledger.Effect {
 	p := &sh.payload
 	p.db, p.name, p.at = int(r.lane.db), r.cmd.Name, r.at
 	p.n, p.expects = e.N, e.Expects
-	p.frames = e.Frames
+	p.frames, p.lasting = e.Frames, false
 	if e.Kind == router.Verbatim {
-		p.frames, p.n = r.raw, 1
+		p.frames, p.n, p.lasting = r.raw, 1, r.chunk.own
 	}
 	le := &sh.lEffect
 	le.Payload = p
@@ -50,8 +93,12 @@ func (sh *Shard) setEnv(r *request) {
 	sh.env.Now = (sh.now + int64(sh.primaryAhead)) / int64(time.Millisecond)
 }
 
-// copyEffect says that what r wrote must be copied: its reply was too large to look at.
+// copyEffect says that what r wrote must be copied: its reply was too large to look at, or not what it should
+// be.
 func (sh *Shard) copyEffect(r *request) *ledger.Effect {
+	if cmd := r.unkeyedPart(); cmd != nil {
+		sh.tookUnkeyed(cmd)
+	}
 	le := &sh.lEffect
 	le.Payload = nil
 	le.Steps = append(le.Steps[:0], ledger.Step{Copy: true, MayExpire: true})
@@ -68,6 +115,11 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 	if !ok {
 		return sh.copyEffect(r)
 	}
+	for i := range r.parts {
+		if r.parts[i].unkeyed && elements[i][0] != '-' {
+			sh.tookUnkeyed(r.parts[i].cmd)
+		}
+	}
 	p, le := &sh.payload, &sh.lEffect
 	p.db, p.name, p.at, p.n = r.lane.db, "EXEC", r.at, 0
 	p.own = p.own[:0]
@@ -79,7 +131,7 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 		part := &r.parts[i]
 		mine := follow[:part.follow]
 		follow = follow[part.follow:]
-		if len(part.keys) == 0 {
+		if len(part.keys) == 0 && !part.barrier {
 			continue
 		}
 		args := resp.Args(r.block[part.from:part.to], nil)
@@ -110,16 +162,19 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 		p.n += e.N
 		p.expects = append(p.expects, e.Expects...)
 	}
-	p.frames = p.own
+	p.frames, p.lasting = p.own, false
 	if len(le.Steps) == 0 {
 		return nil
 	}
 	return le
 }
 
-// touchedLater reports whether a later command of the transaction names one of the keys.
+// touchedLater reports whether a later command of the transaction names one of the keys, or all of them.
 func touchedLater(later []part, keys []int) bool {
 	for i := range later {
+		if later[i].barrier {
+			return true
+		}
 		for _, k := range later[i].keys {
 			for _, mine := range keys {
 				if k == mine {

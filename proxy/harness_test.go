@@ -20,7 +20,8 @@ import (
 	"tandem/internal/resp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// What is there before the first test is the library of worker pools, which starts two goroutines on loading.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
 
 // house is a proxy between two real servers, in the state that two equal instances are kept in: every key
 // is exact unless dirty.
@@ -34,7 +35,13 @@ type house struct {
 
 func newHouse(t *testing.T, replicate bool, change func(*Options, *ServerOptions)) *house {
 	t.Helper()
-	h := &house{t: t, source: redisdtest.Start(t, redisd.Options{}), target: redisdtest.Start(t, redisd.Options{})}
+	return newHouseOn(t, redisd.Options{}, redisd.Options{}, replicate, change)
+}
+
+// newHouseOn is newHouse on servers started with these options.
+func newHouseOn(t *testing.T, source, target redisd.Options, replicate bool, change func(*Options, *ServerOptions)) *house {
+	t.Helper()
+	h := &house{t: t, source: redisdtest.Start(t, source), target: redisdtest.Start(t, target)}
 	var err error
 	if h.src, err = instance.New(instance.Source, "redis://"+h.source.Addr, instance.Options{}); err != nil {
 		t.Fatal(err)

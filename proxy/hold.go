@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
 	"tandem/internal/instance"
@@ -30,26 +32,29 @@ func (sh *Shard) Release() {
 	defer sh.unlock()
 	sh.held = false
 	sh.ledger.Release(nil)
-	sh.changed.Broadcast()
+	sh.news.tell()
 }
 
-// Answered reports whether no command is on any lane to the primary. Together with ledger.Drained it is the
-// moment at which roles may change.
+// Answered reports whether no command is on any lane to the primary, and no old connection is alive that may
+// have some. Together with ledger.Drained it is the moment at which roles may change. The lock is held.
 func (sh *Shard) Answered() bool {
 	for _, ls := range sh.primary.lanes {
 		for _, ln := range ls {
-			if ln.queue.n > 0 || ln.lost.n > 0 {
+			if !ln.answered() {
 				return false
 			}
 		}
 	}
 	for ln := range sh.primary.pinned {
-		if ln.queue.n > 0 || ln.lost.n > 0 {
+		if !ln.answered() {
 			return false
 		}
 	}
 	return true
 }
+
+// answered reports whether nothing is on the lane, nor may be executed of what was.
+func (ln *lane) answered() bool { return ln.queue.n == 0 && !ln.stale }
 
 // Await looks every so often whether a condition holds, with the lock held, until ctx ends.
 func (sh *Shard) Await(ctx context.Context, condition func() bool) error {
@@ -106,18 +111,6 @@ func (sh *Shard) Prepare(ctx context.Context, i *instance.Instance, f instance.F
 	return &Next{sh: sh, u: u}, nil
 }
 
-// connected reports whether all lanes are up.
-func (u *upstream) connected() bool {
-	for _, ls := range u.lanes {
-		for _, ln := range ls {
-			if !ln.up {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 // Next is a primary to be.
 type Next struct {
 	sh *Shard
@@ -149,6 +142,16 @@ func (sh *Shard) Swap(n *Next, e *EffectLane) {
 	go sh.abandon(old)
 }
 
+// gaveUp reports whether a connection with this generation belongs to lanes that were given up with their
+// primary (see GiveUp).
+func (sh *Shard) gaveUp(i *instance.Instance, generation string) bool {
+	sh.lock()
+	defer sh.unlock()
+	_, n, _ := strings.Cut(generation, ".")
+	number, err := strconv.ParseInt(n, 10, 64)
+	return err == nil && number <= sh.given[i]
+}
+
 // abandon closes an upstream's lanes.
 func (sh *Shard) abandon(u *upstream) {
 	sh.lock()
@@ -170,8 +173,8 @@ func (sh *Shard) SetScanEpoch(n int) {
 	sh.publish()
 }
 
-// hints are what sessions plan their commands by, outside the lock. What counts is looked at again under it:
-// a command planned by old hints is planned anew.
+// hints are what sessions plan their commands by, outside the lock. They are never changed, only replaced, and
+// that is looked at again under the lock: a command planned by old ones is planned anew.
 type hints struct {
 	dual      bool
 	epoch     int // number of cutovers

@@ -13,11 +13,10 @@ import (
 	"tandem/internal/resp"
 )
 
+// lanePrefix begins the names of all lanes to a primary.
+const lanePrefix = "lane-"
+
 const (
-	laneBuffer = 64 << 10
-	// maxUnit is the largest reply that is kept whole to make an effect from; the keys of a command with a
-	// larger one are copied instead.
-	maxUnit = 1 << 20
 	// maxRounds is how often in a row one session writes out what others have added meanwhile.
 	maxRounds = 64
 	// The pause before another try to connect, doubling.
@@ -34,10 +33,13 @@ type lane struct {
 	db     int
 	what   string // for its name on the server
 	pinned bool   // serves one session at a time, and is not reopened
+	user   *session
 
 	conn    net.Conn
 	up      bool
+	stale   bool // the connection that broke may still execute what it was sent
 	writing bool
+	crowded bool // sessions wait for the queue to become shorter
 	out     outbox
 	w       writing
 	queue   requestQueue // unanswered, in order; canned answers among them
@@ -53,18 +55,10 @@ type lane struct {
 	large   bool  // ... because it is too large to make an effect from
 }
 
-// run is a stretch of reply bytes for one client.
-type run struct {
-	sess  *session
-	bytes []byte
-	first bool // begins a reply
-	ended int32
-}
-
 func (sh *Shard) newLane(u *upstream, db int) *lane {
 	id := sh.ledger.AddLane()
 	sh.ledger.LaneDown(id)
-	return &lane{sh: sh, of: u, id: id, db: db, what: fmt.Sprintf("lane-%d-%d", db, id), buf: make([]byte, laneBuffer)}
+	return &lane{sh: sh, of: u, id: id, db: db, what: fmt.Sprintf("%s%d-%d", lanePrefix, db, id), buf: make([]byte, laneBuffer)}
 }
 
 // enqueue puts a request on the lane; the lock is held, and the ledger has granted it. Somebody must flush.
@@ -73,15 +67,15 @@ func (ln *lane) enqueue(r *request) {
 	r.at = ln.sh.now
 	if len(r.canned) == 0 {
 		r.raw, r.chunk = ln.out.append(r.src, r.take, true)
-		if r.planned {
+		if r.planned != nil {
 			r.rebase(r.src)
 		}
 		r.src = nil
 		switch {
 		case r.queued > 0:
-			r.sess.tx.sent = r.queued
+			r.tx.sent = r.queued
 		case r.queued == isMulti:
-			r.sess.tx.begun = true
+			r.tx.begun = true
 		}
 		if r.follow > 0 {
 			ln.out.append(r.follows, false, false)
@@ -117,7 +111,7 @@ func (ln *lane) flushLocked() {
 		ln.w.done(&ln.out)
 		ln.writing = false
 		if full {
-			ln.sh.changed.Broadcast()
+			ln.sh.news.tell()
 		}
 		if err != nil {
 			// The reader finds out too, and takes care of what was on the way.
@@ -171,19 +165,24 @@ func (ln *lane) serve(ctx context.Context) error {
 	defer stop()
 	ln.sh.lock()
 	ln.settleLost()
-	ln.conn, ln.up, ln.lastErr = conn, true, ""
-	ln.framer.Reset()
-	ln.ends, ln.partial, ln.large = ln.ends[:0], false, false
-	ln.sh.ledger.LaneUp(ln.id)
-	ln.sh.changed.Broadcast()
+	ln.begin(conn)
+	ln.sh.news.tell()
 	ln.flushLocked()
 	ln.sh.unlock()
 	err = ln.read(conn)
 	_ = conn.Close()
 	ln.sh.lock()
-	ln.fail()
+	ln.fail(err)
 	ln.sh.unlock()
 	return err
+}
+
+// begin makes conn the lane's connection. No older one is alive.
+func (ln *lane) begin(conn net.Conn) {
+	ln.conn, ln.up, ln.lastErr = conn, true, ""
+	ln.framer.Reset()
+	ln.ends, ln.partial, ln.large = ln.ends[:0], false, false
+	ln.sh.ledger.LaneUp(ln.id)
 }
 
 // open connects, makes sure that older connections of this lane are dead, and learns what server it is.
@@ -219,247 +218,51 @@ func (ln *lane) open(ctx context.Context) (net.Conn, error) {
 
 // fail marks the lane down. Clients with unanswered commands are closed, as a failing server would; the
 // writes among those commands keep their stripes, for the old connection may execute them still.
-func (ln *lane) fail() {
+func (ln *lane) fail(why error) {
 	sh := ln.sh
+	reason := PrimaryLost
+	if errors.Is(why, errReply) {
+		reason = PrimaryProtocol
+	}
+	if ln.up {
+		sh.counts.LanesLost++
+	}
 	ln.up, ln.conn = false, nil
+	ln.stale = ln.stale || ln.queue.n > 0
 	sh.ledger.LaneDown(ln.id)
-	sh.counts.LanesLost++
 	ln.out.reset()
 	for ln.queue.n > 0 {
 		r := ln.queue.pop()
 		if r.sess != nil {
-			r.sess.close(PrimaryLost)
+			r.sess.close(reason)
 		}
-		if r.acquired {
+		if r.acquired || r.unkeyed {
 			ln.lost.push(r)
 		}
 	}
-	sh.changed.Broadcast()
+	if ln.user != nil {
+		ln.user.wakeUp()
+	}
+	sh.news.tell()
 }
 
 // settleLost gives up the writes of the old connection, which is dead by now.
 func (ln *lane) settleLost() {
+	sh := ln.sh
 	for ln.lost.n > 0 {
 		r := ln.lost.pop()
-		ln.sh.ledger.Unanswered(&r.write)
-	}
-}
-
-var errUnasked = errors.New("the server sent a reply that nobody asked for")
-
-// read takes replies until the connection breaks.
-func (ln *lane) read(conn net.Conn) error {
-	filled, scanned, unit := 0, 0, 0 // in buf: bytes read, bytes framed, start of the unit in progress
-	for {
-		if filled == len(ln.buf) {
-			if unit > 0 {
-				filled = copy(ln.buf, ln.buf[unit:filled])
-				ln.moveEnds(unit)
-				scanned, unit = scanned-unit, 0
-			} else {
-				grown := make([]byte, 2*len(ln.buf))
-				copy(grown, ln.buf)
-				ln.buf = grown
-			}
+		cmd := r.unkeyedPart()
+		if r.unkeyed {
+			cmd = r.cmd
 		}
-		n, err := conn.Read(ln.buf[filled:])
-		filled += n
-		if n > 0 {
-			ln.sh.lock()
-			ln.sh.now = time.Now().UnixNano()
-			scanned, unit, err = ln.take(filled, scanned, unit)
-			if ln.sh.opt.AckBoth {
-				// A gate may be opened by another goroutine as soon as the lock is free.
-				ln.deliver()
-				ln.sh.openGates()
-			}
-			ln.sh.unlock()
-			ln.deliver()
-			if unit == filled {
-				filled, scanned, unit = 0, 0, 0
-				if len(ln.buf) > 16*laneBuffer {
-					ln.buf = make([]byte, laneBuffer)
-				}
-			}
+		if cmd != nil && sh.dual {
+			sh.ledger.OweSweep("the outcome of a "+cmd.Name+" whose keys could not be told is unknown", 0)
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", ln.of.inst, err)
+		if r.acquired {
+			sh.ledger.Unanswered(&r.write)
 		}
 	}
-}
-
-func (ln *lane) moveEnds(by int) {
-	for i := range ln.ends {
-		ln.ends[i] -= by
-	}
-}
-
-// take frames buf[scanned:filled]. A unit is all that one request is answered: the replies for the client
-// and those to its follow-up reads. Of a unit that no effect is made from, what there is of it is passed on
-// at once.
-func (ln *lane) take(filled, scanned, unit int) (newScanned, newUnit int, err error) {
-	for scanned < filled {
-		r := ln.queue.head
-		if r == nil {
-			return scanned, unit, errUnasked
-		}
-		n, done, err := ln.framer.Feed(ln.buf[scanned:filled])
-		if err != nil {
-			return scanned, unit, err
-		}
-		scanned += n
-		if done {
-			ln.ends = append(ln.ends, scanned)
-			if len(ln.ends) == r.replies+r.follow {
-				ln.complete(unit)
-				unit = scanned
-			}
-			continue
-		}
-		if !r.acquired || scanned-unit > maxUnit {
-			ln.large = ln.large || r.acquired
-			unit = ln.passOn(r, unit, scanned)
-		}
-	}
-	return scanned, unit, nil
-}
-
-// passOn hands the client what is there of a unit that is not kept.
-func (ln *lane) passOn(r *request, unit, scanned int) int {
-	if len(ln.ends) >= r.replies || r.cursor && ln.sh.scanEpoch > 0 {
-		return unit // follow-ups, and replies whose head is looked at
-	}
-	ln.addRun(r.sess, ln.buf[unit:scanned], !ln.partial, 0)
-	ln.partial = true
-	for i := range ln.ends {
-		ln.ends[i] = scanned
-	}
-	return scanned
-}
-
-// complete ends the request at the head of the queue: all its replies are there.
-func (ln *lane) complete(unit int) {
-	sh := ln.sh
-	r := ln.queue.pop()
-	end := ln.ends[r.replies-1]
-	reply := ln.buf[unit:end]
-	if r.cursor && sh.scanEpoch > 0 && !ln.partial {
-		reply = tagCursor(reply, sh.scanEpoch)
-	}
-	var gate gate
-	if r.acquired || r.unkeyed {
-		gate = sh.judge(ln, r, unit)
-	}
-	if r.sess != nil {
-		if sh.opt.AckBoth && (gate.closed || sh.gates.holds(r.sess)) {
-			sh.gates.add(r.sess, reply, !ln.partial, gate)
-		} else {
-			ln.addRun(r.sess, reply, !ln.partial, 1)
-		}
-	}
-	sh.counts.Commands++
-	ln.out.release(r.chunk)
-	sh.freeRequest(r)
-	ln.ends, ln.partial, ln.large = ln.ends[:0], false, false
-	for ln.queue.n > 0 && len(ln.queue.head.canned) > 0 {
-		ln.addCanned(ln.queue.pop())
-	}
-}
-
-// addCanned passes on an answer of the proxy's own, whose turn has come.
-func (ln *lane) addCanned(c *request) {
-	sh := ln.sh
-	if sh.opt.AckBoth && sh.gates.holds(c.sess) {
-		sh.gates.add(c.sess, c.canned, true, gate{})
-	} else {
-		ln.runs = append(ln.runs, run{sess: c.sess, bytes: c.canned, first: true, ended: 1})
-		c.canned = nil
-	}
-	sh.freeRequest(c)
-}
-
-func (ln *lane) addRun(s *session, b []byte, first bool, ended int32) {
-	if n := len(ln.runs); n > 0 {
-		if last := &ln.runs[n-1]; last.sess == s && last.ended > 0 && first && adjacent(last.bytes, b) {
-			last.bytes = last.bytes[:len(last.bytes)+len(b)]
-			last.ended += ended
-			return
-		}
-	}
-	ln.runs = append(ln.runs, run{sess: s, bytes: b, first: first, ended: ended})
-}
-
-// adjacent reports whether b follows a in the same memory.
-func adjacent(a, b []byte) bool {
-	return len(a) > 0 && len(b) > 0 && cap(a)-len(a) == cap(b) && cap(b) > 0 && &a[:len(a)+1][len(a)] == &b[0]
-}
-
-// deliver hands the runs to the clients. It does not hold the lock, and waits for nobody.
-func (ln *lane) deliver() {
-	for i := range ln.runs {
-		r := &ln.runs[i]
-		if r.sess != nil {
-			r.sess.out.write(r.bytes, r.first)
-			r.sess.answered(r.ended)
-		}
-		*r = run{}
-	}
-	ln.runs = ln.runs[:0]
-}
-
-// judge makes the effect of a write from its replies and gives it to the ledger.
-func (sh *Shard) judge(ln *lane, r *request, unit int) gate {
-	main := ln.buf[unit:ln.ends[r.replies-1]]
-	if r.unkeyed {
-		if r.replies > 1 {
-			main = ln.buf[ln.ends[r.replies-2]:ln.ends[r.replies-1]] // EXEC's
-		}
-		if main[0] != '-' && sh.dual {
-			sh.counts.Unkeyed++
-			sh.ledger.OweSweep("the server took a "+r.cmd.Name+" whose keys could not be told", 0)
-		}
-		return gate{}
-	}
-	sh.counts.Writes++
-	sh.follow = sh.follow[:0]
-	for i := r.replies; i < len(ln.ends) && !ln.large; i++ {
-		sh.follow = append(sh.follow, ln.buf[ln.ends[i-1]:ln.ends[i]])
-	}
-	var e *ledger.Effect
-	switch {
-	case !sh.dual: // stopped since it was sent
-	case ln.large:
-		e = sh.copyEffect(r)
-	case len(r.parts) > 0:
-		last := unit
-		if r.replies > 1 {
-			last = ln.ends[r.replies-2]
-		}
-		e = sh.blockEffect(r, ln.buf[last:ln.ends[r.replies-1]])
-	default:
-		e = sh.singleEffect(r, main)
-	}
-	out := sh.ledger.Reply(&r.write, e)
-	r.acquired = false
-	if !sh.opt.AckBoth || out == ledger.Unchanged {
-		return gate{}
-	}
-	return sh.gates.of(sh, r, out)
-}
-
-// connected takes note of what server the primary is.
-func (sh *Shard) connected(u *upstream) {
-	if u == sh.primary {
-		sh.env.Primary = u.facts.Server
-		sh.publish()
-	}
-}
-
-// freeRequest keeps a request for reuse.
-func (sh *Shard) freeRequest(r *request) {
-	r.reset()
-	r.next = sh.free
-	sh.free = r
+	ln.stale = false
 }
 
 // oldName reports whether a connection's name is of an earlier process of the same state directory.

@@ -1,6 +1,10 @@
 package proxy
 
-import "net"
+import (
+	"net"
+	"sync/atomic"
+	"time"
+)
 
 const (
 	chunkSize = 64 << 10
@@ -112,7 +116,7 @@ func (o *outbox) reset() {
 // writing is what a writer has taken and is writing out.
 type writing struct {
 	bufs   net.Buffers
-	whole  net.Buffers // bufs as taken: WriteTo eats it
+	whole  net.Buffers // what WriteTo eats
 	chunks []*chunk
 	n      int
 }
@@ -124,9 +128,37 @@ func (w *writing) to(conn net.Conn) error {
 		return err
 	}
 	w.whole = w.bufs
-	_, err := w.bufs.WriteTo(conn)
-	w.bufs = w.whole
+	_, err := w.whole.WriteTo(conn)
 	return err
+}
+
+// inPieces is to with a deadline that begins anew with every piece that is taken, and a note of when that was.
+func (w *writing) inPieces(conn net.Conn, limit time.Duration, taken *atomic.Int64) error {
+	for at := 0; at < len(w.bufs); {
+		to, n := at, 0
+		for to < len(w.bufs) && (to == at || n+len(w.bufs[to]) <= writePiece) {
+			n += len(w.bufs[to])
+			to++
+		}
+		_ = conn.SetWriteDeadline(time.Now().Add(limit))
+		var err error
+		switch big := w.bufs[at]; {
+		case len(big) > writePiece:
+			_, err = conn.Write(big[:writePiece])
+			w.bufs[at], to = big[writePiece:], at
+		case to == at+1:
+			_, err = conn.Write(big)
+		default:
+			w.whole = w.bufs[at:to]
+			_, err = w.whole.WriteTo(conn)
+		}
+		if err != nil {
+			return err
+		}
+		taken.Store(time.Now().UnixNano())
+		at = to
+	}
+	return nil
 }
 
 // done gives the chunks back, under the lock.

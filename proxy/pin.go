@@ -9,37 +9,46 @@ import (
 const maxIdlePins = 32
 
 // repin gives the session a pinned lane to the present primary, and queues the transaction on it as far as
-// it had come. The lock is held, and released meanwhile. False ends the session.
-func (s *session) repin() bool {
+// it had come. The caller looks again at everything. The lock is held, and released meanwhile.
+func (s *session) repin(tx *transaction) error {
 	sh := s.sh
 	if old := s.pinned; old != nil {
-		if old.of == sh.primary && !old.up && s.tx != nil && s.tx.begun {
+		if old.of == sh.primary && !old.up && tx.begun {
 			// Its connection broke with the transaction on it.
 			s.close(PrimaryLost)
-			return false
+			return nil
 		}
 		sh.retire(old)
 		s.pinned = nil
 	}
 	u := sh.primary
-	if idle := u.idle[s.db]; len(idle) > 0 {
-		s.pinned = idle[len(idle)-1]
-		u.idle[s.db] = idle[:len(idle)-1]
-		if !s.pinned.up {
-			sh.retire(s.pinned)
-			s.pinned = nil
-			return true // the caller asks again
+	idle := u.idle[s.db]
+	for len(idle) > 0 && s.pinned == nil {
+		last := idle[len(idle)-1]
+		idle[len(idle)-1] = nil
+		idle = idle[:len(idle)-1]
+		u.idle[s.db] = idle
+		if last.up {
+			s.pinned, last.user = last, s
 		}
-	} else if !s.openPin(u) {
-		return false
 	}
-	if tx := s.tx; tx != nil && tx.begun {
+	if s.pinned == nil {
+		ln, err := s.openPin(u)
+		if err != nil {
+			return err
+		}
+		s.pinned, ln.user = ln, s
+		if u != sh.primary || !ln.up {
+			return nil
+		}
+	}
+	if tx.begun {
 		s.swallow(multiFrame)
 		for _, p := range tx.parts[:tx.sent] {
 			s.swallow(tx.block[p.from:p.to])
 		}
 	}
-	return true
+	return nil
 }
 
 // swallow sends something on the pinned lane whose reply nobody waits for.
@@ -47,28 +56,24 @@ func (s *session) swallow(raw []byte) {
 	s.pinned.enqueue(&request{src: raw, replies: 1})
 }
 
-// openPin connects a pinned lane, waiting for the primary as long as a command may.
-func (s *session) openPin(u *upstream) bool {
+// openPin connects a pinned lane, waiting for the primary as long as a command may. The lock is released
+// meanwhile.
+func (s *session) openPin(u *upstream) (*lane, error) {
 	sh := s.sh
 	ln := sh.newLane(u, s.db)
 	ln.pinned = true
 	u.pinned[ln] = struct{}{}
-	ctx, cancel := context.WithTimeout(sh.ctx, sh.opt.PrimaryWait)
-	defer cancel()
 	sh.unlock()
-	stop := context.AfterFunc(ctx, s.wakeUp)
-	defer stop()
+	defer sh.lock()
+	ctx, cancel := s.bound(max(sh.opt.PrimaryWait, time.Second))
+	defer cancel()
 	up := make(chan error, 1)
 	sh.work.Go(func() { ln.runPinned(ctx, up) })
 	err := <-up
-	sh.lock()
 	if err != nil {
-		sh.opt.Log.Warn("no pinned lane", "instance", u.inst.String(), "error", err)
-		s.close(PrimaryLost)
-		return false
+		sh.opt.Log.Warn("no connection for a transaction", "instance", u.inst.String(), "error", err)
 	}
-	s.pinned = ln
-	return true
+	return ln, err
 }
 
 // runPinned is a pinned lane's life: one connection. What was unanswered when it broke is settled once it is
@@ -79,25 +84,23 @@ func (ln *lane) runPinned(dial context.Context, up chan<- error) {
 	conn, _, err := ln.of.inst.Open(dial, name, ln.db)
 	if err != nil {
 		sh.lock()
-		delete(ln.of.pinned, ln)
-		sh.ledger.RemoveLane(ln.id)
+		ln.remove()
 		sh.unlock()
 		up <- err
 		return
 	}
 	defer context.AfterFunc(sh.ctx, func() { _ = conn.Close() })()
 	sh.lock()
-	ln.conn, ln.up = conn, true
-	sh.ledger.LaneUp(ln.id)
+	ln.begin(conn)
 	sh.unlock()
 	up <- nil
-	_ = ln.read(conn)
+	err = ln.read(conn)
 	_ = conn.Close()
 	sh.lock()
-	ln.fail()
-	lost := ln.lost.n > 0
+	ln.fail(err)
+	alive := ln.stale
 	sh.unlock()
-	for pause := retryMin; lost && sh.ctx.Err() == nil; pause = min(2*pause, retryMax) {
+	for pause := retryMin; alive && sh.ctx.Err() == nil; pause = min(2*pause, retryMax) {
 		_, err := ln.of.inst.EnsureDead(sh.ctx, func(other string) bool { return other == name }, sh.opt.Settle)
 		if err == nil {
 			break
@@ -109,18 +112,21 @@ func (ln *lane) runPinned(dial context.Context, up chan<- error) {
 	}
 	sh.lock()
 	ln.settleLost()
-	delete(ln.of.pinned, ln)
-	sh.ledger.RemoveLane(ln.id)
+	ln.remove()
 	sh.unlock()
+}
+
+// remove forgets a pinned lane on which nothing is any more.
+func (ln *lane) remove() {
+	delete(ln.of.pinned, ln)
+	ln.sh.ledger.RemoveLane(ln.id)
 }
 
 // unpin gives the pinned lane back for the next session. Nothing is on it, and no transaction is open.
 func (s *session) unpin() {
 	ln := s.pinned
 	s.pinned = nil
-	if ln == nil {
-		return
-	}
+	ln.user = nil
 	if u := ln.of; ln.up && u == s.sh.primary && len(u.idle[ln.db]) < maxIdlePins {
 		u.idle[ln.db] = append(u.idle[ln.db], ln)
 		return
@@ -140,6 +146,7 @@ func (s *session) dropPin() {
 
 // retire closes a pinned lane. Its goroutine does the rest.
 func (sh *Shard) retire(ln *lane) {
+	ln.user = nil
 	if ln.conn != nil {
 		_ = ln.conn.Close()
 	}

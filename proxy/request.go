@@ -35,9 +35,9 @@ type request struct {
 	block []byte
 	apart bool
 
-	// writes: the command changes data, and the ledger must be asked. planned: write is filled.
+	// writes: the command changes data, and the ledger must be asked. planned: by what write is filled.
 	writes  bool
-	planned bool
+	planned *hints
 	// unkeyed: a write whose keys could not be found; the server is expected to refuse it.
 	unkeyed bool
 	// acquired: the ledger has granted it.
@@ -46,13 +46,15 @@ type request struct {
 	keys     [2]ledger.Key
 
 	cursor bool  // the reply begins with a SCAN cursor, to be tagged with the epoch
-	epoch  int   // of the cursor in the request
+	epoch  int   // of that cursor in the request
 	at     int64 // when it was put on the lane, Unix nanoseconds
 
-	// pinned: it belongs to the session's transaction and goes to the pinned lane; queued is its place among
-	// the transaction's commands, from 1; 0 if it is none of them, isMulti if it begins it.
-	pinned bool
+	// tx is the transaction that came piecemeal and that this belongs to: it goes to the pinned lane. queued
+	// is its place among the transaction's commands, from 1; 0 if it is none of them, isMulti if it begins it.
+	tx     *transaction
 	queued int
+	// ends: it is, or ends with, what should end a transaction on the server.
+	ends bool
 }
 
 const isMulti = -1
@@ -60,9 +62,24 @@ const isMulti = -1
 // part is one command of a transaction.
 type part struct {
 	cmd      *router.Command
-	from, to int // in block
-	keys     []int
+	from, to int   // in block
+	keys     []int // of what it writes and reads, among the request's; none if it only reads
 	follow   int
+	barrier  bool // it flushes or swaps databases
+	unkeyed  bool // a write whose keys could not be found
+}
+
+// kept reports whether the replies are needed whole, because something is told by them.
+func (r *request) kept() bool { return r.acquired || r.unkeyed || r.ends || r.tx != nil }
+
+// unkeyedPart returns a command of the transaction whose keys could not be found, or nil.
+func (r *request) unkeyedPart() *router.Command {
+	for i := range r.parts {
+		if r.parts[i].unkeyed {
+			return r.parts[i].cmd
+		}
+	}
+	return nil
 }
 
 func (r *request) reset() {
@@ -71,7 +88,11 @@ func (r *request) reset() {
 		keys = nil
 	}
 	clear(r.write.Keys)
-	*r = request{follows: r.follows[:0]}
+	follows := r.follows[:0]
+	if cap(follows) > 1024 {
+		follows = nil
+	}
+	*r = request{follows: follows}
 	if keys == nil {
 		keys = r.keys[:0]
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -112,7 +113,19 @@ func (s *session) close(reason CloseReason) {
 	s.out.close()
 	_ = s.conn.Close()
 	close(s.done)
-	s.sh.changed.Broadcast()
+}
+
+// bound returns a context that ends with the session, and after d at the latest.
+func (s *session) bound(d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(s.sh.ctx, d)
+	go func() {
+		select {
+		case <-s.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // makeRoom prepares buf for the next read: unread bytes move to its front, and it grows to what the command
@@ -277,6 +290,7 @@ func (s *session) request() *request {
 		for n := 0; n < 16 && s.sh.free != nil; n++ {
 			r := s.sh.free
 			s.sh.free = r.next
+			s.sh.freed--
 			r.next = s.stock
 			s.stock = r
 		}
@@ -294,7 +308,7 @@ func (s *session) request() *request {
 	return r
 }
 
-// replan plans a write that was planned, or not, in another state of things.
+// replan plans a write that was planned in another state of things, or not at all.
 func (s *session) replan(r *request, h *hints) {
 	r.write.Kind, r.write.DBs, r.unkeyed = ledger.Plain, nil, false
 	if len(r.parts) > 0 {
@@ -307,7 +321,7 @@ func (s *session) replan(r *request, h *hints) {
 
 // plan finds the keys of a write, for the ledger.
 func (s *session) plan(r *request, args [][]byte, h *hints) {
-	r.planned, r.epoch = true, h.epoch
+	r.planned = h
 	keys := r.write.Keys[:0]
 	switch first, last, ok := r.cmd.FlushedDBs(&router.Env{DB: s.db, DBs: h.databases}); {
 	case ok:

@@ -36,9 +36,6 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// backlogLimit is how much may wait to be written to the primary before sessions stop reading commands.
-const backlogLimit = 8 << 20
-
 // Shard is one primary, the lanes to it, its ledger, and the lane to its secondary. Its lock is the
 // ledger's.
 type Shard struct {
@@ -48,13 +45,15 @@ type Shard struct {
 	stop   context.CancelFunc
 	work   sync.WaitGroup
 	free   *request
-	// changed is broadcast when what a session may wait for has changed: a hold, a lane, a backlog.
-	changed *sync.Cond
+	freed  int
+	// news is told when what a session may wait for has changed: a hold, a lane, a backlog.
+	news news
 
 	primary   *upstream
 	effects   *EffectLane // nil while nothing is replicated
 	dual      bool        // writes go through the ledger
 	held      bool
+	given     map[*instance.Instance]int64 // the last connection to a primary that was given up
 	stopping  bool
 	scanEpoch int
 
@@ -82,6 +81,25 @@ type Counts struct {
 	AckTimeouts               uint64
 }
 
+// news wakes all who wait for a change. Both methods are called with the shard's lock held, so none is missed
+// between a look and the wait.
+type news struct{ c chan struct{} }
+
+// next returns a channel that is closed by the next tell.
+func (n *news) next() <-chan struct{} {
+	if n.c == nil {
+		n.c = make(chan struct{})
+	}
+	return n.c
+}
+
+func (n *news) tell() {
+	if n.c != nil {
+		close(n.c)
+		n.c = nil
+	}
+}
+
 // upstream is the instance that answers, with its lanes.
 type upstream struct {
 	inst   *instance.Instance
@@ -97,8 +115,8 @@ type upstream struct {
 func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts, databases int, o Options) *Shard {
 	sh := &Shard{opt: o, ledger: l}
 	sh.ctx, sh.stop = context.WithCancel(context.Background())
-	sh.changed = sync.NewCond(l)
 	sh.primary = sh.newUpstream(primary, facts)
+	sh.given = map[*instance.Instance]int64{}
 	sh.counts.MismatchedBy = map[string]uint64{}
 	sh.env.Primary, sh.env.DBs = facts.Server, databases
 	sh.publish()
@@ -140,6 +158,28 @@ func (sh *Shard) lanesOf(u *upstream, db int) []*lane {
 		sh.work.Go(ln.run)
 	}
 	return ls
+}
+
+// connected takes note of what server the primary is.
+func (sh *Shard) connected(u *upstream) {
+	if u == sh.primary {
+		sh.env.Primary = u.facts.Server
+		sh.publish()
+	}
+}
+
+// maxFree is how many requests are kept for reuse.
+const maxFree = 16 << 10
+
+// freeRequest keeps a request for reuse.
+func (sh *Shard) freeRequest(r *request) {
+	if sh.freed >= maxFree {
+		return
+	}
+	r.reset()
+	r.next = sh.free
+	sh.free = r
+	sh.freed++
 }
 
 // DBs returns the databases that sessions have used.
@@ -188,7 +228,12 @@ func (sh *Shard) Counts() Counts {
 func (sh *Shard) PrimaryUp() bool {
 	sh.lock()
 	defer sh.unlock()
-	for _, ls := range sh.primary.lanes {
+	return sh.primary.connected()
+}
+
+// connected reports whether all lanes are up.
+func (u *upstream) connected() bool {
+	for _, ls := range u.lanes {
 		for _, ln := range ls {
 			if !ln.up {
 				return false
@@ -196,6 +241,18 @@ func (sh *Shard) PrimaryUp() bool {
 		}
 	}
 	return true
+}
+
+// trouble says why one of the lanes is not.
+func (u *upstream) trouble() string {
+	for _, ls := range u.lanes {
+		for _, ln := range ls {
+			if !ln.up {
+				return ln.lastErr
+			}
+		}
+	}
+	return ""
 }
 
 // errorReply makes an error of the proxy's own. Its text names Tandem, so that nobody looks for it in the
@@ -210,7 +267,7 @@ func errorReply(dst []byte, format string, args ...any) []byte {
 func (sh *Shard) Close() {
 	sh.lock()
 	sh.stopping = true
-	sh.changed.Broadcast()
+	sh.news.tell()
 	sh.unlock()
 	sh.stop()
 	sh.work.Wait()

@@ -1,6 +1,16 @@
 package proxy
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
+
+const (
+	// backlogLimit is how many bytes may wait to be written to the primary, and queueLimit how many commands
+	// to be answered by it, before sessions stop reading more.
+	backlogLimit = 8 << 20
+	queueLimit   = 1 << 18
+)
 
 // submit puts the batch on the session's lane, command by command. A command that may not be sent yet makes
 // the session wait, and with it everything behind it. False ends the session.
@@ -11,150 +21,175 @@ func (s *session) submit() bool {
 	sh := s.sh
 	sh.lock()
 	sh.now = time.Now().UnixNano()
-	var ln *lane
 	ok := true
 	for i, r := range s.batch {
 		s.batch[i] = nil
-		if !ok {
-			continue // the session has ended
-		}
-		if len(r.canned) > 0 {
+		switch {
+		case !ok: // the session has ended
+		case len(r.canned) > 0:
 			ok = s.submitCanned(r)
-			continue
+		default:
+			ok = s.send(r)
 		}
-		ln, ok = s.send(r)
 	}
 	s.batch = s.batch[:0]
-	if ln != nil && ok {
-		ln.flushLocked()
+	if s.on != nil {
+		// Also when the session has ended: what it has put there holds its keys until it is answered.
+		s.on.flushLocked()
 	}
-	direct := s.direct
 	sh.unlock()
-	if len(direct) > 0 {
-		s.out.write(direct, true)
-		s.direct = direct[:0]
-	}
+	s.sayDirect()
 	return ok && !s.closed.Load()
 }
 
-// submitCanned gives an answer of our own: at once when nothing is before it, else behind what is.
-func (s *session) submitCanned(r *request) bool {
-	if s.inflight.Load() == 0 {
-		s.direct = append(s.direct, r.canned...)
-		s.sh.freeRequest(r)
-		return true
+// sayDirect hands the client the answers of our own that had nothing before them.
+func (s *session) sayDirect() {
+	if len(s.direct) == 0 {
+		return
 	}
-	if s.sh.gates.holds(s) {
-		s.inflight.Add(1)
-		s.sh.gates.add(s, r.canned, true, gate{})
-		s.sh.freeRequest(r)
-		return true
+	s.out.write(s.direct, true)
+	if s.direct = s.direct[:0]; cap(s.direct) > readBufferMin {
+		s.direct = nil
 	}
-	ln := s.on
-	if ln == nil || ln.queue.n == 0 {
-		// What was before it is being handed to the client just now.
-		s.sh.unlock()
-		alive := s.awaitAnswers()
-		s.sh.lock()
-		if !alive {
-			return false
-		}
-		return s.submitCanned(r)
-	}
-	s.inflight.Add(1)
-	ln.enqueue(r)
-	return true
 }
 
-// send puts one command on the lane, when it may be. The lock is held, and released while waiting.
-func (s *session) send(r *request) (*lane, bool) {
+// submitCanned gives an answer of our own: at once when nothing is before it, else behind what is. The lock
+// is held, and released while waiting. False ends the session.
+func (s *session) submitCanned(r *request) bool {
+	for {
+		ln := s.on
+		switch {
+		case s.inflight.Load() == 0:
+			s.direct = append(s.direct, r.canned...)
+			s.sh.freeRequest(r)
+			return true
+		case s.sh.gates.holds(s):
+			s.inflight.Add(1)
+			s.sh.gates.add(s.sh, s, r.canned, true, gate{})
+			s.sh.freeRequest(r)
+			return true
+		case ln != nil && ln.queue.n >= queueLimit:
+			ln.crowded = true
+			s.pause(nil)
+		case ln != nil && ln.queue.n > 0:
+			s.inflight.Add(1)
+			ln.enqueue(r)
+			return true
+		default:
+			// What was before it is being handed to the client just now.
+			s.sh.unlock()
+			s.awaitAnswers()
+			s.sh.lock()
+		}
+		if s.closed.Load() {
+			return false
+		}
+	}
+}
+
+// send puts one command on the lane, when it may be. The lock is held, and released while waiting. False ends
+// the session.
+func (s *session) send(r *request) bool {
 	sh := s.sh
 	if len(s.direct) > 0 {
 		// What is answered already must reach the client before a reply to this can.
-		direct := s.direct
 		sh.unlock()
-		s.out.write(direct, true)
-		s.direct = direct[:0]
+		s.sayDirect()
 		sh.lock()
 	}
-	var waited time.Time
-	for {
+	var limit *time.Timer // of the wait for the primary
+	defer func() {
+		if limit != nil {
+			limit.Stop()
+		}
+	}()
+	for late := false; ; {
 		if s.closed.Load() || sh.stopping {
-			return nil, false
+			return false
 		}
 		if sh.held {
-			s.pause()
+			s.pause(nil)
 			continue
 		}
-		if r.pinned && (s.pinned == nil || s.pinned.of != sh.primary || !s.pinned.up) {
-			// The roles have changed since the transaction began: it begins anew on the new primary.
-			if !s.repin() {
-				return nil, false
+		ln := s.lane()
+		if !ln.up {
+			if late {
+				return s.unreachable(r, ln.lastErr)
 			}
+			if limit == nil {
+				limit = time.NewTimer(sh.opt.PrimaryWait)
+			}
+			late = s.pause(limit.C)
 			continue
 		}
-		ln := s.lane(r)
-		switch {
-		case ln == nil || !ln.up:
-			if waited.IsZero() {
-				waited = time.Now()
-				defer time.AfterFunc(sh.opt.PrimaryWait, sh.changed.Broadcast).Stop()
+		if r.tx != nil {
+			// A shared lane is up: older connections are dead, and it is known what server this is.
+			if s.pinned == nil || s.pinned.of != sh.primary || !s.pinned.up {
+				if err := s.repin(r.tx); err != nil {
+					return s.unreachable(r, err.Error())
+				}
+				continue
 			}
-			if left := sh.opt.PrimaryWait - time.Since(waited); left <= 0 {
-				return nil, s.unreachable(r, ln)
-			}
-			s.pause()
-			continue
-		case ln.out.unsent > backlogLimit:
-			s.pause()
+			ln = s.pinned
+		}
+		if ln.out.unsent > backlogLimit || ln.queue.n >= queueLimit {
+			ln.crowded = true
+			s.pause(nil)
 			continue
 		}
 		if s.on != ln && s.inflight.Load() > 0 {
 			// Another lane than before: the replies of that one must be with the client first.
 			s.on.flushLocked()
 			sh.unlock()
-			alive := s.awaitAnswers()
+			s.awaitAnswers()
 			sh.lock()
-			if !alive {
-				return nil, false
-			}
 			continue
 		}
 		s.on = ln
-		if s.pinned != nil && !r.pinned {
+		if s.pinned != nil && r.tx == nil {
 			s.unpin() // the transaction has ended
 		}
 		if r.cursor && r.epoch != sh.scanEpoch {
 			sh.rescan(r)
 		}
 		if r.writes && sh.dual {
-			if !r.planned || r.epoch != sh.scanEpoch {
-				s.replan(r, sh.hints.Load())
+			if h := sh.hints.Load(); r.planned != h {
+				s.replan(r, h)
 			}
 			sent, alive := s.sendWrite(ln, r)
 			if !sent && alive {
 				continue // taken back by a hold
 			}
-			return ln, alive
+			return alive
 		}
 		if !sh.dual {
 			// Planned for a ledger that is no longer asked.
-			r.follow, r.unkeyed, r.planned = 0, false, false
+			r.follow, r.unkeyed, r.planned = 0, false, nil
 		}
 		s.inflight.Add(1)
 		ln.enqueue(r)
-		return ln, true
+		return true
 	}
 }
 
 // pause waits for a change, once what the session has put on its lane so far is written out: the change may
-// be the answer to it. The caller looks again at everything.
-func (s *session) pause() {
+// be the answer to it. It returns true when the time limit, if there is one, has passed. The caller looks
+// again at everything. The lock is held, and released meanwhile.
+func (s *session) pause(limit <-chan time.Time) (late bool) {
 	if s.on != nil && s.on.out.unsent > 0 && !s.on.writing && s.on.conn != nil {
 		s.on.flushLocked()
-		return
+		return false
 	}
-	s.sh.changed.Wait()
+	news := s.sh.news.next()
+	s.sh.unlock()
+	defer s.sh.lock()
+	select {
+	case <-news:
+	case <-s.done:
+	case <-limit:
+		return true
+	}
+	return false
 }
 
 // sendWrite asks the ledger, and waits for its grant if need be. alive is false when the session has ended;
@@ -177,26 +212,35 @@ func (s *session) sendWrite(ln *lane, r *request) (sent, alive bool) {
 	s.ticket = ticketWaits
 	// What is already on the lane must go out, or nothing would ever make room.
 	ln.flushLocked()
-	deadline := time.Now().Add(sh.opt.PrimaryWait)
-	for s.ticket == ticketWaits {
+	limit := time.NewTimer(sh.opt.PrimaryWait)
+	defer limit.Stop()
+	for late := false; s.ticket == ticketWaits; {
 		sh.unlock()
 		select {
 		case <-s.wake:
 		case <-s.done:
-		case <-time.After(time.Until(deadline)):
+		case <-limit.C:
+			late = true
 		}
 		sh.lock()
-		switch late := time.Now().After(deadline); {
+		switch {
 		case s.ticket != ticketWaits:
 		case s.closed.Load() || sh.stopping:
 			sh.ledger.Cancel(&r.write)
 			return false, false
-		case late && !ln.up:
+		case ln.pinned && !ln.up:
+			// Its connection broke with the transaction on it.
+			sh.ledger.Cancel(&r.write)
+			s.close(PrimaryLost)
+			return false, false
+		case late && !sh.primary.connected():
+			// It waits for a lane that is away, its own or the one that has the keys.
 			sh.ledger.Cancel(&r.write)
 			s.inflight.Add(-1)
-			return true, s.unreachable(r, ln)
+			return true, s.unreachable(r, sh.primary.trouble())
 		case late:
-			deadline = time.Now().Add(sh.opt.PrimaryWait)
+			late = false
+			limit.Reset(max(sh.opt.PrimaryWait, time.Second))
 		}
 	}
 	if s.ticket == ticketWithdrawn {
@@ -216,25 +260,38 @@ const (
 	ticketWithdrawn               // taken back by a hold, to be submitted anew
 )
 
-// lane is the one that a command goes to.
-func (s *session) lane(r *request) *lane {
-	if r.pinned {
-		return s.pinned
-	}
+// lane is the shared one that the session's commands go to.
+func (s *session) lane() *lane {
 	ls := s.sh.lanesOf(s.sh.primary, s.db)
 	return ls[int(s.id)%len(ls)]
 }
 
-// unreachable answers that the primary is not there. It goes on.
-func (s *session) unreachable(r *request, ln *lane) bool {
-	why := ""
-	if ln != nil {
-		why = ln.lastErr
+// unreachable answers that the primary is not there. A transaction in which a command is missing must not be
+// executed. False ends the session.
+func (s *session) unreachable(r *request, why string) bool {
+	if tx := r.tx; tx != nil {
+		tx.aborted = true
+		if tx.begun && r.ends && s.pinned != nil {
+			// EXEC or DISCARD: the connection would be left in the transaction.
+			s.sh.retire(s.pinned)
+			s.pinned = nil
+		}
 	}
 	reply := errorReply(nil, "%s cannot be reached for %s; the command was not sent (%s)",
-		s.sh.primary.inst, s.sh.opt.PrimaryWait, why)
+		s.sh.primary.inst, s.sh.opt.PrimaryWait, oneLine(why))
 	r.reset()
 	r.sess = s
 	r.canned = reply
 	return s.submitCanned(r)
+}
+
+// oneLine makes a text fit into an error reply.
+func oneLine(text string) string {
+	b := bytes.Map(func(r rune) rune {
+		if r == '\r' || r == '\n' {
+			return ' '
+		}
+		return r
+	}, []byte(text))
+	return string(b[:min(len(b), 500)])
 }

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"github.com/tidwall/redcon"
 
 	"tandem/internal/ledger"
@@ -17,9 +19,48 @@ const maxTransaction = 512 << 20
 type transaction struct {
 	parts   []part
 	block   []byte
-	sent    int  // how many parts are on the lane
-	begun   bool // MULTI itself is
-	aborted bool // a command was refused by the proxy: EXEC must fail
+	aborted bool // a command did not reach the server: EXEC must fail
+
+	// under the shard's lock
+	sent  int  // how many parts are on the lane
+	begun bool // MULTI itself is
+	open  bool // the server has said so
+}
+
+// answered looks at the reply to a command of the transaction. It reports false when the server executed
+// what it should have queued: that was a write which nobody has seen.
+func (tx *transaction) answered(r *request, reply []byte) bool {
+	switch {
+	case r.queued == isMulti:
+		tx.open = string(reply) == "+OK\r\n"
+	case r.queued > 0:
+		return reply[0] == '-' || string(reply) == queuedReply
+	}
+	return true
+}
+
+const queuedReply = "+QUEUED\r\n"
+
+// leftOpen reports whether a connection may still be in the transaction that should have ended with this
+// reply: its EXEC or DISCARD is not known to the server, say.
+func leftOpen(reply []byte) bool {
+	return reply[0] == '-' && !bytes.HasPrefix(reply, []byte("-EXECABORT")) && !bytes.Contains(reply, []byte("without MULTI"))
+}
+
+// queuedWhole reports whether the server has queued a transaction that travelled whole, as its replies up to
+// EXEC's say: the first is buf[at:ends[0]]. A server that refuses MULTI executes the commands one by one.
+func queuedWhole(buf []byte, ends []int, at int) bool {
+	if string(buf[at:ends[0]]) != "+OK\r\n" {
+		return false
+	}
+	at = ends[0]
+	for _, end := range ends[1:] {
+		if reply := buf[at:end]; reply[0] != '-' && string(reply) != queuedReply {
+			return false
+		}
+		at = end
+	}
+	return true
 }
 
 // transaction handles MULTI, EXEC and DISCARD outside of one. False ends the session.
@@ -35,12 +76,25 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 		s.add(r)
 		return true
 	}
-	s.tx = &transaction{}
-	return s.submit() && s.awaitAnswers() && s.addPinned(cmd, raw, isMulti)
+	if !s.submit() || !s.awaitAnswers() {
+		return false
+	}
+	tx := &transaction{}
+	s.tx = tx
+	s.addPinned(cmd, raw, isMulti)
+	// The next command may be sent only when the server is known to queue it.
+	if !s.submit() || !s.awaitAnswers() {
+		return false
+	}
+	if !tx.open {
+		s.tx = nil
+		s.dropPin()
+	}
+	return true
 }
 
-// wholeBlock looks whether the transaction that begins with the MULTI just read is there up to its EXEC or
-// DISCARD. If so it becomes one request, which travels on the session's shared lane.
+// wholeBlock looks whether the transaction that begins with the MULTI just read is there up to its EXEC. If
+// so it becomes one request, which travels on the session's shared lane.
 func (s *session) wholeBlock(multi []byte) *request {
 	start := s.r - len(multi)
 	if s.guard.Inline() {
@@ -63,14 +117,11 @@ func (s *session) wholeBlock(multi []byte) *request {
 			break
 		}
 		if cmd.Class == router.Transaction {
-			if cmd.Name == "MULTI" || len(args) != 1 {
+			if cmd.Name != "EXEC" || len(args) != 1 {
 				break
 			}
-			if cmd.Name == "DISCARD" {
-				r.writes = false
-			}
 			s.r = at + n
-			r.cmd, r.src, r.replies = cmd, s.buf[start:s.r], len(r.parts)+2
+			r.cmd, r.src, r.replies, r.ends = cmd, s.buf[start:s.r], len(r.parts)+2, true
 			if h := s.sh.hints.Load(); r.writes && h.dual {
 				s.planBlock(r, h)
 			}
@@ -104,15 +155,16 @@ func queueable(cmd *router.Command) bool {
 // inTransaction handles a command behind a piecemeal MULTI. False ends the session.
 func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) bool {
 	switch {
-	case cmd.Name == "EXEC" && len(args) == 1:
+	case cmd.Name == "EXEC": // with arguments too: the server refuses those, and ends the transaction
 		return s.exec(cmd, raw)
 	case cmd.Name == "DISCARD" && len(args) == 1:
-		s.tx.parts = nil
-		ok := s.addPinned(cmd, raw, 0) && s.submit()
+		s.addPinned(cmd, raw, 0).ends = true
+		ok := s.submit()
 		s.tx = nil
 		return ok
 	case cmd.Class == router.Transaction:
-		return s.addPinned(cmd, raw, 0)
+		s.addPinned(cmd, raw, 0)
+		return true
 	case cmd.Name == "QUIT" || cmd.Name == "RESET":
 		return s.sessionCommand(cmd, args)
 	case !queueable(cmd):
@@ -131,7 +183,8 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 	from := len(tx.block)
 	tx.block = append(tx.block, raw...)
 	tx.parts = append(tx.parts, part{cmd: cmd, from: from, to: len(tx.block)})
-	return s.addPinned(cmd, raw, len(tx.parts))
+	s.addPinned(cmd, raw, len(tx.parts))
+	return true
 }
 
 // exec ends the transaction: its commands' keys are acquired all at once, for only now do they run.
@@ -146,7 +199,7 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 		return ok
 	}
 	r := s.request()
-	r.cmd, r.src, r.replies, r.pinned = cmd, raw, 1, true
+	r.cmd, r.src, r.replies, r.tx, r.ends = cmd, raw, 1, tx, true
 	r.block, r.apart = tx.block, true
 	r.parts = tx.parts
 	for _, p := range tx.parts {
@@ -163,16 +216,16 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 }
 
 // addPinned puts a command of the transaction into the batch.
-func (s *session) addPinned(cmd *router.Command, raw []byte, queued int) bool {
+func (s *session) addPinned(cmd *router.Command, raw []byte, queued int) *request {
 	r := s.request()
-	r.cmd, r.src, r.replies, r.pinned, r.queued = cmd, raw, 1, true, queued
+	r.cmd, r.src, r.replies, r.tx, r.queued = cmd, raw, 1, s.tx, queued
 	s.add(r)
-	return true
+	return r
 }
 
 // planBlock finds the keys of a transaction, each once, and its follow-up reads.
 func (s *session) planBlock(r *request, h *hints) {
-	r.planned, r.epoch = true, h.epoch
+	r.planned = h
 	block := r.src
 	if r.apart {
 		block = r.block
@@ -182,27 +235,31 @@ func (s *session) planBlock(r *request, h *hints) {
 	r.follows, r.follow = r.follows[:0], 0
 	for i := range r.parts {
 		p := &r.parts[i]
-		p.keys, p.follow = nil, 0
+		p.keys, p.follow, p.barrier, p.unkeyed = nil, 0, false, false
 		_, args, _, _, _ := redcon.ReadNextCommand(block[p.from:], nil)
 		switch first, last, ok := p.cmd.FlushedDBs(&router.Env{DB: s.db, DBs: h.databases}); {
 		case ok:
-			r.write.Kind = ledger.Flush
+			p.barrier = true
+			if r.write.Kind == ledger.Plain {
+				r.write.Kind = ledger.Flush
+			}
 			for db := first; db <= last; db++ {
 				r.write.DBs = append(r.write.DBs, db)
 			}
 			continue
 		case p.cmd.Class == router.Barrier:
+			p.barrier = true
 			r.write.Kind = ledger.Swap
 			continue
 		}
-		places, ok := p.cmd.AppendKeys(s.places[:0], args)
-		s.places = places
-		if !ok && p.cmd.IsWrite(args) {
-			r.unkeyed = true
-			return
-		}
 		if !p.cmd.IsWrite(args) {
 			continue // what a transaction reads orders nothing
+		}
+		places, ok := p.cmd.AppendKeys(s.places[:0], args)
+		s.places = places
+		if !ok || len(places) == 0 {
+			p.unkeyed = true // the server is expected to refuse it, the others may go through
+			continue
 		}
 		for _, k := range places {
 			key := s.key(k, args)

@@ -1,0 +1,224 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+const (
+	laneBuffer = 64 << 10
+	// maxUnit is the largest reply that is kept whole to make an effect from; the keys of a command with a
+	// larger one are copied instead.
+	maxUnit = 1 << 20
+	// cursorHead is more than a SCAN-family reply has before its elements.
+	cursorHead = 64
+)
+
+var (
+	// errReply: what came is not a reply, or not one to what was asked.
+	errReply   = errors.New("the server's answers cannot be followed any more")
+	errUnasked = fmt.Errorf("%w: it sent a reply that nobody asked for", errReply)
+	errOpen    = fmt.Errorf("%w: it may still be in a transaction that should have ended", errReply)
+)
+
+// run is a stretch of reply bytes for one client.
+type run struct {
+	sess  *session
+	bytes []byte
+	first bool // begins a reply
+	ended int32
+}
+
+// read takes replies until the connection breaks.
+func (ln *lane) read(conn net.Conn) error {
+	filled, scanned, unit := 0, 0, 0 // in buf: bytes read, bytes framed, start of the unit in progress
+	for {
+		if filled == len(ln.buf) {
+			if unit > 0 {
+				filled = copy(ln.buf, ln.buf[unit:filled])
+				ln.moveEnds(unit)
+				scanned, unit = scanned-unit, 0
+			} else {
+				grown := make([]byte, 2*len(ln.buf))
+				copy(grown, ln.buf)
+				ln.buf = grown
+			}
+		}
+		n, err := conn.Read(ln.buf[filled:])
+		filled += n
+		if n > 0 {
+			ln.sh.lock()
+			ln.sh.now = time.Now().UnixNano()
+			scanned, unit, err = ln.take(filled, scanned, unit)
+			if ln.sh.opt.AckBoth {
+				// A gate may be opened by another goroutine as soon as the lock is free.
+				ln.deliver()
+			}
+			if ln.crowded && ln.queue.n < queueLimit/2 {
+				ln.crowded = false
+				ln.sh.news.tell()
+			}
+			ln.sh.unlock()
+			ln.deliver()
+			if unit == filled {
+				filled, scanned, unit = 0, 0, 0
+				if len(ln.buf) > 16*laneBuffer {
+					ln.buf = make([]byte, laneBuffer)
+				}
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", ln.of.inst, err)
+		}
+	}
+}
+
+func (ln *lane) moveEnds(by int) {
+	for i := range ln.ends {
+		ln.ends[i] -= by
+	}
+}
+
+// take frames buf[scanned:filled]. A unit is all that one request is answered: the replies for the client
+// and those to its follow-up reads. Of a unit that nothing is told by, what there is of it is passed on at
+// once.
+func (ln *lane) take(filled, scanned, unit int) (newScanned, newUnit int, err error) {
+	for scanned < filled {
+		r := ln.queue.head
+		if r == nil {
+			return scanned, unit, errUnasked
+		}
+		n, done, err := ln.framer.Feed(ln.buf[scanned:filled])
+		if err != nil {
+			return scanned, unit, fmt.Errorf("%w: %w", errReply, err)
+		}
+		scanned += n
+		if done {
+			ln.ends = append(ln.ends, scanned)
+			if len(ln.ends) == r.replies+r.follow {
+				err := ln.complete(unit)
+				unit = scanned
+				if err != nil {
+					return scanned, unit, err
+				}
+			}
+			continue
+		}
+		if !r.kept() || scanned-unit > maxUnit {
+			ln.large = ln.large || r.kept()
+			unit = ln.passOn(r, unit, scanned)
+		}
+	}
+	return scanned, unit, nil
+}
+
+// passOn hands the client what is there of a unit that is not kept.
+func (ln *lane) passOn(r *request, unit, scanned int) int {
+	if len(ln.ends) >= r.replies {
+		return unit // follow-ups
+	}
+	piece := ln.buf[unit:scanned]
+	if r.cursor && ln.sh.scanEpoch > 0 && !ln.partial {
+		if len(piece) < cursorHead {
+			return unit
+		}
+		piece = tagCursor(piece, ln.sh.scanEpoch)
+	}
+	if ln.sh.gates.holds(r.sess) {
+		ln.sh.gates.addPiece(r.sess, piece, !ln.partial)
+	} else {
+		ln.addRun(r.sess, piece, !ln.partial, 0)
+	}
+	ln.partial = true
+	for i := range ln.ends {
+		ln.ends[i] = scanned
+	}
+	return scanned
+}
+
+// complete ends the request at the head of the queue: all its replies are there. An error says that the
+// connection is of no more use.
+func (ln *lane) complete(unit int) error {
+	sh := ln.sh
+	r := ln.queue.pop()
+	reply := ln.buf[unit:ln.ends[r.replies-1]]
+	last := reply
+	if r.replies > 1 {
+		last = ln.buf[ln.ends[r.replies-2]:ln.ends[r.replies-1]]
+	}
+	open := r.ends && !ln.large && leftOpen(last)
+	if r.tx != nil && (ln.large || !r.tx.answered(r, reply)) && r.queued != 0 && sh.dual {
+		sh.tookUnkeyed(r.cmd)
+	}
+	if r.cursor && sh.scanEpoch > 0 && !ln.partial {
+		reply = tagCursor(reply, sh.scanEpoch)
+	}
+	var gate gate
+	switch {
+	case r.acquired:
+		gate = sh.judge(ln, r, unit)
+	case r.unkeyed && sh.dual && (ln.large || last[0] != '-'):
+		sh.tookUnkeyed(r.cmd)
+	}
+	if r.sess != nil {
+		if sh.opt.AckBoth && (gate.closed || sh.gates.holds(r.sess)) {
+			sh.gates.add(sh, r.sess, reply, !ln.partial, gate)
+		} else {
+			ln.addRun(r.sess, reply, !ln.partial, 1)
+		}
+	}
+	sh.counts.Commands++
+	ln.out.release(r.chunk)
+	sh.freeRequest(r)
+	ln.ends, ln.partial, ln.large = ln.ends[:0], false, false
+	for ln.queue.n > 0 && len(ln.queue.head.canned) > 0 {
+		ln.addCanned(ln.queue.pop())
+	}
+	if open {
+		return errOpen
+	}
+	return nil
+}
+
+// addCanned passes on an answer of the proxy's own, whose turn has come.
+func (ln *lane) addCanned(c *request) {
+	sh := ln.sh
+	if sh.gates.holds(c.sess) {
+		sh.gates.add(sh, c.sess, c.canned, true, gate{})
+	} else {
+		ln.runs = append(ln.runs, run{sess: c.sess, bytes: c.canned, first: true, ended: 1})
+		c.canned = nil
+	}
+	sh.freeRequest(c)
+}
+
+func (ln *lane) addRun(s *session, b []byte, first bool, ended int32) {
+	if n := len(ln.runs); n > 0 {
+		if last := &ln.runs[n-1]; last.sess == s && last.ended > 0 && first && adjacent(last.bytes, b) {
+			last.bytes = last.bytes[:len(last.bytes)+len(b)]
+			last.ended += ended
+			return
+		}
+	}
+	ln.runs = append(ln.runs, run{sess: s, bytes: b, first: first, ended: ended})
+}
+
+// adjacent reports whether b follows a in the same memory.
+func adjacent(a, b []byte) bool {
+	return len(a) > 0 && len(b) > 0 && cap(a)-len(a) == cap(b) && cap(b) > 0 && &a[:len(a)+1][len(a)] == &b[0]
+}
+
+// deliver hands the runs to the clients. It waits for nobody.
+func (ln *lane) deliver() {
+	for i := range ln.runs {
+		r := &ln.runs[i]
+		if r.sess != nil {
+			r.sess.out.write(r.bytes, r.first)
+			r.sess.answered(r.ended)
+		}
+		*r = run{}
+	}
+	ln.runs = ln.runs[:0]
+}
