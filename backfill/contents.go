@@ -26,20 +26,27 @@ const noKey = "none"
 
 // facts asks for those of each name.
 func (r *reader) facts(ctx context.Context, db int, names []string) ([]facts, error) {
-	expiry := "PEXPIRETIME"
-	if r.usePTTL.Load() {
-		expiry = "PTTL"
+	expiry := make([]reading, len(names))
+	withPTTL := r.usePTTL.Load()
+	if withPTTL {
+		if err := r.readPTTL(ctx, db, names, expiry); err != nil {
+			return nil, err
+		}
 	}
 	commands := make([]command, 0, 2*len(names)+1)
-	commands = append(commands, command{"TIME"})
 	for _, name := range names {
-		commands = append(commands, command{"TYPE", name}, command{expiry, name})
+		commands = append(commands, command{"TYPE", name})
 	}
-	results, err := r.do(ctx, db, commands...)
+	for _, name := range names {
+		if !withPTTL {
+			commands = append(commands, command{"PEXPIRETIME", name})
+		}
+	}
+	results, err := r.do(ctx, db, append(commands, command{"TIME"})...)
 	if err != nil {
 		return nil, err
 	}
-	now, err := serverTime(results[0])
+	now, err := serverTime(results[len(results)-1])
 	if err != nil {
 		return nil, fmt.Errorf("%s: TIME: %w", r.in, err)
 	}
@@ -47,21 +54,21 @@ func (r *reader) facts(ctx context.Context, db int, names []string) ([]facts, er
 	counts := make([]command, len(names))
 	for i, name := range names {
 		f := &out[i]
-		if f.kind, err = results[1+2*i].ToString(); err != nil {
+		if f.kind, err = results[i].ToString(); err != nil {
 			return nil, fmt.Errorf("%s: TYPE: %w", r.in, err)
 		}
-		at, err := results[2+2*i].ToInt64()
+		if err = expiry[i].err; !withPTTL {
+			expiry[i].expireAt, err = results[len(names)+i].ToInt64()
+		}
 		switch {
-		case err != nil && expiry == "PEXPIRETIME" && refused(err):
+		case refused(err) && !withPTTL:
 			r.usePTTL.Store(true)
 			return r.facts(ctx, db, names)
 		case err != nil:
-			return nil, fmt.Errorf("%s: %s: %w", r.in, expiry, err)
-		case at < 0:
-		case expiry == "PTTL":
-			f.expireAt, f.left = now+at, time.Duration(at)*time.Millisecond
-		default:
-			f.expireAt, f.left = at, time.Duration(at-now)*time.Millisecond
+			return nil, fmt.Errorf("%s: expiry: %w", r.in, err)
+		case expiry[i].expireAt > 0:
+			f.expireAt = expiry[i].expireAt
+			f.left = time.UnixMilli(f.expireAt).Sub(now)
 		}
 		counts[i] = command{"EXISTS", name}
 		if count, ok := countCommands[f.kind]; ok {

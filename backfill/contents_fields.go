@@ -49,7 +49,7 @@ func (r *reader) fieldTimes(ctx context.Context, db int, hashes []hash) ([][]int
 			out[i][j] = max(0, times[j])
 		}
 	}
-	return out, time.UnixMilli(now), nil
+	return out, now, nil
 }
 
 // compareFieldExpiry compares the expiry of hashes' fields, on servers that have it, and says of those that

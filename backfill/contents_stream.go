@@ -334,7 +334,7 @@ func (r *reader) pending(ctx context.Context, db int, name, group, from string, 
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, fmt.Errorf("%s: XPENDING: %w", r.in, err)
 		}
-		out[i] = pendingEntry{id: text(parts[0]), consumer: text(parts[1]), deliveredAt: now - idle, deliveries: deliveries}
+		out[i] = pendingEntry{id: text(parts[0]), consumer: text(parts[1]), deliveredAt: now.UnixMilli() - idle, deliveries: deliveries}
 	}
 	return out, nil
 }

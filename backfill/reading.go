@@ -177,62 +177,6 @@ func (o *reading) take(in *intake) {
 	o.found, o.payload = present, in.payload
 }
 
-// readPTTL fills in expireAt for a server without PEXPIRETIME. PTTL counts from the server's clock, which
-// TIME tells in the same block: measuring it from here would add a round trip's uncertainty to each expiry.
-func (r *reader) readPTTL(ctx context.Context, db int, names []string, out []reading) error {
-	// A block is executed in pieces of 16 KiB (a server's read), between which time passes.
-	const perTime = 64
-	commands := make([]command, 0, len(names)+len(names)/perTime+1)
-	for i, name := range names {
-		if i%perTime == 0 {
-			commands = append(commands, command{"TIME"})
-		}
-		commands = append(commands, command{"PTTL", name})
-	}
-	results, err := r.do(ctx, db, commands...)
-	if err != nil {
-		return err
-	}
-	var now int64
-	for i := range names {
-		if i%perTime == 0 {
-			if now, err = serverTime(results[0]); err != nil {
-				return fmt.Errorf("%s: TIME: %w", r.in, err)
-			}
-			results = results[1:]
-		}
-		ttl, err := results[0].ToInt64()
-		results = results[1:]
-		switch {
-		case err != nil:
-			out[i].found, out[i].err = unreadable, fmt.Errorf("PTTL: %w", err)
-		case ttl < 0:
-			out[i].expireAt = ttl
-		default:
-			// 0 is a key in its last millisecond, not one without expiry.
-			out[i].expireAt = now + ttl
-		}
-	}
-	return nil
-}
-
-// serverTime turns the answer of TIME into Unix ms.
-func serverTime(res rueidis.RedisResult) (int64, error) {
-	parts, err := res.AsStrSlice()
-	if err != nil {
-		return 0, err
-	}
-	if len(parts) != 2 {
-		return 0, fmt.Errorf("%d elements", len(parts))
-	}
-	s, err1 := strconv.ParseInt(parts[0], 10, 64)
-	us, err2 := strconv.ParseInt(parts[1], 10, 64)
-	if err := errors.Join(err1, err2); err != nil {
-		return 0, err
-	}
-	return time.Unix(s, us*1000).UnixMilli(), nil
-}
-
 // chunkSize is the memory that small payloads of a batch share: one allocation instead of hundreds.
 const chunkSize = 32 << 10
 
