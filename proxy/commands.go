@@ -3,6 +3,7 @@ package proxy
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidwall/redcon"
 
@@ -96,7 +97,7 @@ func (s *session) selectDB(arg []byte) bool {
 		s.db = db
 		return s.answer([]byte("+OK\r\n"))
 	}
-	reply, ok := s.sh.trySelect(string(arg))
+	reply, ok := s.trySelect(string(arg))
 	if ok && canonical {
 		s.db = db
 	}
@@ -186,19 +187,20 @@ func (s *session) setName(name []byte) bool {
 }
 
 func (s *session) setInfo(args [][]byte) bool {
-	value := string(args[3])
-	if !validName(value) {
-		return s.answer([]byte("-ERR " + strings.ToLower(string(args[2])) +
-			" cannot contain spaces, newlines or special characters.\r\n"))
-	}
-	switch {
-	case strings.EqualFold(string(args[2]), "lib-name"):
-		s.libName = value
-	case strings.EqualFold(string(args[2]), "lib-ver"):
-		s.libVer = value
+	var into *string
+	option := strings.ToLower(string(args[2]))
+	switch option {
+	case "lib-name":
+		into = &s.libName
+	case "lib-ver":
+		into = &s.libVer
 	default:
 		return s.answer([]byte("-ERR Unrecognized option '" + printable(args[2]) + "'\r\n"))
 	}
+	if !validName(string(args[3])) {
+		return s.answer([]byte("-ERR " + option + " cannot contain spaces, newlines or special characters.\r\n"))
+	}
+	*into = string(args[3])
 	return s.answer([]byte("+OK\r\n"))
 }
 
@@ -218,16 +220,19 @@ func (sh *Shard) knownDB(db int) bool {
 }
 
 // trySelect asks the primary for a database, on a connection of its own, and returns its answer.
-func (sh *Shard) trySelect(arg string) (reply []byte, ok bool) {
+func (s *session) trySelect(arg string) (reply []byte, ok bool) {
+	sh := s.sh
+	ctx, cancel := s.bound(max(sh.opt.PrimaryWait, time.Second))
+	defer cancel()
 	sh.lock()
 	inst := sh.primary.inst
 	sh.unlock()
-	conn, err := inst.Conn(sh.ctx, sh.ConnName("select"), 0)
+	conn, err := inst.Conn(ctx, sh.ConnName("select"), 0)
 	if err != nil {
 		return errorReply(nil, "SELECT was not tried: %v", err), false
 	}
 	defer conn.Close()
-	v, err := conn.Do(sh.ctx, "SELECT", arg)
+	v, err := conn.Do(ctx, "SELECT", arg)
 	if err != nil && v.Kind == 0 {
 		return errorReply(nil, "SELECT was not answered: %v", err), false
 	}

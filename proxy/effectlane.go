@@ -164,7 +164,7 @@ func (e *EffectLane) serve() error {
 	e.progress.Store(time.Now().UnixNano())
 	e.framer.Reset()
 	if e.sh.effects == e {
-		e.sh.env.Secondary = facts.Server
+		e.sh.publish()
 		e.sh.ledger.Wake()
 		e.sh.openGates()
 	}

@@ -208,8 +208,8 @@ func (ln *lane) open(ctx context.Context) (net.Conn, error) {
 			return nil, err
 		}
 		sh.lock()
-		ln.of.facts = facts
-		sh.connected(ln.of)
+		ln.of.facts, ln.of.known = facts, true
+		sh.publish()
 		sh.opt.OnConnect(inst, facts)
 		sh.unlock()
 	}

@@ -20,6 +20,7 @@ type output struct {
 	conn    net.Conn
 	raw     syscall.RawConn
 	kept    []byte
+	pushing int    // bytes that the goroutine has taken and not yet written
 	spare   []byte // a buffer to reuse
 	drain   bool   // the goroutine is running
 	exempt  bool   // the reply that is coming in pieces began on an empty buffer
@@ -27,7 +28,7 @@ type output struct {
 	limit   int
 	timeout time.Duration
 	fail    func(CloseReason)
-	idle    sync.Cond // drain has ended, or closed
+	less    sync.Cond // something was written out, or closed
 
 	// for the closure, so that a write allocates nothing
 	attempt []byte
@@ -38,7 +39,7 @@ type output struct {
 
 func (o *output) init(conn net.Conn, limit int, timeout time.Duration, fail func(CloseReason)) {
 	o.conn, o.limit, o.timeout, o.fail = conn, limit, timeout, fail
-	o.idle.L = &o.mu
+	o.less.L = &o.mu
 	if sc, ok := conn.(syscall.Conn); ok {
 		o.raw, _ = sc.SyscallConn()
 	}
@@ -64,7 +65,7 @@ func (o *output) writeLocked(b []byte, first bool) CloseReason {
 		return notClosed
 	}
 	if first {
-		o.exempt = len(o.kept) == 0
+		o.exempt = o.waiting() == 0
 	}
 	if len(o.kept) == 0 && !o.drain && o.raw != nil {
 		o.attempt = b
@@ -82,7 +83,7 @@ func (o *output) writeLocked(b []byte, first bool) CloseReason {
 			return ClientGone
 		}
 	}
-	if len(o.kept)+len(b) > o.limit && !o.exempt {
+	if o.waiting()+len(b) > o.limit && !o.exempt {
 		return OutputLimit
 	}
 	if o.kept == nil {
@@ -102,9 +103,11 @@ func (o *output) drainKept() {
 	for len(o.kept) > 0 && !o.closed {
 		b := o.kept
 		o.kept, o.spare = o.spare[:0], nil
+		o.pushing = len(b)
 		o.mu.Unlock()
 		reason := o.push(b)
 		o.mu.Lock()
+		o.pushing = 0
 		if cap(b) <= 1<<20 {
 			o.spare = b[:0]
 		}
@@ -117,7 +120,13 @@ func (o *output) drainKept() {
 	}
 	_ = o.conn.SetWriteDeadline(time.Time{}) // an old one would fail the next write
 	o.drain = false
-	o.idle.Broadcast()
+	if cap(o.spare) > keptOutput {
+		o.spare = nil
+	}
+	if cap(o.kept) > keptOutput {
+		o.kept = nil
+	}
+	o.less.Broadcast()
 	o.mu.Unlock()
 }
 
@@ -126,6 +135,10 @@ func (o *output) push(b []byte) CloseReason {
 		_ = o.conn.SetWriteDeadline(time.Now().Add(o.timeout))
 		n, err := o.conn.Write(b[:min(len(b), drainPiece)])
 		b = b[n:]
+		o.mu.Lock()
+		o.pushing = len(b)
+		o.less.Broadcast()
+		o.mu.Unlock()
 		switch {
 		case err == nil || n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -141,17 +154,31 @@ func (o *output) push(b []byte) CloseReason {
 func (o *output) flush() {
 	o.mu.Lock()
 	for (o.drain || len(o.kept) > 0) && !o.closed {
-		o.idle.Wait()
+		o.less.Wait()
 	}
 	o.mu.Unlock()
 }
+
+// await waits while much is kept: a client that does not read is not asked for more commands. It reports false
+// when the output is closed.
+func (o *output) await() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.waiting() > o.limit/4 && !o.closed {
+		o.less.Wait()
+	}
+	return !o.closed
+}
+
+// waiting is how many bytes the client has not taken. The lock is held.
+func (o *output) waiting() int { return len(o.kept) + o.pushing }
 
 // close drops what is kept.
 func (o *output) close() {
 	o.mu.Lock()
 	o.closed = true
 	o.kept, o.spare = nil, nil
-	o.idle.Broadcast()
+	o.less.Broadcast()
 	o.mu.Unlock()
 }
 
@@ -159,5 +186,5 @@ func (o *output) close() {
 func (o *output) size() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.kept)
+	return o.waiting()
 }

@@ -83,8 +83,14 @@ func (srv *Server) accept(conn net.Conn) {
 		srv: srv, sh: srv.sh, conn: conn, since: time.Now(),
 		guard: resp.NewGuard(srv.Limits), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	s.input.init(conn)
 	s.out.init(conn, srv.OutputLimit, srv.WriteTimeout, s.close)
 	srv.mu.Lock()
+	if srv.draining.Load() { // it would not be waited for
+		srv.mu.Unlock()
+		s.close(ShuttingDown)
+		return
+	}
 	full := len(srv.sessions) >= srv.MaxClients
 	if !full {
 		srv.lastID++
@@ -135,11 +141,11 @@ func (srv *Server) Accepted() uint64 { return srv.accepted.Load() }
 func (srv *Server) Closed(r CloseReason) uint64 { return srv.closes[r].Load() }
 
 // Shutdown stops accepting, lets every session finish what it has submitted, and closes it, by ctx's end at
-// the latest.
+// the latest; if it comes to that, the shard's lanes are closed as well.
 func (srv *Server) Shutdown(ctx context.Context) {
-	srv.draining.Store(true)
 	_ = srv.ln.Close()
 	srv.mu.Lock()
+	srv.draining.Store(true)
 	for s := range srv.sessions {
 		_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // wakes its reader
 	}
@@ -157,6 +163,8 @@ func (srv *Server) Shutdown(ctx context.Context) {
 			s.close(ShuttingDown)
 		}
 		srv.mu.Unlock()
+		// One of them may be writing to a primary that takes nothing.
+		srv.sh.stop()
 		<-ended
 	}
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -16,10 +17,15 @@ import (
 )
 
 const (
-	readBufferMin = 4 << 10
-	readBufferMax = 64 << 10
 	// batchMax bounds how long one session may hold the shard's lock.
 	batchMax = 512
+	// stockMax, and the bounds on what else is kept for reuse, bound what a silent client costs.
+	stockMax  = 16
+	keptBatch = 64
+	keptArgs  = 1024
+	// keptDirect and keptOutput are bytes.
+	keptDirect = 4 << 10
+	keptOutput = 16 << 10
 )
 
 // session is one client's connection and its state. Its goroutine reads commands and submits them; replies
@@ -35,14 +41,13 @@ type session struct {
 	args   [][]byte
 	places []router.Key
 
-	// the client's bytes: buf[r:w] is unread
-	buf  []byte
-	r, w int
-	own  bool // a command in buf was handed over to a lane: buf must not be written any more
+	input // the client's bytes
 
 	batch  []*request
-	stock  *request // free requests
-	direct []byte   // answers of our own that may be given at once
+	direct []byte // answers of our own that may be given at once
+
+	stock   *request // free requests
+	stocked int
 
 	inflight atomic.Int32 // requests whose reply is not yet with the client
 	closed   atomic.Bool
@@ -56,38 +61,39 @@ type session struct {
 	ticket                ticket // of the write that waits; under the shard's lock
 	pinned                *lane
 	tx                    *transaction
-	lastRead              atomic.Int64
 }
 
 // serve reads and submits commands until the connection ends.
 func (s *session) serve() {
 	defer s.end()
-	s.buf = make([]byte, readBufferMin)
 	for !s.closed.Load() {
-		s.makeRoom()
 		if t := s.srv.IdleTimeout; t > 0 {
 			_ = s.conn.SetReadDeadline(time.Now().Add(t))
 		}
-		n, err := s.conn.Read(s.buf[s.w:])
-		s.w += n
-		if n > 0 {
-			s.lastRead.Store(time.Now().UnixNano())
-			if !s.consume() {
+		// Behind the deadline: a drain that begins now sets its own after this one.
+		if s.srv.draining.Load() {
+			return
+		}
+		n, err := s.input.read(s.guard.Want())
+		if n > 0 && !s.consume() {
+			return
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if s.srv.draining.Load() {
 				return
 			}
-		}
-		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				if s.srv.draining.Load() {
-					return
-				}
+			if s.inflight.Load() == 0 && s.out.size() == 0 { // else it is not the client who is silent
 				s.close(IdleTimeout)
-			} else {
-				// A client that closes its sending side still gets the answers to what it sent.
-				s.awaitAnswers()
-				s.close(ClientGone)
 			}
-			return
+		case errors.Is(err, io.EOF):
+			// A client that closes its sending side still gets the answers to what it sent.
+			s.awaitAnswers()
+			s.out.flush()
+			s.close(ClientGone)
+		default:
+			s.close(ClientGone)
 		}
 	}
 }
@@ -100,6 +106,7 @@ func (s *session) end() {
 	}
 	s.close(ShuttingDown)
 	s.dropPin()
+	s.input.giveBack()
 	s.srv.remove(s)
 }
 
@@ -126,33 +133,6 @@ func (s *session) bound(d time.Duration) (context.Context, context.CancelFunc) {
 		}
 	}()
 	return ctx, cancel
-}
-
-// makeRoom prepares buf for the next read: unread bytes move to its front, and it grows to what the command
-// in progress is known to need.
-func (s *session) makeRoom() {
-	unread := s.w - s.r
-	need := len(s.buf)
-	if len(s.buf) > readBufferMax && unread == 0 {
-		need = readBufferMax
-	}
-	if s.w == len(s.buf) && need < readBufferMax {
-		need *= 2 // the last read filled it
-	}
-	if want := unread + max(1, s.guard.Want()); want > need {
-		// What a client announces costs nothing until it comes.
-		need = min(want, max(2*need, 1<<20))
-	}
-	switch {
-	case s.own || need != len(s.buf):
-		fresh := make([]byte, need)
-		copy(fresh, s.buf[s.r:s.w])
-		s.buf, s.own = fresh, false
-		s.r, s.w = 0, unread
-	case s.r > 0:
-		copy(s.buf, s.buf[s.r:s.w])
-		s.r, s.w = 0, unread
-	}
 }
 
 // consume takes the complete commands out of buf. False ends the session.
@@ -186,11 +166,18 @@ func (s *session) consume() bool {
 		if !s.command(raw, s.args) {
 			return false
 		}
-		if len(s.batch) >= batchMax && !s.submit() {
+		if len(s.batch) >= batchMax && !(s.submit() && s.out.await()) {
 			return false
 		}
 	}
-	return s.submit()
+	ok := s.submit() && s.out.await()
+	if cap(s.args) > keptArgs {
+		s.args, s.places = nil, nil
+	}
+	if cap(s.batch) > keptBatch {
+		s.batch = nil
+	}
+	return ok
 }
 
 var errUnparsed = errors.New("Protocol error: unreadable request")
@@ -283,29 +270,36 @@ func (s *session) answer(reply []byte) bool {
 	return true
 }
 
-// request takes a request from the shard's free ones.
+// request takes a request from the session's stock.
 func (s *session) request() *request {
-	if s.stock == nil {
-		s.sh.lock()
-		for n := 0; n < 16 && s.sh.free != nil; n++ {
-			r := s.sh.free
-			s.sh.free = r.next
-			s.sh.freed--
-			r.next = s.stock
-			s.stock = r
-		}
-		s.sh.unlock()
-	}
 	r := s.stock
 	if r == nil {
-		r = &request{}
-		r.reset()
-	} else {
-		s.stock = r.next
-		r.next = nil
+		s.sh.lock()
+		s.restock(stockMax)
+		s.sh.unlock()
+		r = s.stock
 	}
+	s.stock = r.next
+	s.stocked--
+	r.next = nil
 	r.sess = s
 	return r
+}
+
+// restock takes n requests from the shard's free ones. The lock is held.
+func (s *session) restock(n int) {
+	for ; s.stocked < n; s.stocked++ {
+		r := s.sh.free
+		if r == nil {
+			r = &request{}
+			r.reset()
+		} else {
+			s.sh.free = r.next
+			s.sh.freed--
+		}
+		r.next = s.stock
+		s.stock = r
+	}
 }
 
 // replan plans a write that was planned in another state of things, or not at all.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,6 +105,7 @@ func (n *news) tell() {
 type upstream struct {
 	inst   *instance.Instance
 	facts  instance.Facts
+	known  bool // a lane has connected: no connection of an earlier process is alive, and facts is filled
 	ctx    context.Context
 	stop   context.CancelFunc
 	lanes  map[int][]*lane    // by database
@@ -118,7 +120,7 @@ func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts
 	sh.primary = sh.newUpstream(primary, facts)
 	sh.given = map[*instance.Instance]int64{}
 	sh.counts.MismatchedBy = map[string]uint64{}
-	sh.env.Primary, sh.env.DBs = facts.Server, databases
+	sh.env.DBs = databases
 	sh.publish()
 	return sh
 }
@@ -128,6 +130,17 @@ func (sh *Shard) newUpstream(i *instance.Instance, f instance.Facts) *upstream {
 	u.ctx, u.stop = context.WithCancel(sh.ctx)
 	return u
 }
+
+// Open connects the first lane, without waiting for a session that needs it.
+func (sh *Shard) Open() {
+	sh.lock()
+	defer sh.unlock()
+	sh.lanesOf(sh.primary, 0)
+}
+
+// Known reports whether the primary was connected since it is the primary: from then on nothing changes it but
+// what this process sends. The lock is held.
+func (sh *Shard) Known() bool { return sh.primary.known }
 
 // Ledger returns the shard's ledger, whose lock is the shard's.
 func (sh *Shard) Ledger() *ledger.Ledger { return sh.ledger }
@@ -158,14 +171,6 @@ func (sh *Shard) lanesOf(u *upstream, db int) []*lane {
 		sh.work.Go(ln.run)
 	}
 	return ls
-}
-
-// connected takes note of what server the primary is.
-func (sh *Shard) connected(u *upstream) {
-	if u == sh.primary {
-		sh.env.Primary = u.facts.Server
-		sh.publish()
-	}
 }
 
 // maxFree is how many requests are kept for reuse.
@@ -259,8 +264,16 @@ func (u *upstream) trouble() string {
 // server.
 func errorReply(dst []byte, format string, args ...any) []byte {
 	dst = append(dst, "-ERR tandem: "...)
-	dst = fmt.Appendf(dst, format, args...)
+	dst = append(dst, oneLine(fmt.Sprintf(format, args...))...)
 	return append(dst, '\r', '\n')
+}
+
+// oneLine makes a text fit into an error reply.
+func oneLine(text string) string {
+	if strings.ContainsAny(text, "\r\n") {
+		text = strings.NewReplacer("\r", " ", "\n", " ").Replace(text)
+	}
+	return text[:min(len(text), 500)]
 }
 
 // Close ends all lanes. Sessions must have ended.

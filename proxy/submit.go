@@ -1,9 +1,6 @@
 package proxy
 
-import (
-	"bytes"
-	"time"
-)
+import "time"
 
 const (
 	// backlogLimit is how many bytes may wait to be written to the primary, and queueLimit how many commands
@@ -21,7 +18,7 @@ func (s *session) submit() bool {
 	sh := s.sh
 	sh.lock()
 	sh.now = time.Now().UnixNano()
-	ok := true
+	ok, n := true, len(s.batch)
 	for i, r := range s.batch {
 		s.batch[i] = nil
 		switch {
@@ -37,6 +34,7 @@ func (s *session) submit() bool {
 		// Also when the session has ended: what it has put there holds its keys until it is answered.
 		s.on.flushLocked()
 	}
+	s.restock(min(n, stockMax)) // as many as the next batch is likely to need
 	sh.unlock()
 	s.sayDirect()
 	return ok && !s.closed.Load()
@@ -48,7 +46,7 @@ func (s *session) sayDirect() {
 		return
 	}
 	s.out.write(s.direct, true)
-	if s.direct = s.direct[:0]; cap(s.direct) > readBufferMin {
+	if s.direct = s.direct[:0]; cap(s.direct) > keptDirect {
 		s.direct = nil
 	}
 }
@@ -278,20 +276,9 @@ func (s *session) unreachable(r *request, why string) bool {
 		}
 	}
 	reply := errorReply(nil, "%s cannot be reached for %s; the command was not sent (%s)",
-		s.sh.primary.inst, s.sh.opt.PrimaryWait, oneLine(why))
+		s.sh.primary.inst, s.sh.opt.PrimaryWait, why)
 	r.reset()
 	r.sess = s
 	r.canned = reply
 	return s.submitCanned(r)
-}
-
-// oneLine makes a text fit into an error reply.
-func oneLine(text string) string {
-	b := bytes.Map(func(r rune) rune {
-		if r == '\r' || r == '\n' {
-			return ' '
-		}
-		return r
-	}, []byte(text))
-	return string(b[:min(len(b), 500)])
 }

@@ -137,6 +137,7 @@ func (s *session) wholeBlock(multi []byte) *request {
 	r.reset()
 	r.next = s.stock
 	s.stock = r
+	s.stocked++
 	return nil
 }
 

@@ -1,0 +1,119 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"sync"
+	"syscall"
+)
+
+const readBuffer = 64 << 10
+
+// readBuffers are buffers that no client is using. A client has one only while there are bytes of it that are
+// not answered for: ten thousand silent ones cost none.
+var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
+
+// input is what a client has sent: buf[r:w] is unread.
+type input struct {
+	buf  []byte
+	r, w int
+	own  bool // a command in buf was handed over to a lane: buf must not be written any more
+
+	conn net.Conn
+	raw  syscall.RawConn
+
+	// for the closure, so that a read allocates nothing
+	n   int
+	err error
+	try func(fd uintptr) bool
+}
+
+func (in *input) init(conn net.Conn) {
+	in.conn = conn
+	if sc, ok := conn.(syscall.Conn); ok {
+		in.raw, _ = sc.SyscallConn()
+	}
+	in.try = func(fd uintptr) bool {
+		for {
+			if in.buf == nil {
+				in.buf = readBuffers.Get().(*[readBuffer]byte)[:]
+			}
+			in.n, in.err = syscall.Read(int(fd), in.buf[in.w:])
+			switch {
+			case in.err == syscall.EINTR:
+				continue
+			case in.err == syscall.EAGAIN:
+				if in.w == 0 {
+					in.giveBack() // while it waits
+				}
+				return false
+			case in.err != nil:
+				in.n = 0
+			case in.n == 0:
+				in.err = io.EOF
+			}
+			return true
+		}
+	}
+}
+
+// read waits for bytes and appends them; the command in progress is known to lack want more at the least.
+func (in *input) read(want int) (n int, err error) {
+	in.makeRoom(want)
+	if in.raw == nil {
+		if in.buf == nil {
+			in.buf = make([]byte, readBuffer)
+		}
+		n, err = in.conn.Read(in.buf[in.w:])
+		in.w += n
+		return n, err
+	}
+	in.n, in.err = 0, nil
+	if err := in.raw.Read(in.try); err != nil {
+		return 0, err
+	}
+	in.w += in.n
+	return in.n, in.err
+}
+
+// makeRoom makes room behind the unread bytes, which move to the front. The buffer grows with what has come:
+// what a client announces costs nothing until it comes.
+func (in *input) makeRoom(want int) {
+	unread := in.w - in.r
+	if unread == 0 {
+		in.r, in.w = 0, 0
+		if in.own || len(in.buf) != readBuffer {
+			in.buf, in.own = nil, false
+		}
+		return
+	}
+	size := len(in.buf)
+	if need := unread + max(1, want); need > size && unread >= size/2 {
+		size = min(need, 2*size)
+	} else if unread < readBuffer/2 {
+		size = readBuffer // it had grown for a command that is gone
+	}
+	switch {
+	case size != len(in.buf) || in.own:
+		var fresh []byte
+		if size == readBuffer {
+			fresh = readBuffers.Get().(*[readBuffer]byte)[:]
+		} else {
+			fresh = make([]byte, size)
+		}
+		copy(fresh, in.buf[in.r:in.w])
+		in.giveBack()
+		in.buf = fresh
+	case in.r > 0:
+		copy(in.buf, in.buf[in.r:in.w])
+	}
+	in.r, in.w = 0, unread
+}
+
+// giveBack lets others use the buffer.
+func (in *input) giveBack() {
+	if len(in.buf) == readBuffer && !in.own {
+		readBuffers.Put((*[readBuffer]byte)(in.buf))
+	}
+	in.buf, in.own = nil, false
+}

@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"tandem/internal/instance"
+)
+
+// Prepare connects lanes to the instance that is to be the primary, for every database in use, so that
+// nobody waits for a connection after the swap.
+func (sh *Shard) Prepare(ctx context.Context, i *instance.Instance, f instance.Facts) (*Next, error) {
+	u := sh.newUpstream(i, f)
+	sh.lock()
+	for db := range sh.primary.lanes {
+		sh.lanesOf(u, db)
+	}
+	sh.unlock()
+	err := sh.Await(ctx, u.connected)
+	if err != nil {
+		sh.lock()
+		defer sh.unlock()
+		sh.abandon(u)
+		if why := u.trouble(); why != "" {
+			err = errors.New(why)
+		}
+		return nil, err
+	}
+	return &Next{sh: sh, u: u}, nil
+}
+
+// Next is a primary to be.
+type Next struct {
+	sh *Shard
+	u  *upstream
+}
+
+// Ready reports whether every database in use has its lanes connected; sessions may have begun to use
+// another one since. The lock is held.
+func (n *Next) Ready() bool {
+	for db := range n.sh.primary.lanes {
+		n.sh.lanesOf(n.u, db)
+	}
+	return n.u.connected()
+}
+
+// Abandon closes its lanes.
+func (n *Next) Abandon() {
+	n.sh.lock()
+	defer n.sh.unlock()
+	n.sh.abandon(n.u)
+}
+
+// Swap makes n the primary and e the way to the secondary, which was the primary. It is called during a
+// hold, when all is answered and drained. The lock is held. The old lanes are closed.
+func (sh *Shard) Swap(n *Next, e *EffectLane) {
+	old := sh.primary
+	sh.primary = n.u
+	sh.scanEpoch++
+	sh.effects = e
+	sh.ledger.SetSink(e)
+	sh.publish()
+	sh.openGates()
+	sh.abandon(old)
+}
+
+var errGivenUp = errors.New("the primary was given up")
+
+// GiveUp closes all lanes to a primary that is dead, as far as anybody can tell. What was unanswered is dirty
+// afterwards, or a sweep is owed for it. It is called during a hold and followed by a Swap: the lanes do not
+// come back. The lock is held.
+//
+// The primary may come to life and execute what it was sent. It is nobody's primary then; before an EffectLane
+// speaks to it as a secondary, these connections are made sure to be dead.
+func (sh *Shard) GiveUp() {
+	u := sh.primary
+	sh.given[u.inst] = sh.generation.Load()
+	u.stop()
+	for _, ls := range u.lanes {
+		for _, ln := range ls {
+			ln.giveUp()
+		}
+	}
+	for ln := range u.pinned {
+		ln.giveUp()
+	}
+}
+
+func (ln *lane) giveUp() {
+	if ln.conn != nil {
+		_ = ln.conn.Close()
+	}
+	ln.fail(errGivenUp)
+	ln.settleLost()
+}
+
+// gaveUp reports whether a connection with this generation belongs to lanes that were given up with their
+// primary (see GiveUp).
+func (sh *Shard) gaveUp(i *instance.Instance, generation string) bool {
+	sh.lock()
+	defer sh.unlock()
+	_, n, _ := strings.Cut(generation, ".")
+	number, err := strconv.ParseInt(n, 10, 64)
+	return err == nil && number <= sh.given[i]
+}
+
+// abandon closes an upstream's lanes, those excepted that sessions have pinned: they do it. The lock is held.
+func (sh *Shard) abandon(u *upstream) {
+	u.stop()
+	for _, ls := range u.idle {
+		for _, ln := range ls {
+			sh.retire(ln)
+		}
+	}
+	clear(u.idle)
+}
