@@ -162,6 +162,18 @@ func TestOneTooMany(t *testing.T) {
 			t.Fatal("no sweep is owed")
 		}
 	})
+	t.Run("no more than there are", func(t *testing.T) {
+		f := newFixture(t, func(o *Options) { o.MaxDirty = 10 })
+		lane := f.AddLane()
+		for range 100 {
+			names := []string{"a" + strings.Repeat("x", 500), "b" + strings.Repeat("x", 500)}
+			f.dirty(names...)
+			f.done(lane, blind(), names...)
+		}
+		if set := &f.Ledger.dirty; f.Sweeping() || set.names != 0 || set.inDB[0] != 0 || set.len() != 0 {
+			t.Fatalf("a sweep is owed, or counted are %d bytes of names of %d keys", set.names, set.inDB[0])
+		}
+	})
 }
 
 // TestClearedKeysDoNotPileUp: keys that become dirty and are cleared while no copier takes any.
@@ -176,6 +188,9 @@ func TestClearedKeysDoNotPileUp(t *testing.T) {
 			t.Fatalf("%d cleared keys are queued after %d", n, i)
 		}
 	}
+	f.dirty("b") // those behind it are not come across
+	b, _ := f.next()
+	f.Retry(b, f.clock, time.Minute)
 	for i := range 20 * maxStale {
 		f.dirty("a")
 		d, _ := f.next()

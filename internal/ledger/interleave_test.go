@@ -18,6 +18,9 @@ func envRuns() int {
 	if n, err := strconv.Atoi(os.Getenv("LEDGER_RUNS")); err == nil && n > 0 {
 		return n
 	}
+	if raced {
+		return 300
+	}
 	return 3000
 }
 

@@ -94,6 +94,8 @@ func TestSeveralKeys(t *testing.T) {
 			steps(Step{Blind: true, Keys: []int{0}}, Step{Keys: []int{0}}), Forwarded, nil},
 		{"a step does not help the one before", "a", []string{"a"},
 			steps(Step{Keys: []int{0}}, Step{Blind: true, Keys: []int{0}}), Dirtied, []string{"a"}},
+		{"a step does not help a key that it only reads", "b", []string{"a", "?b"},
+			steps(Step{Blind: true, Keys: []int{0, 1}}, Step{Keys: []int{1}}), Dirtied, []string{"a", "b"}},
 		{"a transaction is forwarded whole or not at all", "a", []string{"a", "b"},
 			steps(Step{Blind: true, Keys: []int{1}}, Step{Keys: []int{0}}), Dirtied, []string{"a", "b"}},
 		{"a step that must be copied spoils the others", "", []string{"a", "b"},

@@ -56,6 +56,28 @@ func (f *fixture) copied2(name string, n int) {
 	}
 }
 
+// TestSuspicionOfAKeyThatFailsAgain lasts until the end of the later one.
+func TestSuspicionOfAKeyThatFailsAgain(t *testing.T) {
+	f := newFixture(t)
+	lane := f.AddLane()
+	f.done(lane, notBlind(), "a")
+	f.done(lane, notBlind(), "a")
+	f.done(lane, notBlind(), "x", "?y")
+	f.Acked(Differs, "an error")        // the first of a: until x
+	f.done(lane, blind(), "a")          // a is exact once more,
+	f.done(lane, notBlind(), "b", "?a") // b is made from it,
+	f.Acked(Differs, "another")         // the second of a: until b
+	f.Acked(Good, "")                   // x
+	f.Acked(Good, "")                   // the blind one
+	if f.IsDirty(key("b").Hash) {
+		t.Fatal("b is dirty too early")
+	}
+	f.Acked(Good, "") // b
+	if !f.IsDirty(key("b").Hash) {
+		t.Fatal("b is not dirty")
+	}
+}
+
 // TestSuspicionsAreBounded: a secondary that refuses everything, for ever, does not fill memory.
 func TestSuspicionsAreBounded(t *testing.T) {
 	f := newFixture(t, func(o *Options) { o.MaxDirty = 1 << 20 })

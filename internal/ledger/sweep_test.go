@@ -28,6 +28,9 @@ func TestSweepEnds(t *testing.T) {
 	if f.Swept(gen) {
 		t.Fatal("it ended twice")
 	}
+	if f.exact.buckets != nil {
+		t.Error("the memory of exact keys is kept")
+	}
 }
 
 // TestSweepDoesNotEndBefore what it has found, or has passed over, is settled.
@@ -38,6 +41,14 @@ func TestSweepDoesNotEndBefore(t *testing.T) {
 		"a dirty key": {func(f *fixture) func() {
 			f.dirty("a")
 			return func() { f.done(0, blind(), "a") }
+		}},
+		"a dirty key that a flush cleans": {func(f *fixture) func() {
+			f.dirty("a")
+			w := &Write{Kind: Flush, Lane: 0, DBs: []int{0}}
+			return func() {
+				f.Acquire(w)
+				f.Reply(w, blind())
+			}
 		}},
 		"a key with the copier": {func(f *fixture) func() {
 			f.dirty("a")

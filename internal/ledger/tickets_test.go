@@ -45,6 +45,49 @@ func TestWaitersOfOneLaneGoTogether(t *testing.T) {
 	}
 }
 
+// TestFollowersOnOtherStripesGoToo: those of its lane that stood behind it anywhere.
+func TestFollowersOnOtherStripesGoToo(t *testing.T) {
+	f := newFixture(t)
+	a, b := f.AddLane(), f.AddLane()
+	first := f.sent(a, "x")
+	w1, _ := write(b, "x", "y")
+	w2, g2 := write(b, "y", "z")
+	w3, g3 := write(b, "z")
+	f.waits(w1)
+	f.waits(w2)
+	f.waits(w3)
+	f.Reply(first, nil)
+	if g2.granted != 1 || g3.granted != 1 {
+		t.Fatalf("granted %d and %d", g2.granted, g3.granted)
+	}
+}
+
+// canceller gives up another write when it is granted, as a session does that ends.
+type canceller struct {
+	f *fixture
+	w *Write
+}
+
+func (c canceller) Granted(*Write) { c.f.Cancel(c.w) }
+
+func TestGivingUpWhileOthersAreGranted(t *testing.T) {
+	f := newFixture(t)
+	a, b := f.AddLane(), f.AddLane()
+	f.sent(a, "x")
+	f.LaneDown(b)
+	blocked, _ := write(b, "x")
+	second, _ := write(b, "y")
+	second.Waiter = canceller{f, blocked}
+	third, g := write(b, "z")
+	for _, w := range []*Write{blocked, second, third} {
+		f.waits(w)
+	}
+	f.LaneUp(b)
+	if g.granted != 1 || len(f.tickets) != 0 {
+		t.Fatalf("the third was granted %d times, %d wait", g.granted, len(f.tickets))
+	}
+}
+
 // TestPlacesInAllQueuesAtOnce: of two writes that share two stripes, one is before the other in both.
 func TestPlacesInAllQueuesAtOnce(t *testing.T) {
 	f := newFixture(t)
