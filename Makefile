@@ -36,7 +36,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' ./scripts/fuzz.sh
 
 lint:
-	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt'ed: $$bad" >&2; exit 1; }
+	@bad=$$(find . -name '*.go' -not -path './.*' -print0 | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "not gofmt'ed:" $$bad >&2; exit 1; }
 	$(GO) vet ./...
 
 redis:

@@ -8,8 +8,8 @@ go=${GO:-go} time=${FUZZTIME:-30s}
 found=0
 while IFS=: read -r file _ line; do
   target=$(sed -E 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/' <<<"$line")
-  echo "== $target in ./$(dirname "$file"), $time"
-  "$go" test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "./$(dirname "$file")"
+  echo "== $target in $(dirname "$file"), $time"
+  "$go" test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$(dirname "$file")"
   found=$((found + 1))
-done < <(git ls-files '*_test.go' | xargs grep -nE '^func Fuzz[A-Za-z0-9_]*\(' /dev/null)
+done < <(grep -rnE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*\(' . | sort)
 [ "$found" -gt 0 ] || { echo "no fuzz target found" >&2; exit 1; }
