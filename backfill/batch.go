@@ -152,6 +152,7 @@ func (c *Copier) begin(items []*item, s *scratch) {
 func (c *Copier) end(items []*item, readings []reading) {
 	shift := c.opt.Shift()
 	var copied, races, bytes uint64
+	var state ledger.State // one for all: the Sink does not keep it
 	c.l.Lock()
 	defer func() {
 		c.l.Unlock()
@@ -160,7 +161,8 @@ func (c *Copier) end(items []*item, readings []reading) {
 		c.stats.races.Add(races)
 	}()
 	for i, it := range items {
-		state, r := stateOf(&readings[i], shift)
+		var r result
+		state, r = stateOf(&readings[i], shift)
 		if r == settled {
 			switch c.l.EndCopy(&it.copy, &state) {
 			case ledger.Won:
