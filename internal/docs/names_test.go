@@ -1,0 +1,199 @@
+package docs
+
+import (
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"tandem/config"
+	"tandem/internal/status"
+	"tandem/proxy"
+)
+
+// TestNamesExist checks each name that a page gives: of a setting, of a status field, of a metric, of a
+// blocker, of a check, of a reason. What looks like one must be one.
+func TestNamesExist(t *testing.T) {
+	known := names(t)
+	looksLikeOne := regexp.MustCompile(`^[a-z][a-z0-9]*([._][a-z0-9]+)+$`)
+	setting := regexp.MustCompile(`^([a-z_.]+): \S+$`)
+	file := regexp.MustCompile(`\.(yaml|toml|json|md|go|service|conf|sh|log|svg|internal)$`)
+	checked := 0
+	for _, p := range pages(t) {
+		for i, l := range p.lines {
+			for _, span := range l.spans() {
+				name := strings.TrimSuffix(span, "[]")
+				if m := setting.FindStringSubmatch(span); m != nil {
+					if !settings()[m[1]] {
+						t.Errorf("%s: there is no setting %s", p.at(i), m[1])
+					}
+					checked++
+					continue
+				}
+				if !looksLikeOne.MatchString(name) || file.MatchString(name) {
+					continue
+				}
+				checked++
+				if !known[name] {
+					t.Errorf("%s: there is no %s", p.at(i), name)
+				}
+			}
+		}
+	}
+	if checked < 200 {
+		t.Errorf("only %d names found", checked)
+	}
+}
+
+// TestVariablesExist checks the names of environment variables, wherever they stand.
+func TestVariablesExist(t *testing.T) {
+	known := map[string]bool{"TANDEM_SOURCE": true, "TANDEM_TARGET": true}
+	for key := range settings() {
+		known["TANDEM_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = true
+	}
+	variable := regexp.MustCompile(`\bTANDEM_[A-Z_]+\b`)
+	for _, p := range pages(t) {
+		for i, l := range p.lines {
+			for _, name := range variable.FindAllString(l.text, -1) {
+				if !known[name] {
+					t.Errorf("%s: there is no variable %s", p.at(i), name)
+				}
+			}
+		}
+	}
+}
+
+// TestTroubleHasEverything: whoever is shown a name at night must find it in the guide.
+func TestTroubleHasEverything(t *testing.T) {
+	guide := read(t, "docs/guide-trouble.md")
+	want := map[string][]string{
+		"blocker":         blockers(t),
+		"reason to close": closeReasons(),
+	}
+	for what, list := range want {
+		for _, name := range list {
+			if !strings.Contains(guide, "`"+name+"`") {
+				t.Errorf("%s %s is not in guide-trouble.md", what, name)
+			}
+		}
+	}
+	kinds := find(t, "backfill/suspect.go", `(?m)^\s+kind\w+\s+= "([a-z-]+)"`)
+	for _, kind := range kinds {
+		if !strings.Contains(guide, "`"+kind+"`") {
+			t.Errorf("difference %s is not in guide-trouble.md", kind)
+		}
+	}
+	for _, code := range []string{"0", "1", "2", "3", "4"} {
+		if !strings.Contains(guide, "\n| "+code+" |") {
+			t.Errorf("exit status %s is not in guide-trouble.md", code)
+		}
+	}
+	if len(want["blocker"]) < 8 || len(kinds) < 10 {
+		t.Errorf("only %d blockers, %d kinds of differences found in the code", len(want["blocker"]), len(kinds))
+	}
+}
+
+// TestMigrationExplainsEveryCheck: the report of a precheck names items, and the guide says more of each.
+func TestMigrationExplainsEveryCheck(t *testing.T) {
+	guide := read(t, "docs/guide-migrate.md")
+	checks := find(t, "internal/precheck/checks.go", `\{name: "([a-z_]+)"`)
+	if len(checks) < 14 {
+		t.Fatalf("only %d checks found", len(checks))
+	}
+	for _, name := range checks {
+		if !strings.Contains(guide, "\n| `"+name+"`") {
+			t.Errorf("check %s is not explained in guide-migrate.md", name)
+		}
+	}
+}
+
+// names are all that a page may name.
+func names(t *testing.T) map[string]bool {
+	known := settings()
+	statusFields(known, reflect.TypeFor[status.Status](), "")
+	for _, m := range metrics(t) {
+		known[m.name] = true
+	}
+	for _, name := range slices.Concat(blockers(t), closeReasons()) {
+		known[name] = true
+	}
+	for _, name := range find(t, "internal/precheck/checks.go", `\{name: "([a-z_]+)"`) {
+		known[name], known["source_"+name], known["target_"+name] = true, true, true
+	}
+	// Names that others have given: fields of the differences and of steps, of INFO, of releases.
+	for _, name := range []string{"pause_ms", "key_base64", "used_memory", "used_memory_human", "run_id"} {
+		known[name] = true
+	}
+	return known
+}
+
+// settings are the configuration's keys, groups included.
+func settings() map[string]bool {
+	keys := map[string]bool{}
+	var add func(t reflect.Type, prefix string)
+	add = func(t reflect.Type, prefix string) {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			key := prefix + f.Tag.Get("key")
+			keys[key] = true
+			if f.Type.Kind() == reflect.Struct {
+				add(f.Type, key+".")
+			}
+		}
+	}
+	add(reflect.TypeFor[config.Config](), "")
+	return keys
+}
+
+// statusFields adds the names of the status' fields, as jq would name them.
+func statusFields(into map[string]bool, t reflect.Type, prefix string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name := prefix + f.Tag.Get("json")
+		into[name] = true
+		switch {
+		case f.Type.Kind() == reflect.Slice:
+			statusFields(into, f.Type.Elem(), name+"[].")
+		case f.Type.Kind() == reflect.Struct && !strings.HasPrefix(f.Type.Name(), "Optional"):
+			statusFields(into, f.Type, name+".")
+		}
+	}
+}
+
+// blockers are the codes in the source of package migration, which makes them.
+func blockers(t *testing.T) (codes []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, "migration", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		file, err := filepath.Rel(root, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(file, "_test.go") {
+			codes = append(codes, find(t, file, `(?:\badd\(|\bCode:\s*)"([a-z_]+)"`)...)
+		}
+	}
+	slices.Sort(codes)
+	return slices.Compact(codes)
+}
+
+func closeReasons() (all []string) {
+	for _, r := range proxy.CloseReasons() {
+		all = append(all, r.String())
+	}
+	return all
+}
+
+// find returns what a pattern's group matches in a file.
+func find(t *testing.T, path, pattern string) (all []string) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, path), -1) {
+		all = append(all, m[1])
+	}
+	return all
+}
