@@ -263,6 +263,9 @@ func (m *Migration) phase() string {
 	if p != status.Backfill && p != status.Synced {
 		return p
 	}
+	if m.linked.Load() == nil {
+		return status.Backfill // written down, and about to begin
+	}
 	m.ledger.Lock()
 	defer m.ledger.Unlock()
 	if m.ledger.Sweeping() {
