@@ -181,9 +181,7 @@ func TestEffectsOfTransactions(t *testing.T) {
 			for range stepsOf(t) / 4 {
 				var requests [][][]byte
 				for range 1 + p.r.Intn(4) {
-					args := p.r.request(p.r.pick(known...))
-					p.fill(args)
-					requests = append(requests, args)
+					requests = append(requests, p.next(known))
 				}
 				p.block(requests, p.r.Intn(2) == 0)
 			}
@@ -213,9 +211,7 @@ func TestEffectsFromRESP3Replies(t *testing.T) {
 				p.b.must("HELLO", "3")
 			}
 			for range stepsOf(t) / 2 {
-				args := p.r.request(p.r.pick(known...))
-				p.fill(args)
-				p.step(args)
+				p.step(p.next(known))
 			}
 			p.compareAll()
 			p.summary()
@@ -262,9 +258,7 @@ func TestEffectsOfALaggingSecondary(t *testing.T) {
 			for range stepsOf(t) / 20 {
 				var requests [][][]byte
 				for range 40 {
-					args := p.r.request(p.r.pick(known...))
-					p.fill(args)
-					requests = append(requests, args)
+					requests = append(requests, p.next(known))
 				}
 				p.lagging(requests)
 			}

@@ -41,6 +41,9 @@ func (k *conn) describe(key string, common Server) keyState {
 		s.text = "zset " + scores(k.must("ZRANGE", key, "0", "-1", "WITHSCORES"))
 	case "hash":
 		s.text = "hash " + k.hash(key)
+		if s.text == "hash " && k.server.HasHashFieldTTL() {
+			s = keyState{expires: -2} // all fields have expired and will be swept away, and the key with them
+		}
 	case "stream":
 		s.text = "stream " + k.stream(key, common, &s.near)
 	default:

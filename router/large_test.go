@@ -18,9 +18,7 @@ func TestEffectsOnLargeKeys(t *testing.T) {
 			p.r.wide = true
 			known := p.known(samples)
 			for range stepsOf(t) {
-				args := p.r.request(p.r.pick(known...))
-				p.fill(args)
-				p.step(args)
+				p.step(p.next(known))
 			}
 			p.compareAll()
 			p.summary()

@@ -186,9 +186,7 @@ func TestEffectsForServersThatShareNoDump(t *testing.T) {
 				}
 			}
 			for range stepsOf(t) {
-				args := p.r.request(p.r.pick(left...))
-				p.fill(args)
-				p.step(args)
+				p.step(p.next(left))
 			}
 			p.summary()
 		})
