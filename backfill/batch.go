@@ -21,8 +21,11 @@ type item struct {
 	size int64
 	// result is what the last attempt came to.
 	result result
-	// held: copy.Dirty is in our hands and must be given back to the ledger.
+	// held: copy.Dirty is in our hands and must be given back to the ledger. Its fields are under the ledger's
+	// lock all the same.
 	held bool
+	// alone: its copy has failed before, so that it goes by itself, to harm no other.
+	alone bool
 	// err says why, if result is failed.
 	err error
 }
@@ -349,9 +352,9 @@ func (it *item) fromSweep(l *ledger.Ledger, db int, name string) {
 	*it = item{name: name, copy: ledger.Copy{Key: ledger.Key{Hash: l.Hash(db, key), Name: key, DB: int32(db), Write: true}}}
 }
 
-// fromDirty makes the item of a dirty key that the copier has taken.
+// fromDirty makes the item of a dirty key that the copier has taken. The ledger's lock is held.
 func (it *item) fromDirty(d *ledger.Dirty) {
-	*it = item{name: rueidis.BinaryString(d.Key.Name), copy: ledger.Copy{Key: d.Key, Dirty: d}, held: true}
+	*it = item{name: rueidis.BinaryString(d.Key.Name), copy: ledger.Copy{Key: d.Key, Dirty: d}, held: true, alone: d.Failures > 0}
 }
 
 // bytesOf is a name as bytes, without a copy; nobody changes them.

@@ -91,10 +91,9 @@ func (c *Copier) copyBig(ctx context.Context, lane ledger.LaneID, it *item) {
 	}
 	start := time.Now()
 	db := int(it.copy.Key.DB)
-	for it.held {
+	for races := 0; it.held; {
 		var err error
-		d := it.copy.Dirty
-		if d.Races >= bigRaces || it.result == busy && time.Since(start) > patience {
+		if races >= bigRaces || it.result == busy && time.Since(start) > patience {
 			err = c.copyOrdered(ctx, lane, db, one, noLimits)
 		} else {
 			err = c.copyOnce(ctx, db, one, it.size, noLimits)
@@ -111,7 +110,7 @@ func (c *Copier) copyBig(ctx context.Context, lane ledger.LaneID, it *item) {
 		}
 		switch it.result {
 		case lost:
-			d.Races++
+			races++
 		case busy:
 			pause(ctx, busyPause)
 		case notTaken:
@@ -120,6 +119,9 @@ func (c *Copier) copyBig(ctx context.Context, lane ledger.LaneID, it *item) {
 			return
 		case failed:
 			c.giveBackFailed(one, it.err)
+			return
+		case untried: // its stripe was not to be had
+			c.giveBack(one, orderedPause)
 			return
 		case settled:
 			c.noteSink(true)

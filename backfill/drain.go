@@ -102,13 +102,12 @@ func (c *Copier) takeDirty(ctx context.Context) ([]*item, time.Duration) {
 	return items, wait
 }
 
-// split makes tasks of items: one per database, and one for each key whose copy has failed before, so that
-// it harms no other.
+// split makes tasks of items: one per database, and one for each key that goes alone.
 func split(items []*item) [][]*item {
 	var tasks [][]*item
 	byDB := map[int32]int{}
 	for _, it := range items {
-		if it.copy.Dirty.Failures > 0 {
+		if it.alone {
 			tasks = append(tasks, []*item{it})
 			continue
 		}
@@ -161,6 +160,8 @@ const orderedPause = 100 * time.Millisecond
 // sort says how to go on with those that are still held after an attempt: again, or owning the stripe. Big
 // ones are left to their goroutine.
 func (c *Copier) sort(items []*item, impatient bool) (again, ordered []*item) {
+	c.l.Lock()
+	defer c.l.Unlock()
 	for _, it := range items {
 		owns := false
 		switch it.result {
