@@ -1,5 +1,7 @@
 package ledger
 
+import "slices"
+
 // Effect is what a write's reply turned out to mean for the secondary.
 type Effect struct {
 	// Steps has one element for a single command, one per changing command of a transaction.
@@ -184,7 +186,10 @@ func (l *Ledger) replyBarrier(w *Write, e *Effect) Outcome {
 		}
 		return Forwarded
 	}
-	l.dirty.flushed(w.DBs, func(d *Dirty) bool { return d.since <= w.at || l.without&ruleDirtySince != 0 })
+	// In a transaction the flush itself may have failed.
+	if slices.ContainsFunc(e.Steps, func(s Step) bool { return s.flushes(w) }) || l.without&ruleFlushDone != 0 {
+		l.dirty.flushed(w.DBs, func(d *Dirty) bool { return d.since <= w.at || l.without&ruleDirtySince != 0 })
+	}
 	l.nowExact(w, e)
 	l.onChange()
 	return Forwarded

@@ -269,6 +269,7 @@ func TestFlushInATransaction(t *testing.T) {
 		{"a key of the flushed database, before", 0, []Step{app, flush}, Dirtied},
 		{"a key of another database", 1, []Step{flush, app}, Dirtied},
 		{"a key of another database, set", 1, []Step{flush, set, app}, Forwarded},
+		{"a key that is not exact, and no flush", 0, []Step{app}, Dirtied},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			f := newFixture(t)
@@ -284,5 +285,16 @@ func TestFlushInATransaction(t *testing.T) {
 				t.Error("what is known of the key does not fit")
 			}
 		})
+	}
+}
+
+// TestFailedFlushInATransaction cleans nothing.
+func TestFailedFlushInATransaction(t *testing.T) {
+	f := newFixture(t)
+	f.dirty("b")
+	w := &Write{Kind: Flush, Lane: f.AddLane(), DBs: []int{0}, Keys: []Key{key("a")}}
+	f.Acquire(w)
+	if out := f.Reply(w, &Effect{Steps: []Step{{Blind: true, Keys: []int{0}}}}); out != Forwarded || !f.IsDirty(key("b").Hash) {
+		t.Fatalf("outcome %d, or a key is clean that was not flushed", out)
 	}
 }

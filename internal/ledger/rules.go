@@ -30,6 +30,7 @@ const (
 	ruleBarrierVersion                   // ... it counts as a write to every stripe
 	ruleBarrierQuiet                     // ... and no copy starts while it is in flight
 	ruleBarrierOwes                      // a flush that the Sink refuses owes a sweep
+	ruleFlushDone                        // ... and cleans keys only if it was done
 	ruleSwapSettled                      // a swap while keys are dirty owes a sweep instead
 	ruleSwapBehind                       // ... and so does an effect that fails before one
 	ruleSwapExpiring                     // a swap moves times to live to other stripes

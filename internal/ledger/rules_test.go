@@ -43,6 +43,7 @@ func TestEveryRuleIsMissed(t *testing.T) {
 		{"barrier version", ruleBarrierVersion, 0, "barriers"},
 		{"barrier quiet", ruleBarrierQuiet, 0, "barriers"},
 		{"barrier owes", ruleBarrierOwes, 0, "barriers and faults"},
+		{"flush done", ruleFlushDone, 0, "barriers"},
 		{"swap settled", ruleSwapSettled, 0, "swapped databases"},
 		{"swap behind", ruleSwapBehind, 0, "expiry and swapped databases"},
 		{"swap expiring", ruleSwapExpiring, 0, "expiry and swapped databases"},

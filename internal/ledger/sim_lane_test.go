@@ -120,6 +120,7 @@ func (s *sim) compose(w *simWrite) {
 			all = cmdSwap
 		}
 		w.cmds = []command{s.command(all, 0), s.command(s.txKind(), w.number)}
+		w.cmds[0].fails = s.chance(.2)
 		if s.chance(.5) {
 			w.cmds[0], w.cmds[1] = w.cmds[1], w.cmds[0]
 		}

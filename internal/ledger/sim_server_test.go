@@ -53,7 +53,8 @@ type command struct {
 	w, r  []keyID
 	dbs   []int
 	token string
-	exp   int // ms from now for a client's, absolute for an effect's
+	fails bool // the server answers with an error
+	exp   int  // ms from now for a client's, absolute for an effect's
 }
 
 // entry is a key's value and when it expires (0: never).
@@ -88,6 +89,9 @@ func (s *server) apply(now int, c *command) (reply string, changed bool) {
 	}
 	for _, k := range c.r {
 		s.expire(k, now)
+	}
+	if c.fails {
+		return "an error", false
 	}
 	switch c.kind {
 	case cmdFlush:
