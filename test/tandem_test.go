@@ -98,7 +98,7 @@ func (td *tandem) launch() {
 func (td *tandem) start() (phases []string) {
 	td.t.Helper()
 	td.launch()
-	td.until("healthy and listening", 20*time.Second, func() bool {
+	td.untilEvery(time.Millisecond, "healthy and listening", 20*time.Second, func() bool {
 		code, body, err := td.get("/api/v1/status")
 		if err != nil || code != http.StatusOK {
 			return false
@@ -137,7 +137,12 @@ func (td *tandem) signal(sig syscall.Signal) int {
 // until waits for a condition with a deadline, asking often; it fails the test when the program has ended.
 func (td *tandem) until(what string, within time.Duration, ok func() bool) {
 	td.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
+	td.untilEvery(20*time.Millisecond, what, within, ok)
+}
+
+func (td *tandem) untilEvery(pause time.Duration, what string, within time.Duration, ok func() bool) {
+	td.t.Helper()
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for deadline := time.Now().Add(within); !ok(); <-tick.C {
 		if time.Now().After(deadline) {

@@ -157,7 +157,7 @@ func (o *own) appendText() {
 			o.text = ""
 			return isInt(r, 1)
 		}, "DEL", o.key("text"))
-		o.emit(isQuiet(0), "STRLEN", o.key("text"))
+		o.emit(func(r wire.Reply) string { return isInt(r, 0) }, "STRLEN", o.key("text"))
 	}
 	v := o.next()
 	o.emit(func(r wire.Reply) string {
@@ -165,8 +165,6 @@ func (o *own) appendText() {
 		return isInt(r, len(o.text))
 	}, "APPEND", o.key("text"), v)
 }
-
-func isQuiet(n int) check { return func(r wire.Reply) string { return isInt(r, n) } }
 
 func (o *own) incrbyfloat() {
 	o.emit(func(r wire.Reply) string {
