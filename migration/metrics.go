@@ -55,7 +55,9 @@ func (m *Migration) Collect(out chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, t, v, labels...)
 	}
-	count := func(d *prometheus.Desc, v uint64, labels ...string) { send(d, prometheus.CounterValue, float64(v), labels...) }
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		send(d, prometheus.CounterValue, float64(v), labels...)
+	}
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) { send(d, prometheus.GaugeValue, v, labels...) }
 
 	s, counts := m.Status(), m.shard.Counts()

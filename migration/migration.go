@@ -61,6 +61,15 @@ type Migration struct {
 
 	linked atomic.Pointer[link] // the link, for those who hold the ledger's lock
 
+	// draining ends what a step waits for when the process is to end.
+	draining context.Context
+	drainNow context.CancelFunc
+
+	presence struct {
+		sync.Mutex
+		conns map[instance.Role]*instance.Conn
+	}
+
 	// step is held by whoever changes the phase.
 	step sync.Mutex
 
@@ -96,6 +105,8 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		seen:  map[instance.Role]*seen{instance.Source: {}, instance.Target: {}},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.draining, m.drainNow = context.WithCancel(m.ctx)
+	m.presence.conns = map[instance.Role]*instance.Conn{}
 	var secret [16]byte
 	_, _ = rand.Read(secret[:]) // never fails
 	m.ledger = ledger.New(ledger.Options{
@@ -174,7 +185,18 @@ func (m *Migration) Run(ctx context.Context) error {
 	m.cancel()
 	m.shard.Close()
 	m.work.Wait()
+	m.leave()
 	return err
+}
+
+// stepContext bounds a step: by its caller, by cutover.wait, and by the end of the process.
+func (m *Migration) stepContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Cutover.Wait)
+	stop := context.AfterFunc(m.draining, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 func (m *Migration) serve(ctx context.Context) error {
@@ -219,6 +241,7 @@ func (m *Migration) resume() {
 // drain ends the work: clients get the answers to what they sent, the secondary the effects.
 func (m *Migration) drain() error {
 	m.log.Info("draining", "sessions", m.server.Sessions())
+	m.drainNow()
 	ctx, cancel := context.WithTimeout(context.Background(), m.cfg.Shutdown.Timeout)
 	defer cancel()
 	m.server.Shutdown(ctx)

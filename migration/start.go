@@ -18,8 +18,12 @@ import (
 const retryStart = 5 * time.Second
 
 // claimPair makes sure that no other process works on this pair: connections of an id that is not ours, on
-// either server. A server that cannot be reached is looked at later (see watch).
+// either server. It shows itself first, so of two that start at the same moment at least one sees the other.
+// A server that cannot be reached is looked at later (see watch).
 func (m *Migration) claimPair(ctx context.Context) error {
+	for _, i := range []*instance.Instance{m.source, m.target} {
+		m.showUp(ctx, i)
+	}
 	for _, i := range []*instance.Instance{m.source, m.target} {
 		look, cancel := context.WithTimeout(ctx, 5*time.Second)
 		others, err := i.Others(look, m.state.ID)
@@ -130,7 +134,7 @@ func (m *Migration) Start(ctx context.Context, o admin.StepOptions) (id string, 
 func (m *Migration) begin(ctx context.Context, facts instance.Facts) error {
 	l := m.newLink(m.source, m.target)
 	l.effects.Start()
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Cutover.Wait)
+	ctx, cancel := m.stepContext(ctx)
 	defer cancel()
 	undo := func(why string, err error) error {
 		l.effects.Stop()

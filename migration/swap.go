@@ -21,7 +21,7 @@ func (m *Migration) Cutover(ctx context.Context, o admin.StepOptions) (admin.Res
 	case status.Reversed, status.Finished:
 		return admin.Result{Phase: phase}, nil
 	case status.Synced:
-		return m.swap(ctx, m.target, status.Reversed)
+		return m.swap(ctx, m.target, status.Reversed, "the target cannot take over")
 	default:
 		return admin.Result{}, &admin.Refused{Message: "the target does not hold all data yet", Blockers: m.blocking()}
 	}
@@ -33,7 +33,7 @@ func (m *Migration) Rollback(ctx context.Context, o admin.StepOptions) (admin.Re
 	defer m.step.Unlock()
 	switch phase := m.phase(); phase {
 	case status.Reversed:
-		return m.swap(ctx, m.source, status.Synced)
+		return m.swap(ctx, m.source, status.Synced, "the source cannot take over")
 	case status.Finished:
 		return admin.Result{}, &admin.Refused{Message: "the migration is finished", Blockers: []status.Blocker{{
 			Code: "finished", Message: "the source has not been kept equal since the migration was finished",
@@ -46,12 +46,17 @@ func (m *Migration) Rollback(ctx context.Context, o admin.StepOptions) (admin.Re
 // swap changes the roles: it waits for a calm moment, holds every command that is not yet sent, waits until
 // both instances hold the same and nothing is on the way, writes the new roles to disk, and lets go. If that
 // does not come about within cutover.max_pause, everything is as if never asked.
-func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase string) (admin.Result, error) {
+//
+// cannot is what a refusal says.
+func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase, cannot string) (admin.Result, error) {
 	old := m.linked.Load()
 	if !m.shard.PrimaryUp() {
 		return admin.Result{}, admin.ErrPrimaryDown
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Cutover.Wait)
+	if blockers := m.blocking(); len(blockers) > 0 {
+		return admin.Result{}, &admin.Refused{Message: cannot, Blockers: blockers}
+	}
+	ctx, cancel := m.stepContext(ctx)
 	defer cancel()
 	undone := func(why string, err error) (admin.Result, error) {
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -178,14 +183,16 @@ func (m *Migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Resu
 	}
 	l := m.linked.Load()
 	l.stop()
+	// The source is left as equal as it can be without waiting long.
+	settle, cancel := m.stepContext(ctx)
+	_ = m.shard.Await(settle, func() bool { return m.ledger.Unsettled() == 0 })
+	cancel()
+	m.linked.Store(nil)
 	m.ledger.Lock()
 	m.shard.StopReplicating()
-	m.ledger.Unlock()
-	m.linked.Store(nil)
-	l.effects.Stop()
-	m.ledger.Lock()
 	m.ledger.Forget()
 	m.ledger.Unlock()
+	l.effects.Stop()
 	m.log.Info("finished", "primary", m.target.String())
 	return admin.Result{Phase: status.Finished}, nil
 }

@@ -36,6 +36,7 @@ func (m *Migration) watch() {
 func (m *Migration) look(i *instance.Instance) {
 	ctx, cancel := context.WithTimeout(m.ctx, lookEvery)
 	defer cancel()
+	m.showUp(ctx, i)
 	facts, err := i.Facts(ctx)
 	if err != nil {
 		m.mu.Lock()
@@ -57,6 +58,33 @@ func (m *Migration) look(i *instance.Instance) {
 		m.foreign = foreign
 	}
 	m.mu.Unlock()
+}
+
+// showUp keeps one connection with our name open to a server, by which other processes see that the pair is
+// taken even while there are no clients.
+func (m *Migration) showUp(ctx context.Context, i *instance.Instance) {
+	m.presence.Lock()
+	defer m.presence.Unlock()
+	if c := m.presence.conns[i.Role]; c != nil {
+		if _, err := c.Do(ctx, "PING"); err == nil {
+			return
+		}
+		_ = c.Close()
+		delete(m.presence.conns, i.Role)
+	}
+	if c, err := i.Conn(ctx, m.shard.ConnName("presence"), 0); err == nil {
+		m.presence.conns[i.Role] = c
+	}
+}
+
+// leave closes those connections.
+func (m *Migration) leave() {
+	m.presence.Lock()
+	defer m.presence.Unlock()
+	for role, c := range m.presence.conns {
+		_ = c.Close()
+		delete(m.presence.conns, role)
+	}
 }
 
 // note keeps what a server has said of itself.

@@ -80,6 +80,9 @@ func (sh *Shard) Replicate(e *EffectLane) {
 
 // StopReplicating ends it. The lock is held.
 func (sh *Shard) StopReplicating() {
+	if sh.effects != nil {
+		sh.effects.fail() // nothing of it may be acknowledged to a ledger that has forgotten it
+	}
 	sh.effects, sh.dual = nil, false
 	sh.ledger.SetSink(nil)
 	sh.publish()

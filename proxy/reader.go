@@ -196,7 +196,7 @@ func (ln *lane) addCanned(c *request) {
 
 func (ln *lane) addRun(s *session, b []byte, first bool, ended int32) {
 	if n := len(ln.runs); n > 0 {
-		if last := &ln.runs[n-1]; last.sess == s && last.ended > 0 && first && adjacent(last.bytes, b) {
+		if last := &ln.runs[n-1]; last.sess == s && last.first && last.ended > 0 && first && adjacent(last.bytes, b) {
 			last.bytes = last.bytes[:len(last.bytes)+len(b)]
 			last.ended += ended
 			return

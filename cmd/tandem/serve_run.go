@@ -51,12 +51,16 @@ func runServe(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 
 	// The admin API outlives the drain: whoever watches sees it end.
 	drained, end := context.WithCancel(context.Background())
+	serving, stop := context.WithCancel(ctx)
 	var group errgroup.Group
 	group.Go(func() error {
 		defer end()
-		return m.Run(ctx)
+		return m.Run(serving)
 	})
-	group.Go(func() error { return api.Serve(drained) })
+	group.Go(func() error {
+		defer stop() // nobody could lead the migration without it
+		return api.Serve(drained)
+	})
 	err = group.Wait()
 	if errors.Is(err, migration.ErrPair) {
 		return fmt.Errorf("%w: %w", errRefused, err)
