@@ -40,8 +40,8 @@ func (p *pass) run(ctx context.Context) error {
 	ctx, p.stop = context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
-	defer p.stop(nil)
 	defer p.tasks.Wait()
+	defer p.stop(nil) // first: what is under way on an early return may wait for the secondary
 	watch.Go(func() { p.watch(ctx) })
 
 	dbs, err := p.databases(ctx)
@@ -178,11 +178,8 @@ func (p *pass) onlySecondary(ctx context.Context, db int, items []*item) ([]*ite
 		if err == nil {
 			var gone []*item
 			for i := range results {
-				n, err := results[i].ToInt64()
-				if err != nil {
-					return nil, fmt.Errorf("%s: EXISTS: %w", p.primary, err)
-				}
-				if n == 0 {
+				// Of a key that may not be asked for, the copier finds out, and names it.
+				if n, err := results[i].ToInt64(); err != nil || n == 0 {
 					gone = append(gone, items[i])
 				}
 			}
