@@ -113,6 +113,10 @@ func (p *replay) had(sample string) int {
 func (p *replay) fill(args [][]byte) {
 	var ids []string
 	for i, a := range args {
+		if string(a) == "{pend}" {
+			args[i] = []byte(p.pending(args))
+			continue
+		}
 		at := slices.Index([]string{"{first}", "{second}", "{last}"}, string(a))
 		if at < 0 {
 			continue
@@ -122,6 +126,15 @@ func (p *replay) fill(args [][]byte) {
 		}
 		args[i] = []byte(ids[at])
 	}
+}
+
+// pending is the id of a pending entry, perhaps deleted, of the stream and the group that a request names.
+func (p *replay) pending(args [][]byte) string {
+	list := p.a.parse("XPENDING", string(args[1]), string(args[2]), "-", "+", "20")
+	if list.IsError() || len(list.Elems) == 0 {
+		return "1-1"
+	}
+	return string(list.Elems[p.r.Intn(len(list.Elems))].Elems[0].Str)
 }
 
 // ids are the first, second and last id of the stream that a request names.

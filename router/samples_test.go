@@ -19,7 +19,7 @@ import (
 //	                                       an empty hash behind on 6.0), member, field, field and value
 //	{sm} {gm}                              score and member, coordinates and member
 //	{sec} {ms} {at} {pat}                  a time to live in seconds, in ms, and the same as Unix times
-//	{id} {old}                             a stream id to come, and one that may be there
+//	{id} {old} {pend}                      a stream id to come, one that may be there, one that is pending
 //	{grp} {con}                            group and consumer
 //	{dump}                                 a payload for RESTORE
 var samples = []string{
@@ -87,7 +87,8 @@ var samples = []string{
 	"XREADGROUP GROUP {grp} {con} COUNT 2 STREAMS {x} {x} > >|0", "XACK {x} {grp} {old} {old}",
 	"XCLAIM {x} {grp} {con} 0 {old} {old} {old}", "XCLAIM {x} {grp} {con} 0 {old} {old} JUSTID",
 	"XCLAIM {x} {grp} {con} 0 {old} {old} IDLE 5000 RETRYCOUNT 7", "XCLAIM {x} {grp} {con} 0 {old} FORCE TIME 1700000000000",
-	"XCLAIM {x} {grp} {con} 3600000 {old} {old}", "XCLAIM {x} {grp} {con} 0 {old} LASTID {old} JUSTID FORCE",
+	"XCLAIM {x} {grp} {con} 3600000 {old} {old}", "XCLAIM {x} {grp} {con} 0 {pend} {old} {pend} {pend}",
+	"XCLAIM {x} {grp} {con} 0 {pend} {pend} JUSTID", "XCLAIM {x} {grp} {con} 3600000 {pend} {pend}", "XACK {x} {grp} {pend}", "XCLAIM {x} {grp} {con} 0 {old} LASTID {old} JUSTID FORCE",
 	"XAUTOCLAIM {x} {grp} {con} 0 0 COUNT 2", "XAUTOCLAIM {x} {grp} {con} 0 {old} JUSTID", "XAUTOCLAIM {x} {grp} {con} 3600000 0",
 	// generic and expiry
 	"DEL {k}", "DEL {k} {k}", "UNLINK {k} {k}", "EXPIRE {k} {sec}", "EXPIRE {k} {sec} NX|XX|GT|LT", "PEXPIRE {k} {ms}",
@@ -210,7 +211,7 @@ func (r *sampler) fill(name string) []string {
 	case "old":
 		r.ids++
 		return []string{r.pick("0-1", "5", strconv.FormatInt(now-int64(r.Intn(3000)), 10), "{last}", "{last}", "{first}", "{second}")}
-	case "bound", "any":
+	case "bound", "any", "pend":
 		return []string{"{" + name + "}"}
 	case "grp":
 		return []string{r.pick("g1", "g2")}
