@@ -146,7 +146,7 @@ func (s *session) dropPin() {
 
 // retire closes a pinned lane. Its goroutine does the rest.
 func (sh *Shard) retire(ln *lane) {
-	ln.user = nil
+	ln.user, ln.retired = nil, true
 	if ln.conn != nil {
 		_ = ln.conn.Close()
 	}

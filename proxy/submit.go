@@ -61,17 +61,17 @@ func (s *session) submitCanned(r *request) bool {
 			s.direct = append(s.direct, r.canned...)
 			s.sh.freeRequest(r)
 			return true
-		case s.sh.gates.holds(s):
-			s.inflight.Add(1)
-			s.sh.gates.add(s.sh, s, r.canned, true, gate{})
-			s.sh.freeRequest(r)
-			return true
 		case ln != nil && ln.queue.n >= queueLimit:
 			ln.crowded = true
 			s.pause(nil)
 		case ln != nil && ln.queue.n > 0:
 			s.inflight.Add(1)
 			ln.enqueue(r)
+			return true
+		case s.sh.gates.holds(s): // and nothing of its own is on the lane any more
+			s.inflight.Add(1)
+			s.sh.gates.add(s.sh, s, r.canned, true, gate{})
+			s.sh.freeRequest(r)
 			return true
 		default:
 			// What was before it is being handed to the client just now.

@@ -1,0 +1,262 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/internal/resp"
+)
+
+func heapBytes() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// session waits until the server has a session and returns it, the youngest if there are several.
+func (h *house) session() *session {
+	h.t.Helper()
+	var s *session
+	h.await("a session", func() bool {
+		h.server.mu.Lock()
+		defer h.server.mu.Unlock()
+		for x := range h.server.sessions {
+			if s == nil || x.id > s.id {
+				s = x
+			}
+		}
+		return s != nil
+	})
+	return s
+}
+
+func TestAHalfClosedClientThatReadsLateGetsEverything(t *testing.T) {
+	h := newHouse(t, false, nil)
+	value := strings.Repeat("v", 24<<20)
+	c := h.client()
+	c.send(string(resp.AppendCommand(nil, "SET", "big", value)))
+	if got := c.reply(); got != "+OK" {
+		t.Fatal(got)
+	}
+	c.send(string(resp.AppendCommand(nil, "GET", "big")) + "PING\r\n")
+	if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	s := h.session()
+	h.await("all is answered", func() bool { return s.inflight.Load() == 0 && s.out.size() > 0 })
+	all, err := io.ReadAll(c.r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("$%d\r\n%s\r\n+PONG\r\n", len(value), value)
+	if string(all) != want {
+		t.Errorf("%d bytes came, want %d", len(all), len(want))
+	}
+}
+
+func TestAnnouncedLengthsCostNothing(t *testing.T) {
+	h := newHouse(t, false, func(_ *Options, o *ServerOptions) { o.MaxClients = 1000 })
+	h.client().expect("SET a b", "+OK")
+	before := heapBytes()
+	const clients = 200
+	all := make([]*wire, clients)
+	for i := range all {
+		all[i] = h.client()
+		all[i].send([]string{"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nv", "*1048576\r\n$1\r\nx\r\n"}[i%2])
+	}
+	h.await("all have been read", func() bool {
+		h.server.mu.Lock()
+		defer h.server.mu.Unlock()
+		return len(h.server.sessions) >= clients
+	})
+	for _, c := range all {
+		c.send("x")
+	}
+	if grown := heapBytes() - before; grown > clients*(readBuffer+16<<10) {
+		t.Errorf("%d clients that announced much cost %d bytes each", clients, grown/clients)
+	}
+}
+
+func TestSilentClientsCostLittle(t *testing.T) {
+	h := newHouse(t, false, func(_ *Options, o *ServerOptions) { o.MaxClients = 1000 })
+	var batch []byte
+	for range 2000 {
+		batch = resp.AppendCommand(batch, "SET", "key", strings.Repeat("x", 100))
+	}
+	h.client().expect("SET a b", "+OK")
+	before := heapBytes()
+	const clients = 200
+	for range clients {
+		c := h.client()
+		go c.send(string(batch))
+		for range 2000 {
+			if _, err := c.r.Discard(5); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.r.Reset(nil)
+		c.r = nil
+	}
+	runtime.GC() // twice: what is in a pool outlives the first
+	if grown := heapBytes() - before; grown > clients*24<<10 {
+		t.Errorf("a silent client costs %d bytes", grown/clients)
+	}
+}
+
+// Our own answers have no bytes for the primary, so its backlog does not bound them.
+func TestAnswersBehindAStoppedPrimaryAreBounded(t *testing.T) {
+	h := newHouse(t, false, func(_ *Options, o *ServerOptions) { o.WriteTimeout = time.Minute })
+	c := h.client()
+	c.expect("SET a b", "+OK")
+	if err := h.source.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	before := heapBytes()
+	const pings = 2 * queueLimit
+	c.send("*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+	go c.send(strings.Repeat("PING\r\n", pings))
+	waiting := 0
+	h.await("the proxy stops reading", func() bool {
+		lane := h.shard.lanesOf(h.shard.primary, 0)[0]
+		waiting = lane.queue.n
+		return lane.crowded
+	})
+	if waiting > queueLimit {
+		t.Errorf("%d answers wait", waiting)
+	}
+	if grown := heapBytes() - before; grown > 300<<20 {
+		t.Errorf("%d MiB", grown>>20)
+	}
+	if err := h.source.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.reply(); got != "$1 b" {
+		t.Error(got)
+	}
+	for i := range pings {
+		if got := c.reply(); got != "+PONG" {
+			t.Fatalf("reply %d: %s", i, got)
+		}
+	}
+}
+
+func TestAClientThatDoesNotReadIsNotAskedForMore(t *testing.T) {
+	h := newHouse(t, false, func(_ *Options, o *ServerOptions) { o.OutputLimit = 8 << 20 })
+	c := h.client()
+	c.send(string(resp.AppendCommand(nil, "SET", "k", strings.Repeat("v", 4<<10))))
+	if got := c.reply(); got != "+OK" {
+		t.Fatal(got)
+	}
+	// 200 MB of replies are asked for at once, and read only then.
+	go c.send(strings.Repeat("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", 50000))
+	s := h.session()
+	h.await("replies are kept", func() bool { return s.out.size() > h.server.OutputLimit/4 })
+	for i := range 50000 {
+		if _, err := c.r.Discard(len("$4096\r\n") + 4<<10 + 2); err != nil {
+			t.Fatalf("reply %d: %v", i, err)
+		}
+	}
+}
+
+func TestIdleClientsAreClosedAndWaitingOnesAreNot(t *testing.T) {
+	h := newHouse(t, false, func(o *Options, so *ServerOptions) {
+		o.PrimaryWait = time.Minute
+		so.IdleTimeout = 100 * time.Millisecond
+	})
+	c := h.client()
+	c.expect("SET a b", "+OK")
+	if err := h.source.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	c.send("*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+	idle := h.client() // says nothing
+	if _, err := idle.r.ReadByte(); err != io.EOF {
+		t.Errorf("an idle client: %v", err)
+	}
+	if time.Since(began) < h.server.IdleTimeout {
+		t.Error("closed too early")
+	}
+	s := h.session()
+	if err := h.source.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.reply(); got != "$1 b" || s.closed.Load() && s.id == 1 {
+		t.Error(got)
+	}
+	if n := h.server.Closed(IdleTimeout); n == 0 {
+		t.Error("no reason was counted")
+	}
+}
+
+func TestShutdownEndsWithAStoppedPrimary(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c := h.client()
+	c.expect("SET a b", "+OK")
+	if err := h.source.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	// More than the connection takes: a session is writing to it.
+	go func() {
+		for range 64 {
+			if _, err := c.Write(resp.AppendCommand(nil, "SET", "a", strings.Repeat("v", 1<<20))); err != nil {
+				return
+			}
+		}
+	}()
+	h.await("a session that writes", func() bool {
+		ln := h.shard.lanesOf(h.shard.primary, 0)[0]
+		return ln.writing && ln.queue.n > 1
+	})
+	for _, command := range []string{"MULTI", "SELECT 3", "GET a"} {
+		h.client().send(string(resp.AppendCommand(nil, strings.Fields(command)...)))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	h.server.Shutdown(ctx)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if err := h.source.Continue(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADrainIsNotLostToAnIdleTimeout(t *testing.T) {
+	h := newHouse(t, false, func(_ *Options, o *ServerOptions) { o.IdleTimeout = time.Hour })
+	for range 20 {
+		h.client().expect("SET a b", "+OK")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	h.server.Shutdown(ctx)
+	if ctx.Err() != nil {
+		t.Error("clients that were silent were waited for")
+	}
+}
+
+func TestOurErrorsAreOneReply(t *testing.T) {
+	h := newHouse(t, false, nil)
+	c := h.client()
+	for _, args := range [][]string{
+		{"CLIENT", "SETINFO", "lib-name\r\n+OK", "a b"},
+		{"CLIENT", "SETINFO", "lib-name", "a\r\nb"},
+		{"CLIENT", "SETNAME", "a\r\n+b"},
+		{"HELLO", "2", "SETNAME\r\n+x"},
+		{"NOSUCH\r\n+OK", "x\r\n"},
+		{"SELECT", "1\r\n+OK"},
+	} {
+		if v := c.ask(args...); !v.IsError() {
+			t.Errorf("%q: %+v", args, v)
+		}
+		c.expect("PING", "+PONG")
+	}
+}
