@@ -1,12 +1,16 @@
 package backfill
 
 import (
+	"context"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"tandem/internal/instance"
 	"tandem/internal/redisd"
+	"tandem/internal/redisd/redisdtest"
 )
 
 // cpu is the time that this process has computed.
@@ -31,8 +35,7 @@ func benchmarkKeys() int {
 	return 1_000_000
 }
 
-// BenchmarkSweep copies a million small keys between two local servers. A bare loop of DUMP and RESTORE with
-// two clients does some 290,000 keys a second on two quiet cores.
+// BenchmarkSweep copies a million small keys between two local servers.
 func BenchmarkSweep(b *testing.B) {
 	keys := benchmarkKeys()
 	w := newWorld(b, redisd.Options{Args: debugCommand}, redisd.Options{}, CopierOptions{}, nil)
@@ -72,4 +75,69 @@ var debugCommand = []string{"--enable-debug-command", "local"}
 func populate(t testing.TB, addr string, keys int) {
 	t.Helper()
 	do(t, addr, "DEBUG", "POPULATE", strconv.Itoa(keys), "key", "64")
+}
+
+// BenchmarkBareLoop is what the others are measured against: two workers that DUMP with one client and RESTORE
+// with another, no ledger, no order, no versions.
+func BenchmarkBareLoop(b *testing.B) {
+	keys := benchmarkKeys()
+	first := redisdtest.Start(b, redisd.Options{Args: debugCommand})
+	second := redisdtest.Start(b, redisd.Options{})
+	populate(b, first.Addr, keys)
+	from := newReader(testInstance(b, instance.Source, first.URL()), "bare", time.Minute)
+	defer from.close()
+	ctx := context.Background()
+	var took, computed time.Duration
+	for b.Loop() {
+		do(b, second.Addr, "FLUSHALL")
+		pages := make(chan []string, 8)
+		var workers sync.WaitGroup
+		start, before := time.Now(), cpu()
+		for range 2 {
+			workers.Go(func() {
+				dump := newReader(from.in, "bare", time.Minute)
+				restore := newReader(testInstance(b, instance.Target, second.URL()), "bare", time.Minute)
+				defer dump.close()
+				defer restore.close()
+				for names := range pages {
+					bareCopy(b, dump, restore, names)
+				}
+			})
+		}
+		err := from.scan(ctx, 0, 512, func(names []string) error {
+			pages <- names
+			return nil
+		})
+		close(pages)
+		workers.Wait()
+		if err != nil {
+			b.Fatal(err)
+		}
+		took += time.Since(start)
+		computed += cpu() - before
+	}
+	perKey(b, keys, took, computed)
+}
+
+func bareCopy(b *testing.B, from, to *reader, names []string) {
+	ctx := context.Background()
+	var reads, writes []command
+	for _, name := range names {
+		reads = append(reads, command{"PEXPIRETIME", name}, command{"DUMP", name})
+	}
+	results, err := from.do(ctx, 0, reads...)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	for i, name := range names {
+		payload, err := results[2*i+1].ToString()
+		if err != nil {
+			b.Error(err)
+		}
+		writes = append(writes, command{"RESTORE", name, "0", payload, "REPLACE", "ABSTTL"})
+	}
+	if _, err := to.do(ctx, 0, writes...); err != nil {
+		b.Error(err)
+	}
 }
