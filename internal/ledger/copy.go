@@ -24,7 +24,7 @@ type State struct {
 type Result uint8
 
 const (
-	// Won: it is on the Sink, and the key is exact.
+	// Won: it is on the Sink, and the key is exact; if its last copy failed, as soon as this is acknowledged.
 	Won Result = iota
 	// Lost: a newer write was sent since the read began; it must be read again.
 	Lost
@@ -99,8 +99,14 @@ func (l *Ledger) finishCopy(c *Copy, s *State, at uint64) Result {
 		l.expiring.add(c.Key.Hash.Stripe())
 	}
 	p := l.push(copied, []Key{c.Key})
-	p.failures, p.bytes = c.failures(), len(s.Payload)
+	p.failures, p.bytes, p.seq = c.failures(), len(s.Payload), at
 	l.outstanding.bytes += p.bytes
+	if p.failures > 0 && l.Wanted(c.Dirty) {
+		// The secondary has refused this key before and may do so again: were it exact now, the effects behind
+		// this copy would be done to whatever is there. It is when this is acknowledged.
+		c.Dirty.state = dirtyProbed
+		return Won
+	}
 	if !l.becomesExact(c.Key.Hash, at) {
 		l.stats.Races++
 		return Lost

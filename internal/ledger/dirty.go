@@ -26,6 +26,7 @@ const (
 	dirtyIdle    dirtyState = iota // in later
 	dirtyQueued                    // in todo
 	dirtyCopying                   // with the copier
+	dirtyProbed                    // on the Sink, after a failure: exact when it is acknowledged
 )
 
 // MakeDirty records that the secondary's state of a key may differ from now on. It raises the stripe's

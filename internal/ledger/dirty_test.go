@@ -135,6 +135,101 @@ func TestRefusedCopiesBackOff(t *testing.T) {
 	f.Failing(1, func(*Dirty) bool { t.Error("a key that is clean is failing"); return true })
 }
 
+// probe copies a key after a copy of it was refused, and leaves the copy on the Sink.
+func (f *fixture) probe(name string) {
+	f.t.Helper()
+	f.dirty(name)
+	for range 2 {
+		d, wait := f.NextDirty(f.clock)
+		if d == nil {
+			f.clock = f.clock.Add(wait)
+			d, _ = f.NextDirty(f.clock)
+		}
+		c := Copy{Key: d.Key, Dirty: d}
+		if !f.BeginCopy(&c) || f.EndCopy(&c, &State{}) != Won {
+			f.t.Fatal("the copy was not won")
+		}
+		f.Done(d)
+		if d.Failures == 0 {
+			f.Acked(Refused, "no room")
+		}
+	}
+}
+
+// TestCopyAfterARefusedOne: until it is acknowledged, effects behind it could meet anything.
+func TestCopyAfterARefusedOne(t *testing.T) {
+	k := key("a").Hash
+	t.Run("acknowledged", func(t *testing.T) {
+		f := newFixture(t)
+		f.probe("a")
+		if f.isExact(k) || f.Drained() {
+			t.Fatal("the key is exact before its copy is acknowledged")
+		}
+		f.Acked(Good, "")
+		if n, _ := f.Trouble(k); !f.isExact(k) || n != 0 || !f.Drained() {
+			t.Fatal("the key is not exact")
+		}
+	})
+	t.Run("written meanwhile", func(t *testing.T) {
+		f := newFixture(t)
+		f.probe("a")
+		if out := f.done(f.AddLane(), notBlind(), "a"); out != Dirtied || f.sink.effects != 0 {
+			t.Fatalf("outcome %d", out)
+		}
+		if _, name := f.next(); name != "" {
+			t.Fatal("it is copied once more before the last copy is acknowledged")
+		}
+		f.Acked(Good, "")
+		d, name := f.next()
+		if name != "a" || d.Failures != 0 {
+			t.Fatalf("next is %q", name)
+		}
+	})
+	t.Run("set meanwhile", func(t *testing.T) {
+		f := newFixture(t)
+		f.probe("a")
+		f.done(f.AddLane(), blind(), "a")
+		f.dirty("a")
+		f.Acked(Good, "")
+		if _, name := f.next(); name != "a" || f.isExact(k) {
+			t.Fatal("it became dirty since, and is not copied")
+		}
+	})
+	t.Run("refused again", func(t *testing.T) {
+		f := newFixture(t)
+		f.probe("a")
+		f.Acked(Refused, "no room")
+		d, wait := f.NextDirty(f.clock)
+		if n, _ := f.Trouble(k); d != nil || wait != 20*time.Millisecond || n != 2 {
+			t.Fatalf("it failed %d times, and rests for %v", n, wait)
+		}
+	})
+	t.Run("lost with the Sink", func(t *testing.T) {
+		f := newFixture(t)
+		f.probe("a")
+		f.SecondaryLost()
+		if _, name := f.next(); name != "a" {
+			t.Fatal("it is not copied once more")
+		}
+	})
+	t.Run("failed to be read before", func(t *testing.T) {
+		f := newFixture(t)
+		f.dirty("a")
+		d, _ := f.next()
+		d.Failures = 1
+		f.Retry(d, f.clock, 0)
+		d, _ = f.next()
+		c := Copy{Key: d.Key, Dirty: d}
+		f.BeginCopy(&c)
+		f.EndCopy(&c, &State{})
+		f.Done(d)
+		f.Acked(Good, "")
+		if !f.Drained() {
+			t.Fatal("it is not settled")
+		}
+	})
+}
+
 // TestOneTooMany: the dirty set is bounded by number, and by the memory of names.
 func TestOneTooMany(t *testing.T) {
 	t.Run("keys", func(t *testing.T) {

@@ -47,8 +47,12 @@ func (s *dirtySet) remove(d *Dirty) {
 
 // failed notes that d.Failures may have changed.
 func (s *dirtySet) failed(d *Dirty) {
-	if d.Failures > 0 && s.keys[d.Key.Hash] == d {
+	switch {
+	case s.keys[d.Key.Hash] != d:
+	case d.Failures > 0:
 		s.failing[d.Key.Hash] = d
+	default:
+		delete(s.failing, d.Key.Hash)
 	}
 }
 

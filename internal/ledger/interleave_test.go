@@ -76,6 +76,9 @@ var simConfigs = []*simConfig{
 		c.kinds, c.loose = append([]cmdKind{cmdScript, cmdScript}, several...), true
 		faults(c)
 	}),
+	base("scripts of single keys", func(c *simConfig) {
+		c.kinds, c.loose, c.writes = []cmdKind{cmdScript, cmdSet, cmdNX, cmdDel, cmdSet}, true, 5
+	}),
 	base("foreign", func(c *simConfig) { c.foreign, c.loose, c.kinds, c.writes = true, true, single, 14 }),
 	base("expiry", func(c *simConfig) { c.expiry, c.loose, c.kinds, c.writes, c.offset = true, true, expires, 14, 7 }),
 	base("expiry and cutover", func(c *simConfig) {

@@ -25,7 +25,8 @@
 //	    So the secondary never holds a value that the primary did not hold (P3).
 //	I4  Owed until done. A key that is not exact is either dirty (in the set, queued for the copier), or
 //	    unknown while a sweep is owed or running that will reach it. Nothing leaves those two states but by
-//	    a blind effect or a copy that was sent after the key entered them (P2).
+//	    a blind effect or a copy that was sent after the key entered them (P2). A key that turns out not to
+//	    have been exact becomes dirty, and so does what was made from it meanwhile (suspects).
 //	I5  Nobody waits for the secondary. Nothing here blocks; what the Sink refuses becomes dirty (P4), and
 //	    a dirty set past its bound becomes an owed sweep (P5).
 //	I6  No deadlock. A write that must wait takes its place in the queues of all its stripes in one step,
@@ -132,9 +133,11 @@ type stripe struct {
 // Options are a ledger's bounds.
 type Options struct {
 	Hasher Hasher
-	// MaxDirty is how many dirty keys are remembered; one more, and a sweep is owed instead.
+	// MaxDirty is how many dirty keys are remembered, with names of 128 bytes on average; more, and a sweep is
+	// owed instead.
 	MaxDirty int
-	// MaxExact is how many exact keys are remembered during a sweep; forgetting one costs a copy.
+	// MaxExact is how many exact keys are remembered during a sweep, in 43 bytes each at most; forgetting one
+	// costs a copy.
 	MaxExact int
 	// Now is the clock for lags, in Unix nanoseconds; it is read once per effect.
 	Now func() int64

@@ -137,8 +137,10 @@ func (l *Ledger) nowExact(w *Write, e *Effect) {
 			if s.MayExpire && l.without&ruleMayExpire == 0 {
 				l.expiring.add(k.Hash.Stripe())
 			}
-			if s.Blind {
-				l.becomesExact(k.Hash, w.at)
+			if s.Blind && !l.becomesExact(k.Hash, w.at) && !l.IsDirty(k.Hash) && l.without&ruleFloorDirty == 0 {
+				// It was sent before a sweep came to be owed, which may have passed the key already, and what
+				// owed the sweep may have changed the key after it: a script whose reply came sooner.
+				l.MakeDirty(k)
 			}
 		}
 	}

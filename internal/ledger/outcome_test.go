@@ -12,7 +12,7 @@ func TestExactAndDirty(t *testing.T) {
 		is     string // what the key is: exact, unknown, dirty, dirty since (it was sent)
 		effect *Effect
 		want   Outcome
-		exact  bool // afterwards
+		exact  bool // afterwards; unknown or dirty otherwise
 	}{
 		{"exact", blind(), Forwarded, true},
 		{"exact", notBlind(), Forwarded, true},

@@ -16,9 +16,10 @@ const (
 // pending is one thing on the Sink that is not acknowledged.
 type pending struct {
 	what     what
-	failures int
-	bytes    int   // of a copy's payload
-	at       int64 // Unix nanoseconds when it was appended
+	failures int    // of a copy: how often in a row it failed before
+	seq      uint64 // of a copy: when its read began
+	bytes    int    // of a copy's payload
+	at       int64  // Unix nanoseconds when it was appended
 	one      [1]Key
 	more     []Key // instead of one, when there are several; those only read are among them
 	block    *block
@@ -160,6 +161,7 @@ func (l *Ledger) Acked(v Verdict, why string) {
 	switch {
 	case v == Good && p.what == copied:
 		l.stats.Copied++
+		l.probed(p)
 	case v == Good:
 	case v == AtEdge && l.without&ruleEdge != 0 || v == Differs && l.without&ruleMismatch != 0 ||
 		v == Refused && l.without&ruleRefused != 0:
@@ -213,8 +215,22 @@ func (l *Ledger) failed(p *pending, why string) {
 	d.Failures = p.failures + 1
 	d.Why = why
 	l.dirty.failed(d)
-	if d.state == dirtyQueued {
+	if d.state == dirtyQueued || d.state == dirtyProbed {
 		l.putOff(d, time.Unix(0, l.opt.Now()).Add(backoff(d.Failures)))
+	}
+}
+
+// probed ends the probation of a key whose copy had failed before: this one was taken.
+func (l *Ledger) probed(p *pending) {
+	d := l.dirty.of(p.one[0].Hash)
+	if p.failures == 0 || d == nil || d.state != dirtyProbed {
+		return
+	}
+	d.Failures, d.Why = 0, ""
+	l.dirty.failed(d)
+	if !l.becomesExact(d.Key.Hash, p.seq) {
+		l.enqueueDirty(d) // it has become dirty once more meanwhile
+		l.onChange()
 	}
 }
 
@@ -257,6 +273,9 @@ func (l *Ledger) SecondaryLost() {
 			owed = true
 		default:
 			l.dirtyAll(p)
+			if d := l.dirty.of(p.one[0].Hash); p.what == copied && d != nil && d.state == dirtyProbed {
+				l.enqueueDirty(d)
+			}
 		}
 		l.settle(p)
 	}

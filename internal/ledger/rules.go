@@ -13,6 +13,7 @@ const (
 	ruleWhole                            // a transaction that is not forwarded makes all of its keys dirty
 	ruleDirtySince                       // what was sent before a key became dirty does not clear it
 	ruleFloor                            // ... nor what was sent before dirty keys were forgotten
+	ruleFloorDirty                       // ... it makes them dirty
 	ruleFloorVersion                     // ... which voids copies, too
 	ruleDirtyRaise                       // becoming dirty raises the version
 	ruleDrain                            // a cutover waits for the secondary too

@@ -25,6 +25,7 @@ func TestEveryRuleIsMissed(t *testing.T) {
 		{"whole", ruleWhole, 0, "several keys and faults"},
 		{"dirty since", ruleDirtySince, 0, "foreign"},
 		{"floor", ruleFloor, 0, "scripts"},
+		{"floor makes dirty", ruleFloorDirty, 0, "scripts of single keys"},
 		{"floor voids copies", ruleFloorVersion, 0, "scripts"},
 		{"dirty raises the version", ruleDirtyRaise, 0, "foreign"},
 		{"drain", ruleDrain, 0, "cutover"},

@@ -200,7 +200,7 @@ func TestOwedMeanwhile(t *testing.T) {
 		f := newFixture(t)
 		w := f.sent(f.AddLane(), "a")
 		f.OweSweep("a test", 0)
-		if out := f.Reply(w, blind()); out != Forwarded || f.Known(key("a").Hash) {
+		if out := f.Reply(w, blind()); out != Forwarded || !f.IsDirty(key("a").Hash) {
 			t.Errorf("outcome %d", out)
 		}
 	})
