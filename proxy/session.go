@@ -17,6 +17,8 @@ import (
 )
 
 const (
+	// maxInflight is how many commands of one client may be unanswered when it is asked for more.
+	maxInflight = 1024
 	// batchMax bounds how long one session may hold the shard's lock.
 	batchMax = 512
 	// stockMax, and the bounds on what else is kept for reuse, bound what a silent client costs.
@@ -166,11 +168,11 @@ func (s *session) consume() bool {
 		if !s.command(raw, s.args) {
 			return false
 		}
-		if len(s.batch) >= batchMax && !(s.submit() && s.out.await()) {
+		if len(s.batch) >= batchMax && !(s.submit() && s.mayGoOn()) {
 			return false
 		}
 	}
-	ok := s.submit() && s.out.await()
+	ok := s.submit() && s.mayGoOn()
 	if cap(s.args) > keptArgs {
 		s.args, s.places = nil, nil
 	}
@@ -350,6 +352,15 @@ func (s *session) key(k router.Key, args [][]byte) ledger.Key {
 	}
 	name := args[k.Arg]
 	return ledger.Key{Hash: s.sh.ledger.Hash(db, name), Name: name, DB: int32(db), Write: k.Write}
+}
+
+// mayGoOn waits while the client owes more reading than it may: with very many commands unanswered, whose
+// replies nobody knows the size of, until they are answered; with much kept for it, until it has read some.
+func (s *session) mayGoOn() bool {
+	if s.inflight.Load() >= maxInflight && !s.awaitAnswers() {
+		return false
+	}
+	return s.out.await()
 }
 
 // awaitAnswers waits until the client has the replies to all that was submitted. Only then may the session
