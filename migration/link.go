@@ -3,10 +3,12 @@ package migration
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tandem/backfill"
 	"tandem/internal/instance"
+	"tandem/internal/state"
 	"tandem/internal/status"
 	"tandem/proxy"
 )
@@ -18,36 +20,57 @@ type link struct {
 	primary, secondary *instance.Instance
 	effects            *proxy.EffectLane
 	copier             *backfill.Copier
-	sweep              *backfill.Sweep
 	changed            chan struct{}
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the copying, nil while it does not run
 	work   sync.WaitGroup
+
+	// sweep is there once both instances have been reached: only then it is known how many databases there
+	// are.
+	sweep atomic.Pointer[backfill.Sweep]
 }
 
 func (m *Migration) newLink(primary, secondary *instance.Instance) *link {
 	l := &link{m: m, primary: primary, secondary: secondary, changed: make(chan struct{}, 1)}
 	l.effects = m.shard.NewEffectLane(secondary, m.factsOf(secondary))
-	name := func(what string) string { return m.shard.ConnName(what) }
-	shift := func() int64 { return m.shard.Shift() }
 	l.copier = backfill.NewCopier(m.ledger, primary, backfill.CopierOptions{
-		Name:        name("copier"),
+		Name:        m.shard.ConnName("copier"),
 		Workers:     m.cfg.Backfill.Workers,
 		WindowBytes: int64(m.cfg.Backfill.WindowBytes),
 		BigKeyBytes: int64(m.cfg.BigKeyBytes),
-		Shift:       shift,
+		Shift:       m.shard.Shift,
 		Log:         m.log,
 	})
-	l.sweep = backfill.NewSweep(m.ledger, l.copier, primary, secondary, backfill.SweepOptions{
-		Name:      name("sweep"),
+	return l
+}
+
+// newSweep makes the link's sweep, which walks through all databases of the instance that has more.
+func (l *link) newSweep() *backfill.Sweep {
+	m := l.m
+	s := backfill.NewSweep(m.ledger, l.copier, l.primary, l.secondary, backfill.SweepOptions{
+		Name:      m.shard.ConnName("sweep"),
 		Databases: m.databases(),
 		ScanCount: m.cfg.Backfill.ScanCount,
 		Workers:   m.cfg.Backfill.Workers,
 		KeysPerS:  m.cfg.Backfill.MaxKeysPerS,
 		Log:       m.log,
 	})
-	return l
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.paused {
+		s.Pause()
+	}
+	l.sweep.Store(s)
+	return s
+}
+
+// progress is that of the sweep that runs, or ran last.
+func (l *link) progress() status.BackfillStatus {
+	if s := l.sweep.Load(); s != nil {
+		return s.Progress()
+	}
+	return status.New().Backfill
 }
 
 func (m *Migration) setLink(l *link) { m.linked.Store(l) }
@@ -89,8 +112,17 @@ func (l *link) stop() {
 	}
 }
 
-// sweeps runs a sweep whenever one is owed.
+// sweeps runs a sweep whenever one is owed. None begins before both instances were reached: what connections
+// of an earlier process still hold in the primary's buffers would be executed behind its reads.
 func (l *link) sweeps(ctx context.Context) {
+	reached := func() bool { return l.m.shard.Known() && l.effects.Up() }
+	if l.m.shard.Await(ctx, reached) != nil {
+		return
+	}
+	sweep := l.sweep.Load()
+	if sweep == nil {
+		sweep = l.newSweep()
+	}
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	for ctx.Err() == nil {
@@ -100,14 +132,14 @@ func (l *link) sweeps(ctx context.Context) {
 		if owed {
 			l.m.log.Info("sweep begins", "why", why, "from", l.primary.String(), "to", l.secondary.String())
 			began := time.Now()
-			err := l.sweep.Run(ctx, gen)
+			err := sweep.Run(ctx, gen)
 			switch {
 			case ctx.Err() != nil:
 				return
 			case err != nil:
-				l.m.log.Error("sweep failed", "error", err)
+				l.m.log.Error("sweep failed; it is tried again", "from", l.primary.String(), "to", l.secondary.String(), "error", err)
 			default:
-				p := l.sweep.Progress()
+				p := sweep.Progress()
 				l.m.log.Info("sweep done", "keys", p.KeysScanned, "copied", p.KeysCopied, "took", time.Since(began).Round(time.Millisecond))
 				l.m.swept()
 				continue
@@ -123,18 +155,19 @@ func (l *link) sweeps(ctx context.Context) {
 
 // swept notes on disk that the instances were equal once.
 func (m *Migration) swept() {
-	phase := m.phase()
-	if phase != status.Synced {
-		return
-	}
 	m.mu.Lock()
-	known := m.state.Phase == phase
+	news := m.state.Phase == status.Backfill
 	m.mu.Unlock()
-	if known {
+	if !news {
 		return
 	}
-	if err := m.save(setPhase(phase)); err != nil {
-		m.log.Error("the state could not be written", "error", err)
+	err := m.save(func(s *state.State) {
+		if s.Phase == status.Backfill {
+			s.Phase = status.Synced
+		}
+	})
+	if err != nil {
+		m.log.Error("the phase could not be written; a restart begins in backfill", "error", err)
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"tandem/config"
+	"tandem/internal/admin"
 	"tandem/internal/instance"
 	"tandem/internal/ledger"
 	"tandem/internal/resp"
@@ -46,6 +47,7 @@ var ErrUnsettled = errors.New("writes were left unsettled")
 type Migration struct {
 	cfg    *config.Config
 	log    *slog.Logger
+	id     string // of the state directory
 	source *instance.Instance
 	target *instance.Instance
 	dir    *state.Dir
@@ -61,7 +63,7 @@ type Migration struct {
 
 	linked atomic.Pointer[link] // the link, for those who hold the ledger's lock
 
-	// draining ends what a step waits for when the process is to end.
+	// draining ends what a step waits for when the process is to end; none begins any more.
 	draining context.Context
 	drainNow context.CancelFunc
 
@@ -70,26 +72,26 @@ type Migration struct {
 		conns map[instance.Role]*instance.Conn
 	}
 
-	// step is held by whoever changes the phase.
+	// step is held by whoever changes the phase, and by the drain at the end.
 	step sync.Mutex
 
-	mu       sync.Mutex // guards what follows; taken after the ledger's, never before it
+	verifies verifies
+	saving   sync.Mutex // one save at a time; taken before mu
+
+	mu       sync.Mutex // guards what follows; taken after the ledger's, never before it, and not held for long
 	state    state.State
 	blockers []status.Blocker // of a start that was refused
 	paused   bool
 	seen     map[instance.Role]*seen
 	pause    status.CutoverStatus
-	verifies verifies
-	foreign  string // id of another process on the pair
+
+	hooks hooks
 }
 
-// seen is what is known of an instance.
-type seen struct {
-	up     bool
-	facts  instance.Facts
-	offset time.Duration
-	margin time.Duration
-	known  bool // the clock is
+// hooks are for tests, which stop at the points they name; nil in service.
+type hooks struct {
+	drained func()       // a swap holds all commands, and nothing is on the way
+	save    func() error // instead of writing the state, if it fails
 }
 
 // New opens the state directory and the listener. From now on clients may connect; they are served once Run
@@ -100,7 +102,7 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		return nil, err
 	}
 	m := &Migration{
-		cfg: cfg, log: log, source: source, target: target, dir: dir, state: *st, began: time.Now(),
+		cfg: cfg, log: log, id: st.ID, source: source, target: target, dir: dir, state: *st, began: time.Now(),
 		fatal: make(chan error, 1),
 		seen:  map[instance.Role]*seen{instance.Source: {}, instance.Target: {}},
 	}
@@ -189,7 +191,20 @@ func (m *Migration) Run(ctx context.Context) error {
 	return err
 }
 
-// stepContext bounds a step: by its caller, by cutover.wait, and by the end of the process.
+var errEnding = &admin.Refused{Message: "the process is ending", Blockers: []status.Blocker{{
+	Code: "ending", Message: "clients are being drained", Remedy: "ask the next process"}}}
+
+// beginStep waits until no other step changes the phase. The caller unlocks m.step if it returns nil.
+func (m *Migration) beginStep() error {
+	m.step.Lock()
+	if m.draining.Err() != nil {
+		m.step.Unlock()
+		return errEnding
+	}
+	return nil
+}
+
+// stepContext bounds what a step waits for: by its caller, by cutover.wait, and by the end of the process.
 func (m *Migration) stepContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Cutover.Wait)
 	stop := context.AfterFunc(m.draining, cancel)
@@ -201,6 +216,7 @@ func (m *Migration) stepContext(ctx context.Context) (context.Context, context.C
 
 func (m *Migration) serve(ctx context.Context) error {
 	m.resume()
+	m.shard.Open()
 	m.work.Go(m.watch)
 	if m.state.Phase == status.Passthrough && m.cfg.Start == "auto" {
 		m.work.Go(m.autoStart)
@@ -238,12 +254,16 @@ func (m *Migration) resume() {
 	l.start()
 }
 
-// drain ends the work: clients get the answers to what they sent, the secondary the effects.
+// drain ends the work: clients get the answers to what they sent, the secondary the effects. A step that is
+// under way is undone, unless it has come too far for that.
 func (m *Migration) drain() error {
 	m.log.Info("draining", "sessions", m.server.Sessions())
 	m.drainNow()
+	m.step.Lock()
+	defer m.step.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), m.cfg.Shutdown.Timeout)
 	defer cancel()
+	m.verifies.end(errors.New("the process ended"))
 	m.server.Shutdown(ctx)
 	left := 0
 	err := m.shard.Await(ctx, func() bool {
@@ -265,16 +285,25 @@ func (m *Migration) wake() {
 	}
 }
 
-// save writes a changed state, and keeps it only if that succeeded.
+// save writes a changed state, and keeps it only if that succeeded. Nobody else waits for the disk.
 func (m *Migration) save(change func(s *state.State)) error {
+	m.saving.Lock()
+	defer m.saving.Unlock()
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	s := m.state
+	m.mu.Unlock()
 	change(&s)
+	if m.hooks.save != nil {
+		if err := m.hooks.save(); err != nil {
+			return err
+		}
+	}
 	if err := m.dir.Save(s); err != nil {
 		return err
 	}
+	m.mu.Lock()
 	m.state = s
+	m.mu.Unlock()
 	return nil
 }
 

@@ -26,7 +26,7 @@ func (m *Migration) claimPair(ctx context.Context) error {
 	}
 	for _, i := range []*instance.Instance{m.source, m.target} {
 		look, cancel := context.WithTimeout(ctx, 5*time.Second)
-		others, err := i.Others(look, m.state.ID)
+		others, err := i.Others(look, m.id)
 		cancel()
 		if err != nil {
 			if errors.Is(err, instance.ErrCommandRefused) || errors.Is(err, instance.ErrCredentials) ||
@@ -45,7 +45,7 @@ func (m *Migration) claimPair(ctx context.Context) error {
 		}
 		killed, err := i.EnsureDead(ctx, func(name string) bool {
 			id, _, _, ok := instance.ParseConnName(name)
-			return ok && id != m.state.ID
+			return ok && id != m.id
 		}, m.cfg.Secondary.Settle)
 		if err != nil {
 			return err
@@ -86,11 +86,16 @@ func outOfReach(blockers []status.Blocker) bool {
 
 // Start checks both servers and starts the backfill. (admin.Controller)
 func (m *Migration) Start(ctx context.Context, o admin.StepOptions) (id string, err error) {
-	m.step.Lock()
+	if err := m.beginStep(); err != nil {
+		return "", err
+	}
 	defer m.step.Unlock()
 	if m.phase() != status.Passthrough {
 		return "", nil
 	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(m.draining, end)()
 	report, err := precheck.Run(ctx, m.source, m.target, precheck.Options{})
 	if err != nil {
 		return "", err
@@ -138,26 +143,30 @@ func (m *Migration) begin(ctx context.Context, facts instance.Facts) error {
 	defer cancel()
 	undo := func(why string, err error) error {
 		l.effects.Stop()
+		if err == nil {
+			return fmt.Errorf("%w: %s", admin.ErrUndone, why)
+		}
 		return fmt.Errorf("%w: %s: %w", admin.ErrUndone, why, err)
 	}
-	if err := m.shard.Await(ctx, l.effects.Up); err != nil {
-		return undo(l.effects.Problem(), err)
-	}
-	if err := m.save(setPhase(status.Backfill)); err != nil {
-		return undo("the state could not be written", err)
+	if err := m.shard.Await(ctx, func() bool { return l.effects.Up() && m.shard.Known() }); err != nil {
+		return undo("not connected to both servers: "+l.effects.Problem(), err)
 	}
 	hold, done := context.WithTimeout(ctx, m.cfg.Cutover.MaxPause)
 	defer done()
 	m.shard.Hold()
 	defer m.shard.Release()
 	if err := m.shard.Await(hold, m.shard.Answered); err != nil {
-		_ = m.save(setPhase(status.Passthrough))
 		return undo("commands in flight were not answered in cutover.max_pause", err)
+	}
+	// On disk before the first write that goes to both: a restart must know of them.
+	if err := m.save(setPhase(status.Backfill)); err != nil {
+		return undo("the new phase could not be written", err)
 	}
 	m.ledger.Lock()
 	m.ledger.OweSweep("the migration begins", int(facts.KeysTotal()))
 	m.shard.Replicate(l.effects)
 	m.ledger.Unlock()
+	m.setClocks()
 	m.setLink(l)
 	l.start()
 	return nil
@@ -178,12 +187,14 @@ func (m *Migration) setPaused(paused bool) error {
 			Code: "not_started", Message: "the phase is " + m.phase(), Remedy: "start it first"}}}
 	}
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.paused = paused
-	m.mu.Unlock()
-	if paused {
-		l.sweep.Pause()
+	if s := l.sweep.Load(); s == nil {
+		// It will look at m.paused.
+	} else if paused {
+		s.Pause()
 	} else {
-		l.sweep.Resume()
+		s.Resume()
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func (m *Migration) Status() status.Status {
 	s.Primary = string(primary.Role)
 	l := m.linked.Load()
 	if l != nil {
-		s.Backfill = l.sweep.Progress()
+		s.Backfill = l.progress()
 	}
 	now := time.Now().UnixNano()
 
@@ -63,19 +63,30 @@ func (m *Migration) Status() status.Status {
 	m.mu.Lock()
 	s.Cutover = m.pause
 	m.mu.Unlock()
-	s.Source, s.Target = m.instanceStatus(m.source), m.instanceStatus(m.target)
+	s.Source, s.Target = m.instanceStatus(m.source, l), m.instanceStatus(m.target, l)
 	s.Blockers = m.blocking()
 	s.ReadyToCutover = s.Phase == status.Synced && len(s.Blockers) == 0
 	return s
 }
 
-func (m *Migration) instanceStatus(i *instance.Instance) status.InstanceStatus {
+// instanceStatus is what is known of an instance. Where lanes to it are needed, they say whether it is connected.
+func (m *Migration) instanceStatus(i *instance.Instance, l *link) status.InstanceStatus {
+	m.ledger.Lock()
+	lanes, effects := m.shard.Connected(), l != nil && l.effects.Up()
+	m.ledger.Unlock()
+	primary := i == m.shard.Primary()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seen := m.seen[i.Role]
 	s := status.InstanceStatus{Connected: seen.up, Version: seen.facts.Version, RunID: seen.facts.RunID}
+	switch {
+	case primary:
+		s.Connected = lanes
+	case l != nil:
+		s.Connected = effects
+	}
 	if seen.known {
-		s.ClockOffsetMs = status.Known(float64(seen.offset.Microseconds()) / 1000)
+		s.ClockOffsetMs = status.Known(float64(seen.facts.ClockOffset.Microseconds()) / 1000)
 	}
 	return s
 }
@@ -97,7 +108,11 @@ func (m *Migration) blocking() []status.Blocker {
 		blockers = append(blockers, status.Blocker{Code: code, Message: fmt.Sprintf(format, args...), Remedy: remedy})
 	}
 	m.mu.Lock()
-	refused, foreign := m.blockers, m.foreign
+	refused, paused := m.blockers, m.paused
+	foreign := m.seen[instance.Source].foreign
+	if foreign == "" {
+		foreign = m.seen[instance.Target].foreign
+	}
 	m.mu.Unlock()
 	if foreign != "" {
 		add("another_process", "stop one of the two", "another tandem process (id %s) is connected to this pair of servers", foreign)
@@ -113,7 +128,14 @@ func (m *Migration) blocking() []status.Blocker {
 		return blockers
 	}
 	if !m.shard.PrimaryUp() {
-		add("primary_down", "bring it back", "%s is not connected", m.shard.Primary())
+		remedy := "bring it back"
+		switch phase {
+		case status.Reversed:
+			remedy = "bring it back, or give it up: rollback --force " + primaryDown + " lists the keys that had not settled"
+		case status.Synced:
+			remedy = "bring it back, or give it up: cutover --force " + primaryDown + " lists the keys that had not settled"
+		}
+		add(primaryDown, remedy, "%s is not connected: %s", m.shard.Primary(), m.shard.Trouble())
 	}
 	l := m.linked.Load()
 	if l == nil {
@@ -129,7 +151,11 @@ func (m *Migration) blocking() []status.Blocker {
 		add("secondary_down", "bring it back; what was missed is copied then", "%s is not connected: %s", l.secondary, problem)
 	}
 	if _, why, owed := m.ledger.SweepOwed(); owed {
-		add("sweep_owed", "wait for it; status shows its progress", "not all keys have been compared yet (%s)", why)
+		remedy := "wait for it; status shows its progress"
+		if paused {
+			remedy = "it is paused: resume it"
+		}
+		add("sweep_owed", remedy, "not all keys have been compared yet (%s)", why)
 	}
 	m.ledger.Failing(failingAfter, func(d *ledger.Dirty) bool {
 		add("copy_failing", "mend the cause; the copy is tried again by itself",

@@ -15,12 +15,17 @@ import (
 
 // Cutover makes the target the primary. (admin.Controller)
 func (m *Migration) Cutover(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
-	m.step.Lock()
+	if err := m.beginStep(); err != nil {
+		return admin.Result{}, err
+	}
 	defer m.step.Unlock()
 	switch phase := m.phase(); phase {
 	case status.Reversed, status.Finished:
 		return admin.Result{Phase: phase}, nil
 	case status.Synced:
+		if o.Force == primaryDown && !m.primaryAnswers(ctx) {
+			return m.giveUpPrimary(ctx, m.target, status.Reversed)
+		}
 		return m.swap(ctx, m.target, status.Reversed, "the target cannot take over")
 	default:
 		return admin.Result{}, &admin.Refused{Message: "the target does not hold all data yet", Blockers: m.blocking()}
@@ -29,10 +34,15 @@ func (m *Migration) Cutover(ctx context.Context, o admin.StepOptions) (admin.Res
 
 // Rollback makes the source the primary again. (admin.Controller)
 func (m *Migration) Rollback(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
-	m.step.Lock()
+	if err := m.beginStep(); err != nil {
+		return admin.Result{}, err
+	}
 	defer m.step.Unlock()
 	switch phase := m.phase(); phase {
 	case status.Reversed:
+		if o.Force == primaryDown && !m.primaryAnswers(ctx) {
+			return m.giveUpPrimary(ctx, m.source, status.Backfill)
+		}
 		return m.swap(ctx, m.source, status.Synced, "the source cannot take over")
 	case status.Finished:
 		return admin.Result{}, &admin.Refused{Message: "the migration is finished", Blockers: []status.Blocker{{
@@ -58,13 +68,6 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	}
 	ctx, cancel := m.stepContext(ctx)
 	defer cancel()
-	undone := func(why string, err error) (admin.Result, error) {
-		if errors.Is(err, context.DeadlineExceeded) {
-			return admin.Result{}, fmt.Errorf("%w: %s", admin.ErrUndone, why)
-		}
-		return admin.Result{}, fmt.Errorf("%w: %s: %w", admin.ErrUndone, why, err)
-	}
-
 	// Unheld: connect what will be needed, and wait for a moment that can be drained.
 	facts, err := primary.Facts(ctx)
 	if err != nil {
@@ -100,9 +103,14 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	defer done()
 	m.shard.Hold()
 	defer m.shard.Release()
-	drained := func() bool { return m.shard.Answered() && m.ledger.Drained() && next.Ready() }
+	drained := func() bool {
+		return m.shard.Answered() && m.ledger.Drained() && next.Ready() && link.effects.Up()
+	}
 	if err := m.shard.Await(hold, drained); err != nil {
 		return undone("it would have held clients for more than cutover.max_pause: "+m.undrained(), err)
+	}
+	if m.hooks.drained != nil {
+		m.hooks.drained()
 	}
 	// The copier must not pick up a key from the old primary when the new one is written to.
 	old.stop()
@@ -123,20 +131,35 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	m.shard.Swap(next, link.effects)
 	m.ledger.Unlock()
 	swapped = true
-	m.setLink(link)
-	link.start()
+	pause := m.swapped(old, link, began)
+	m.log.Info("roles swapped", "primary", primary.String(), "pause", pause.Round(time.Microsecond))
+	return admin.Result{Phase: phase, Pause: pause}, nil
+}
+
+// undone is the error of a step that was begun and is as if never asked for.
+func undone(why string, err error) (admin.Result, error) {
+	if err == nil || errors.Is(err, context.DeadlineExceeded) {
+		return admin.Result{}, fmt.Errorf("%w: %s", admin.ErrUndone, why)
+	}
+	return admin.Result{}, fmt.Errorf("%w: %s: %w", admin.ErrUndone, why, err)
+}
+
+// swapped lets clients go on after a swap, and returns how long they were held.
+func (m *Migration) swapped(old, present *link, began time.Time) time.Duration {
+	m.setLink(present)
+	m.setClocks() // before the first effect that depends on them
+	m.verifies.stop(errSwapped)
+	present.start()
 	m.shard.Release()
 	pause := time.Since(began)
-	go old.effects.Stop()
-
+	old.effects.Stop()
 	m.mu.Lock()
 	m.pause = status.CutoverStatus{
 		LastPauseMs: status.Known(float64(pause.Microseconds()) / 1000),
 		At:          status.Known(time.Now().UnixMilli()),
 	}
 	m.mu.Unlock()
-	m.log.Info("roles swapped", "primary", primary.String(), "pause", pause.Round(time.Microsecond))
-	return admin.Result{Phase: phase, Pause: pause}, nil
+	return pause
 }
 
 // undrained says what kept a hold from draining.
@@ -167,7 +190,9 @@ func (m *Migration) undrained() string {
 
 // Finish ends the second writes: the target alone is served. (admin.Controller)
 func (m *Migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
-	m.step.Lock()
+	if err := m.beginStep(); err != nil {
+		return admin.Result{}, err
+	}
 	defer m.step.Unlock()
 	switch phase := m.phase(); phase {
 	case status.Finished:
@@ -188,6 +213,7 @@ func (m *Migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Resu
 	_ = m.shard.Await(settle, func() bool { return m.ledger.Unsettled() == 0 })
 	cancel()
 	m.linked.Store(nil)
+	m.verifies.stop(errSwapped)
 	m.ledger.Lock()
 	m.shard.StopReplicating()
 	m.ledger.Forget()

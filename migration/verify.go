@@ -2,6 +2,8 @@ package migration
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -14,18 +16,22 @@ import (
 // maxListed bounds the differences that one verify keeps to be listed.
 const maxListed = 100_000
 
+// keptVerifies is how many are kept with their differences. Those that run are always kept.
+const keptVerifies = 5
+
 // verifies are those of this process, the last few with their differences.
 type verifies struct {
 	mu    sync.Mutex
 	all   []*verify
 	count int
+	ended error // why none may begin any more
 }
 
 type verify struct {
 	id     string
 	opts   admin.VerifyOptions
 	run    *backfill.Verify
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 
 	mu       sync.Mutex
 	found    []status.Difference
@@ -47,6 +53,9 @@ func (m *Migration) Verify(ctx context.Context, o admin.VerifyOptions) (string, 
 	if mode == "" {
 		mode = backfill.Full
 	}
+	if !m.isKnown() {
+		return "", admin.ErrPrimaryDown
+	}
 	v := &verify{opts: o, state: status.Running}
 	v.run = backfill.NewVerify(m.ledger, l.primary, l.secondary, backfill.VerifyOptions{
 		Name:         m.shard.ConnName("verify"),
@@ -61,38 +70,101 @@ func (m *Migration) Verify(ctx context.Context, o admin.VerifyOptions) (string, 
 		Report:       v.add,
 		Log:          m.log,
 	})
-	m.verifies.mu.Lock()
-	m.verifies.count++
-	v.id = strconv.Itoa(m.verifies.count)
-	m.verifies.all = append(m.verifies.all, v)
-	if len(m.verifies.all) > 5 {
-		m.verifies.all = m.verifies.all[1:]
-	}
-	m.verifies.mu.Unlock()
-	run, cancel := context.WithCancel(m.ctx)
+	run, cancel := context.WithCancelCause(m.ctx)
 	v.cancel = cancel
+	if err := m.verifies.begin(v, l, m.linked.Load); err != nil {
+		cancel(nil)
+		return "", err
+	}
+	m.log.Info("verify begins", "id", v.id, "mode", mode, "repair", o.Repair)
 	m.work.Go(func() {
-		defer cancel()
+		defer cancel(nil)
 		err := v.run.Run(run)
 		v.end(err)
 		p := v.run.Progress()
-		m.log.Info("verify ended", "id", v.id, "compared", p.Compared, "different", p.Different, "error", err)
+		m.log.Info("verify ended", "id", v.id, "compared", p.Compared, "different", p.Different, "error", v.err)
 	})
 	return v.id, nil
+}
+
+// isKnown reports whether the primary has been reached.
+func (m *Migration) isKnown() bool {
+	m.ledger.Lock()
+	defer m.ledger.Unlock()
+	return m.shard.Known()
+}
+
+// begin takes v in, unless none may begin or the link it is to compare is no longer the present one.
+func (vs *verifies) begin(v *verify, l *link, present func() *link) error {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	switch {
+	case vs.ended != nil:
+		return errEnding
+	case present() != l:
+		return &admin.Refused{Message: errSwapped.Error()}
+	}
+	vs.count++
+	v.id = strconv.Itoa(vs.count)
+	vs.all = append(vs.all, v)
+	for i := 0; i < len(vs.all) && len(vs.all) > keptVerifies; {
+		if old := vs.all[i]; old.running() {
+			i++
+		} else {
+			vs.all = slices.Delete(vs.all, i, i+1)
+		}
+	}
+	return nil
+}
+
+// errSwapped ends a verify that compares by roles which are no more.
+var errSwapped = errors.New("the roles changed while it ran; start it again")
+
+// stop ends all that run. What they find from now on does not count.
+func (vs *verifies) stop(why error) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	for _, v := range vs.all {
+		if v.running() {
+			v.end(why)
+			v.cancel(why)
+		}
+	}
+}
+
+// end is stop, and none begins any more.
+func (vs *verifies) end(why error) {
+	vs.mu.Lock()
+	vs.ended = why
+	vs.mu.Unlock()
+	vs.stop(why)
+}
+
+func (v *verify) running() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state == status.Running
 }
 
 func (v *verify) add(d status.Difference) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.state != status.Running {
+		return
+	}
 	v.count++
 	if len(v.found) < maxListed {
 		v.found = append(v.found, d)
 	}
 }
 
+// end notes how it ended, the first time.
 func (v *verify) end(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.state != status.Running {
+		return
+	}
 	v.state, v.finished = status.Done, time.Now()
 	if err != nil {
 		v.state, v.err = status.Failed, err.Error()

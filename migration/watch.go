@@ -2,6 +2,7 @@ package migration
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"tandem/internal/instance"
@@ -45,19 +46,21 @@ func (m *Migration) look(i *instance.Instance) {
 		return
 	}
 	m.note(i, facts)
-	others, err := i.Others(ctx, m.state.ID)
-	foreign := ""
-	if err == nil && len(others) > 0 {
-		foreign = others[0]
+	others, err := i.Others(ctx, m.id)
+	if err != nil {
+		return // what was seen last stays
 	}
+	foreign := strings.Join(others, ", ")
 	m.mu.Lock()
-	if foreign != "" && m.foreign == "" {
-		m.log.Error("another tandem process is connected to this pair of servers", "instance", i.String(), "id", foreign)
-	}
-	if err == nil && (foreign != "" || i == m.target) {
-		m.foreign = foreign
-	}
+	was := m.seen[i.Role].foreign
+	m.seen[i.Role].foreign = foreign
 	m.mu.Unlock()
+	switch {
+	case foreign != "" && foreign != was:
+		m.log.Error("another tandem process is connected to this pair of servers", "instance", i.String(), "id", foreign)
+	case foreign == "" && was != "":
+		m.log.Info("the other tandem process is gone", "instance", i.String(), "id", was)
+	}
 }
 
 // showUp keeps one connection with our name open to a server, by which other processes see that the pair is
@@ -87,13 +90,32 @@ func (m *Migration) leave() {
 	}
 }
 
+// seen is what is known of an instance.
+type seen struct {
+	up      bool // it answered when it was last asked
+	facts   instance.Facts
+	known   bool   // facts is filled
+	foreign string // ids of other processes that are connected to it
+
+	// served is what server the last lane has connected to, and how many keys it had when it was last asked:
+	// what is settled is settled there.
+	served struct {
+		known bool
+		runID string
+		keys  int64
+	}
+}
+
 // note keeps what a server has said of itself.
 func (m *Migration) note(i *instance.Instance, f instance.Facts) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.seen[i.Role]
-	s.up, s.facts = true, f
-	s.offset, s.margin, s.known = f.ClockOffset, f.ClockError, true
+	s.up, s.facts, s.known = true, f, true
+	// Of another run id only a lane may take notice: it is the one that finds out that data may be lost.
+	if s.served.runID == f.RunID {
+		s.served.keys = f.KeysTotal()
+	}
 }
 
 func (m *Migration) factsOf(i *instance.Instance) instance.Facts {
@@ -102,12 +124,9 @@ func (m *Migration) factsOf(i *instance.Instance) instance.Facts {
 	return m.seen[i.Role].facts
 }
 
-// databases is how many are migrated: those of the source, and at least 1.
+// databases is how many there are on the side that has more.
 func (m *Migration) databases() int {
-	if n := m.factsOf(m.source).Databases; n > 0 {
-		return n
-	}
-	return 16
+	return max(1, m.factsOf(m.source).Databases, m.factsOf(m.target).Databases)
 }
 
 // setClocks tells the shard how the servers' clocks differ.
@@ -119,32 +138,36 @@ func (m *Migration) setClocks() {
 	if !p.known || !s.known {
 		return
 	}
-	apart, margin := s.offset-p.offset, p.margin+s.margin
+	apart := s.facts.ClockOffset - p.facts.ClockOffset
+	margin := p.facts.ClockError + s.facts.ClockError
 	shift := apart
 	if m.cfg.ClockCorrection != "auto" || apart.Abs() < max(minShift, margin) {
 		shift = 0
 	}
-	m.shard.SetClock(p.offset, shift, apart.Abs()+margin+stallMargin)
+	m.shard.SetClock(p.facts.ClockOffset, shift, apart.Abs()+margin+stallMargin)
 }
 
 // onConnect is told, under the ledger's lock, what server a lane has connected to. A server that is not the
 // one it was, or holds much less than it held, may have lost data: the keyspaces must be compared.
 func (m *Migration) onConnect(i *instance.Instance, f instance.Facts) {
+	keys := f.KeysTotal()
 	m.mu.Lock()
-	was := m.seen[i.Role].facts
 	s := m.seen[i.Role]
-	s.up, s.facts = true, f
+	s.up, s.facts, s.known = true, f, true
+	was := s.served
+	s.served.known, s.served.runID, s.served.keys = true, f.RunID, keys
 	phase := m.state.Phase
 	m.mu.Unlock()
-	if phase == status.Passthrough || phase == status.Finished || was.RunID == "" {
+	if phase == status.Passthrough || phase == status.Finished || !was.known {
 		return
 	}
 	switch {
-	case was.RunID != f.RunID:
-		m.log.Warn("server was restarted", "instance", i.String(), "run_id", f.RunID)
-		m.ledger.OweSweep(i.String()+" was restarted or replaced", int(f.KeysTotal()))
-	case f.KeysTotal() < was.KeysTotal()/2:
-		m.log.Warn("server holds fewer keys than before", "instance", i.String(), "keys", f.KeysTotal(), "before", was.KeysTotal())
-		m.ledger.OweSweep(i.String()+" holds fewer keys than before", int(was.KeysTotal()))
+	case was.runID != f.RunID:
+		m.log.Warn("server was restarted or replaced: all keys are compared", "instance", i.String(),
+			"run_id", f.RunID, "before", was.runID, "keys", keys)
+		m.ledger.OweSweep(i.String()+" was restarted or replaced", int(keys))
+	case keys < was.keys/2:
+		m.log.Warn("server holds fewer keys than before: all are compared", "instance", i.String(), "keys", keys, "before", was.keys)
+		m.ledger.OweSweep(i.String()+" holds fewer keys than before", int(was.keys))
 	}
 }

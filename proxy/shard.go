@@ -236,6 +236,16 @@ func (sh *Shard) PrimaryUp() bool {
 	return sh.primary.connected()
 }
 
+// Connected is PrimaryUp for those who hold the lock.
+func (sh *Shard) Connected() bool { return sh.primary.connected() }
+
+// Trouble says why a lane is not connected.
+func (sh *Shard) Trouble() string {
+	sh.lock()
+	defer sh.unlock()
+	return sh.primary.trouble()
+}
+
 // connected reports whether all lanes are up.
 func (u *upstream) connected() bool {
 	for _, ls := range u.lanes {
