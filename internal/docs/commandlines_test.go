@@ -56,7 +56,10 @@ func TestWrongCommandLinesAreFound(t *testing.T) {
 	}
 }
 
-var separators = regexp.MustCompile(`&&|\|\||[|;]`)
+var (
+	separators = regexp.MustCompile(`&&|\|\||[|;]`)
+	program    = regexp.MustCompile(`^(?:(?:/|\./)(?:.*/)?)?tandem$`)
+)
 
 // commandLines are the words of each tandem command on a line: in blocks of shell commands and units, and in
 // prose. What a block of language text shows is output.
@@ -65,14 +68,13 @@ func (l line) commandLines() (all [][]string) {
 	switch l.code {
 	case "sh", "ini", "indented":
 		text, _, _ := strings.Cut(l.text, " #")
-		texts = separators.Split(text, -1)
+		texts = []string{text}
 	}
-	for _, text := range texts {
+	for _, text := range separators.Split(strings.Join(texts, ";"), -1) {
+		text, _, _ = strings.Cut(text, " > ")
 		words := strings.Fields(text)
 		for len(words) > 0 {
-			if program, ok := strings.CutPrefix(words[0], "ExecStart="); ok {
-				words[0] = program
-			}
+			words[0] = strings.TrimPrefix(words[0], "ExecStart=")
 			if words[0] == "-u" && len(words) > 1 {
 				words = words[2:]
 			} else if words[0] == "$" || words[0] == "sudo" || strings.Contains(words[0], "=") {
@@ -81,7 +83,7 @@ func (l line) commandLines() (all [][]string) {
 				break
 			}
 		}
-		if len(words) > 1 && filepath.Base(words[0]) == "tandem" {
+		if len(words) > 1 && program.MatchString(words[0]) {
 			all = append(all, words)
 		}
 	}

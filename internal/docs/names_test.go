@@ -18,7 +18,7 @@ import (
 func TestNamesExist(t *testing.T) {
 	known := names(t)
 	looksLikeOne := regexp.MustCompile(`^[a-z][a-z0-9]*([._][a-z0-9]+)+$`)
-	setting := regexp.MustCompile(`^([a-z_.]+): \S+$`)
+	setting := regexp.MustCompile(`^([a-z_.]+): [^\s.]\S*$`)
 	file := regexp.MustCompile(`\.(yaml|toml|json|md|go|service|conf|sh|log|svg|internal)$`)
 	checked := 0
 	for _, p := range pages(t) {
@@ -122,8 +122,8 @@ func names(t *testing.T) map[string]bool {
 	for _, name := range find(t, "internal/precheck/checks.go", `\{name: "([a-z_]+)"`) {
 		known[name], known["source_"+name], known["target_"+name] = true, true, true
 	}
-	// Names that others have given: fields of the differences and of steps, of INFO, of releases.
-	for _, name := range []string{"pause_ms", "key_base64", "used_memory", "used_memory_human", "run_id"} {
+	// Fields of other answers of the API, of INFO, and a metric of the Go client.
+	for _, name := range []string{"pause_ms", "key_base64", "evicted_keys", "process_resident_memory_bytes"} {
 		known[name] = true
 	}
 	return known
