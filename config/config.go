@@ -62,9 +62,9 @@ type Config struct {
 	// Keys that are known to differ and wait for their copy. Beyond it the list is dropped and the whole
 	// keyspace is compared again.
 	MaxDirtyKeys int `key:"max_dirty_keys" default:"1000000" min:"1"`
-	// Keys that the backfill remembers as equal on both sides, at about 20 bytes each. A key forgotten
+	// Keys that the backfill remembers as equal on both sides, at about 32 bytes each. A key forgotten
 	// costs one more copy when it is written to.
-	ExactKeys int `key:"exact_keys" default:"4194304" min:"1"`
+	ExactKeys int `key:"exact_keys" default:"2097152" min:"1"`
 
 	Primary   Primary   `key:"primary"`
 	Secondary Secondary `key:"secondary"`
