@@ -48,6 +48,22 @@ func TestLinksLead(t *testing.T) {
 	}
 }
 
+// TestHeadingsAreUnique: two of one name in a guide are a mistake of editing, and links lead to one of them.
+func TestHeadingsAreUnique(t *testing.T) {
+	for _, p := range pages(t) {
+		seen := map[string]bool{}
+		for i, l := range p.lines {
+			if l.code != "" || !strings.HasPrefix(l.text, "#") || p.path == "CHANGELOG.md" {
+				continue
+			}
+			if seen[l.text] {
+				t.Errorf("%s: %s stands there twice", p.at(i), l.text)
+			}
+			seen[l.text] = true
+		}
+	}
+}
+
 // anchors are the names that a page's headings have in links.
 func (p page) anchors() map[string]bool {
 	names := map[string]bool{}

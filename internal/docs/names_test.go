@@ -26,7 +26,7 @@ func TestNamesExist(t *testing.T) {
 			for _, span := range l.spans() {
 				name := strings.TrimSuffix(span, "[]")
 				if m := setting.FindStringSubmatch(span); m != nil {
-					if !settings()[m[1]] {
+					if _, ok := settings()[m[1]]; !ok {
 						t.Errorf("%s: there is no setting %s", p.at(i), m[1])
 					}
 					checked++
@@ -44,6 +44,28 @@ func TestNamesExist(t *testing.T) {
 	}
 	if checked < 200 {
 		t.Errorf("only %d names found", checked)
+	}
+}
+
+// TestDefaultsAreRight checks what stands in parentheses behind a setting's name: "`primary.wait` (10 s)".
+func TestDefaultsAreRight(t *testing.T) {
+	plain := strings.NewReplacer(" ", "", ",", "")
+	told := regexp.MustCompile("`([a-z_.]+)` \\((\\d[^)]*)\\)")
+	all, checked := settings(), 0
+	for _, p := range pages(t) {
+		for i, l := range p.lines {
+			for _, m := range told.FindAllStringSubmatch(l.text, -1) {
+				if def := all[m[1]]; l.code == "" && def != "" {
+					checked++
+					if plain.Replace(m[2]) != def {
+						t.Errorf("%s: the default of %s is %s", p.at(i), m[1], def)
+					}
+				}
+			}
+		}
+	}
+	if checked < 15 {
+		t.Errorf("only %d defaults found", checked)
 	}
 }
 
@@ -129,7 +151,10 @@ func TestMigrationExplainsEveryCheck(t *testing.T) {
 
 // names are all that a page may name.
 func names(t *testing.T) map[string]bool {
-	known := settings()
+	known := map[string]bool{}
+	for key := range settings() {
+		known[key] = true
+	}
 	statusFields(known, reflect.TypeFor[status.Status](), "")
 	for _, m := range metrics(t) {
 		known[m.name] = true
@@ -147,15 +172,15 @@ func names(t *testing.T) map[string]bool {
 	return known
 }
 
-// settings are the configuration's keys, groups included.
-func settings() map[string]bool {
-	keys := map[string]bool{}
+// settings are the defaults by the configuration's keys, groups included.
+func settings() map[string]string {
+	keys := map[string]string{}
 	var add func(t reflect.Type, prefix string)
 	add = func(t reflect.Type, prefix string) {
 		for i := range t.NumField() {
 			f := t.Field(i)
 			key := prefix + f.Tag.Get("key")
-			keys[key] = true
+			keys[key] = f.Tag.Get("default")
 			if f.Type.Kind() == reflect.Struct {
 				add(f.Type, key+".")
 			}
