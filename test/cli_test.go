@@ -294,6 +294,11 @@ func TestStatusHasEveryFieldInEveryPhase(t *testing.T) {
 
 func TestAdminEndpoints(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 1000})
+	// It listens before it is connected to the primary, and says so.
+	w.td.until("ready", 5*time.Second, func() bool {
+		code, _, err := w.td.get("/readyz")
+		return err == nil && code == 200
+	})
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/": 200, "/api/v1/status": 200, "/api/v1/nothing": 404} {
 		if code, body, err := w.td.get(path); err != nil || code != want {
 			t.Errorf("GET %s: %d %v, want %d\n%s", path, code, err, want, last(string(body), 300))
