@@ -215,16 +215,17 @@ func (m *Migration) stepContext(ctx context.Context) (context.Context, context.C
 }
 
 func (m *Migration) serve(ctx context.Context) error {
+	m.log.Info("serving", "listen", m.Addr(), "phase", m.state.Phase, "primary", m.shard.Primary().String(),
+		"source", m.source.Addr, "target", m.target.Addr)
+	begin := m.state.Phase == status.Passthrough && m.cfg.Start == "auto"
 	m.resume()
 	m.shard.Open()
 	m.work.Go(m.watch)
-	if m.state.Phase == status.Passthrough && m.cfg.Start == "auto" {
+	if begin {
 		m.work.Go(m.autoStart)
 	}
 	served := make(chan error, 1)
 	m.work.Go(func() { served <- m.server.Serve() })
-	m.log.Info("serving", "listen", m.Addr(), "phase", m.state.Phase, "primary", m.shard.Primary().String(),
-		"source", m.source.Addr, "target", m.target.Addr)
 	var err error
 	select {
 	case <-ctx.Done():

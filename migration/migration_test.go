@@ -1,0 +1,548 @@
+package migration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tandem/config"
+	"tandem/internal/admin"
+	"tandem/internal/instance"
+	"tandem/internal/redisd"
+	"tandem/internal/status"
+)
+
+func TestTheWholeWay(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) { c.Start = "manual" })
+	w.fill(w.source.Addr, 500, 0, 3)
+	w.run()
+	c := w.conn("", 0)
+	w.do(c, "SET", "before", "1")
+	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); true {
+		refused(t, err, "not_started")
+	}
+	if _, err := w.Start(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.synced()
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for i := range 4 {
+		clients.Go(func() {
+			c := w.conn("", 0)
+			for n := 1; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if got := w.do(c, "INCR", fmt.Sprint("n", i)); got != fmt.Sprint(n) {
+					t.Errorf("counter %d is %s after %d", i, got, n-1)
+					return
+				}
+			}
+		})
+	}
+	step := func(f func(context.Context, admin.StepOptions) (admin.Result, error), phase string) {
+		t.Helper()
+		for range 2 { // again is no error
+			r, err := f(t.Context(), admin.StepOptions{})
+			if err != nil || r.Phase != phase {
+				t.Fatalf("%+v %v", r, err)
+			}
+		}
+	}
+	for range 3 {
+		step(w.Cutover, status.Reversed)
+		if s := w.Status(); s.Primary != "target" || s.Phase != status.Reversed {
+			t.Errorf("%+v", s)
+		}
+		step(w.Rollback, status.Synced)
+	}
+	step(w.Cutover, status.Reversed)
+	close(stop)
+	clients.Wait()
+	w.until("settled", func(s status.Status) bool { return s.UnsettledWrites == 0 && s.DirtyKeys == 0 })
+	w.same(0, 3)
+	step(w.Finish, status.Finished)
+	w.do(c, "SET", "after", "1")
+	if got := w.do(w.conn(w.source.Addr, 0), "EXISTS", "after"); got != "0" {
+		t.Error("the source is written to after the end")
+	}
+	if _, err := w.Rollback(t.Context(), admin.StepOptions{}); true {
+		refused(t, err, "finished")
+	}
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A restart finds the pair as it left it, whatever it had been told of it: 32 databases, one of which changed
+// while nobody looked.
+func TestARestartComparesEverything(t *testing.T) {
+	options := redisd.Options{Args: []string{"--databases", "32"}}
+	w := newWorld(t, options, options, nil)
+	w.fill(w.source.Addr, 50, 0, 20, 31)
+	w.run()
+	w.synced()
+	w.until("all databases are copied", func(s status.Status) bool { return s.Copies.Done >= 150 })
+	w.same(0, 20, 31)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	// As a crash with effects on the way would leave it.
+	source, target := w.conn(w.source.Addr, 20), w.conn(w.target.Addr, 31)
+	w.do(source, "SET", "key:1", "changed")
+	w.do(source, "DEL", "key:2")
+	w.do(target, "SET", "too many", "1")
+	w.run()
+	w.until("the sweep is done", func(s status.Status) bool { return s.Backfill.State == status.Done })
+	w.synced()
+	w.same(0, 20, 31)
+}
+
+// What an earlier process left in the primary's buffers is executed before the first sweep reads, or never.
+func TestNoSweepBeforeOldConnectionsAreDead(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
+	w.fill(w.source.Addr, 10, 0)
+	w.run()
+	w.synced()
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	old := w.conn(w.source.Addr, 0)
+	w.do(old, "CLIENT", "SETNAME", instance.ConnName(w.id, "lane-0-7", "1.5"))
+	w.run()
+	w.until("the sweep runs", func(s status.Status) bool { return s.Backfill.State != status.Idle && s.Phase == status.Synced })
+	if _, err := old.Do(t.Context(), "SET", "key:1", "late"); err == nil {
+		t.Error("a connection of the process before this one is alive while the keyspaces are compared")
+	}
+}
+
+func TestARestartedServerIsNoticedByItsLane(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
+	w.fill(w.source.Addr, 100, 0)
+	w.run()
+	w.synced()
+	facts := w.factsOf(w.Migration.target)
+	changed := facts
+	changed.RunID = "another"
+	// The watch looks first.
+	w.note(w.Migration.target, changed)
+	w.ledger.Lock()
+	w.onConnect(w.Migration.target, changed)
+	sweeping := w.ledger.Sweeping()
+	w.ledger.Unlock()
+	if !sweeping {
+		t.Error("a server that was restarted is trusted")
+	}
+	w.synced()
+
+	// The same for real: it comes back empty.
+	w.target.Kill()
+	if err := w.target.Restart(false); err != nil {
+		t.Fatal(err)
+	}
+	w.look(w.Migration.target)
+	w.until("its lane notices", func(status.Status) bool { return strings.Count(w.log.String(), "restarted or replaced: all keys") == 2 })
+	w.synced()
+	w.same(0)
+}
+
+func TestAnInstanceThatHoldsLessIsCompared(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
+	w.fill(w.source.Addr, 100, 0)
+	w.run()
+	w.synced()
+	w.look(w.Migration.target) // it has 100 keys
+	w.do(w.conn(w.target.Addr, 0), "FLUSHALL")
+	w.do(w.conn(w.target.Addr, 0), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	w.logged("holds fewer keys than before")
+	w.synced()
+	w.same(0)
+}
+
+func TestAStartThatCannotBeWrittenIsUndone(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) { c.Start = "manual" })
+	w.fill(w.source.Addr, 10, 0)
+	w.run()
+	c := w.conn("", 0)
+	full := errors.New("disk full")
+	w.failSaves(full)
+	if _, err := w.Start(t.Context(), admin.StepOptions{}); !errors.Is(err, admin.ErrUndone) || !errors.Is(err, full) {
+		t.Errorf("%v", err)
+	}
+	w.do(c, "SET", "a", "b")
+	if s := w.Status(); s.Phase != status.Passthrough {
+		t.Errorf("%+v", s)
+	}
+	w.failSaves(nil)
+	if _, err := w.Start(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.synced()
+	w.failSaves(full)
+	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); !errors.Is(err, admin.ErrUndone) || !errors.Is(err, full) {
+		t.Errorf("%v", err)
+	}
+	w.do(c, "SET", "a", "c")
+	if s := w.Status(); s.Phase != status.Synced || s.Primary != "source" {
+		t.Errorf("%+v", s)
+	}
+	w.failSaves(nil)
+	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.do(c, "SET", "a", "d")
+	w.until("settled", func(s status.Status) bool { return s.UnsettledWrites == 0 && s.DirtyKeys == 0 })
+	w.same(0)
+}
+
+// A start must not begin while an old connection may still execute a write that no ledger knows of.
+func TestAStartWaitsForLostConnections(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) { c.Start = "manual" })
+	w.run()
+	c := w.conn("", 0)
+	w.do(c, "SET", "a", "b")
+	w.ledger.Lock()
+	answered := w.shard.Answered()
+	w.ledger.Unlock()
+	if !answered {
+		t.Fatal("nothing is on the way")
+	}
+	if err := w.source.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	lost := w.conn("", 0)
+	go func() { _, _ = lost.Do(t.Context(), "SET", "a", "late") }()
+	w.until("it is on the lane", func(status.Status) bool {
+		w.ledger.Lock()
+		defer w.ledger.Unlock()
+		return !w.shard.Answered()
+	})
+	w.shard.Cut()
+	w.until("the lane is lost", func(status.Status) bool { return !w.shard.PrimaryUp() })
+	w.ledger.Lock()
+	answered = w.shard.Answered()
+	w.ledger.Unlock()
+	if answered {
+		t.Error("a lane whose connection broke with a write on it counts as answered")
+	}
+	if err := w.source.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Start(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.synced()
+	w.same(0)
+}
+
+func TestTheProcessEndsWhateverIsGoingOn(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		setup func(w *world) // leaves something that does not end by itself
+	}{
+		{"a start whose servers do not answer", func(w *world) {
+			w.pause(w.target)
+			go func() { _, _ = w.Start(context.Background(), admin.StepOptions{}) }()
+		}},
+		{"a cutover that waits", func(w *world) {
+			w.start()
+			w.pause(w.target)
+			w.do(w.conn("", 0), "SET", "a", "b")
+			go func() { _, _ = w.Cutover(context.Background(), admin.StepOptions{}) }()
+		}},
+		{"a cutover that holds everybody", func(w *world) {
+			w.start()
+			held := make(chan struct{})
+			w.hooks.drained = func() { close(held) }
+			go func() { _, _ = w.Cutover(context.Background(), admin.StepOptions{}) }()
+			<-held
+		}},
+		{"a primary that does not answer", func(w *world) {
+			w.start()
+			w.pause(w.source)
+			for _, args := range [][]string{{"INCR", "a"}, {"MULTI"}, {"SELECT", "5"}, {"GET", "a"}} {
+				c := w.conn("", 0)
+				go func() { _, _ = c.Do(context.Background(), args...) }()
+			}
+		}},
+		{"a verify", func(w *world) {
+			w.start()
+			if _, err := w.Verify(w.t.Context(), admin.VerifyOptions{Mode: admin.VerifyFull}); err != nil {
+				w.t.Fatal(err)
+			}
+			w.pause(w.target)
+		}},
+		{"both servers dead", func(w *world) {
+			w.start()
+			w.source.Kill()
+			w.target.Kill()
+			c := w.conn("", 0)
+			go func() { _, _ = c.Do(context.Background(), "SET", "a", "b") }()
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) {
+				c.Start = "manual"
+				c.Shutdown.Timeout = time.Second
+			})
+			w.fill(w.source.Addr, 100, 0)
+			w.run()
+			test.setup(w)
+			began := time.Now()
+			err := w.stop()
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("took %s", took)
+			}
+			if err != nil && !errors.Is(err, ErrUnsettled) {
+				t.Error(err)
+			}
+			if _, err := w.Start(context.Background(), admin.StepOptions{}); true {
+				refused(t, err, "ending")
+			}
+			if _, err := w.Verify(context.Background(), admin.VerifyOptions{}); err == nil {
+				t.Error("a verify begins after the end")
+			}
+		})
+	}
+}
+
+// failSaves makes the state directory refuse to be written, with nil no longer.
+func (w *world) failSaves(err error) {
+	w.saving.Lock()
+	defer w.saving.Unlock()
+	w.hooks.save = func() error { return err }
+}
+
+func (w *world) pause(s *redisd.Server) {
+	w.t.Helper()
+	if err := s.Pause(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	if _, err := w.Start(w.t.Context(), admin.StepOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.synced()
+}
+
+func TestFinishLeavesNothingUnsettled(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) { c.Cutover.Wait = time.Second })
+	w.fill(w.source.Addr, 100, 0)
+	w.run()
+	w.synced()
+	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.pause(w.source)
+	c := w.conn("", 0)
+	for i := range 50 {
+		w.do(c, "SET", fmt.Sprint("x", i), "1")
+	}
+	if r, err := w.Finish(t.Context(), admin.StepOptions{}); err != nil || r.Phase != status.Finished {
+		t.Fatal(r, err)
+	}
+	w.do(c, "SET", "y", "1")
+	if s := w.Status(); s.UnsettledWrites != 0 || s.DirtyKeys != 0 {
+		t.Errorf("%+v", s)
+	}
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPauseOutlivesTheLink(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) { c.Start = "manual" })
+	w.run()
+	if err := w.Pause(t.Context(), admin.StepOptions{}); true {
+		refused(t, err, "not_started")
+	}
+	w.start()
+	if err := w.Pause(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.source.Kill() // the secondary now
+	if err := w.source.Restart(false); err != nil {
+		t.Fatal(err)
+	}
+	w.until("paused", func(s status.Status) bool { return s.Backfill.State == status.Paused })
+	found := false
+	for _, b := range w.Status().Blockers {
+		found = found || b.Code == "sweep_owed" && strings.Contains(b.Remedy, "resume")
+	}
+	if !found {
+		t.Errorf("%+v", w.Status().Blockers)
+	}
+	if err := w.Resume(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.until("swept", func(s status.Status) bool { return s.Backfill.State == status.Done && s.DirtyKeys == 0 })
+	w.same(0)
+}
+
+// Another process is connected to one of the two servers only: it is said until it is gone.
+func TestAnotherProcessIsABlockerAsLongAsItIsThere(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
+	w.run()
+	w.synced()
+	other := w.conn(w.source.Addr, 0)
+	w.do(other, "CLIENT", "SETNAME", instance.ConnName("0123456789abcdef", "lane-0-0", "1.1"))
+	for range 2 {
+		w.look(w.Migration.source)
+		w.look(w.Migration.target)
+		if _, err := w.Cutover(t.Context(), admin.StepOptions{}); true {
+			refused(t, err, "another_process")
+		}
+	}
+	if n := strings.Count(w.log.String(), "another tandem process"); n != 1 {
+		t.Errorf("it was logged %d times", n)
+	}
+	_ = other.Close()
+	w.until("it is gone", func(s status.Status) bool {
+		w.look(w.Migration.source)
+		return len(w.Status().Blockers) == 0
+	})
+}
+
+func TestAVerifyEndsWithTheRolesItCompares(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
+	w.fill(w.source.Addr, 3000, 0)
+	w.run()
+	w.synced()
+	id, err := w.Verify(t.Context(), admin.VerifyOptions{Mode: admin.VerifyFull})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c := w.conn("", 0)
+	for i := range 500 {
+		w.do(c, "SET", fmt.Sprint("key:", i), "new")
+	}
+	sum, err := w.VerifyResults(t.Context(), id, 0, func(d status.Difference) error { return fmt.Errorf("%+v", d) })
+	if err != nil || sum.State == status.Running || sum.State == status.Failed && !strings.Contains(sum.Error, "roles") {
+		t.Errorf("%+v %v", sum, err)
+	}
+	id, err = w.Verify(t.Context(), admin.VerifyOptions{Mode: admin.VerifyFull})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.until("verified", func(s status.Status) bool { return s.Verify.State == status.Done })
+	sum, err = w.VerifyResults(t.Context(), id, 0, func(d status.Difference) error { return fmt.Errorf("%+v", d) })
+	if err != nil || sum.Compared < 3000 || sum.Different != 0 {
+		t.Errorf("%+v %v", sum, err)
+	}
+}
+
+func TestADeadPrimaryIsGivenUp(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{Save: true}, nil)
+	w.fill(w.source.Addr, 200, 0)
+	w.run()
+	w.synced()
+	force := admin.StepOptions{Force: primaryDown}
+	// With a primary that is there nothing is given up.
+	if r, err := w.Cutover(t.Context(), force); err != nil || r.Phase != status.Reversed {
+		t.Fatal(r, err)
+	}
+	if s := w.Status(); s.DirtyKeys != 0 || strings.Contains(w.log.String(), "given_up") {
+		t.Errorf("%+v", s)
+	}
+	c := w.conn("", 0)
+	w.do(c, "SET", "settled", "1")
+	tx := w.conn("", 0)
+	w.do(tx, "MULTI")
+	w.do(tx, "INCR", "moved")
+	w.until("settled", func(s status.Status) bool { return s.UnsettledWrites == 0 })
+
+	// It stops with a write that it has and has not answered.
+	w.pause(w.target)
+	lost := w.conn("", 0)
+	answer := make(chan error, 1)
+	go func() {
+		_, err := lost.Do(context.Background(), "SET", "key:7", "lost")
+		answer <- err
+	}()
+	w.until("it is on the lane", func(s status.Status) bool { return s.UnsettledWrites == 1 })
+	r, err := w.Rollback(t.Context(), force)
+	if err != nil || r.Phase != status.Backfill {
+		t.Fatal(r, err)
+	}
+	if err := <-answer; err == nil {
+		t.Error("a command was answered by a primary that was given up")
+	}
+	s := w.Status()
+	if s.Primary != "source" || s.ReadyToCutover {
+		t.Errorf("%+v", s)
+	}
+	// Clients go on, transactions that were open too.
+	w.do(c, "SET", "after", "2")
+	if v, err := tx.Do(t.Context(), "EXEC"); err != nil || len(v.Elems) != 1 || v.Elems[0].Int != 1 {
+		t.Errorf("%+v %v", v, err)
+	}
+	files, err := filepath.Glob(filepath.Join(w.cfg.StateDir, "unsettled-*.jsonl"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil || strings.Count(string(text), "\n") != 1 || !strings.Contains(string(text), `"key":"key:7"`) {
+		t.Errorf("%s %v", text, err)
+	}
+	w.logged("keys whose last writes may be lost")
+
+	// It comes to life, executes what it had been sent, and is made equal.
+	if err := w.target.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	w.synced()
+	w.same(0)
+	if got := w.do(w.conn(w.target.Addr, 0), "GET", "key:7"); got == "lost" {
+		t.Error("the write that was given up has come back")
+	}
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	w.synced()
+	if s := w.Status(); s.Primary != "source" {
+		t.Errorf("%+v", s)
+	}
+	w.same(0)
+}
+
+// Where the other server is not there either, nothing is given up.
+func TestNoPrimaryIsGivenUpForNothing(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) { c.Cutover.Wait = time.Second })
+	w.fill(w.source.Addr, 20, 0)
+	w.run()
+	w.synced()
+	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.source.Kill()
+	w.target.Kill()
+	w.until("both are missed", func(s status.Status) bool { return len(s.Blockers) == 2 && !s.Source.Connected && !s.Target.Connected })
+	if _, err := w.Rollback(t.Context(), admin.StepOptions{}); !errors.Is(err, admin.ErrPrimaryDown) {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.Rollback(t.Context(), admin.StepOptions{Force: primaryDown}); !errors.Is(err, admin.ErrUndone) {
+		t.Errorf("%v", err)
+	}
+	if s := w.Status(); s.Phase != status.Reversed || s.Primary != "target" {
+		t.Errorf("%+v", s)
+	}
+}
