@@ -204,46 +204,6 @@ func TestAStartThatCannotBeWrittenIsUndone(t *testing.T) {
 	w.same(0)
 }
 
-// A start must not begin while an old connection may still execute a write that no ledger knows of.
-func TestAStartWaitsForLostConnections(t *testing.T) {
-	w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) { c.Start = "manual" })
-	w.run()
-	c := w.conn("", 0)
-	w.do(c, "SET", "a", "b")
-	w.ledger.Lock()
-	answered := w.shard.Answered()
-	w.ledger.Unlock()
-	if !answered {
-		t.Fatal("nothing is on the way")
-	}
-	if err := w.source.Pause(); err != nil {
-		t.Fatal(err)
-	}
-	lost := w.conn("", 0)
-	go func() { _, _ = lost.Do(t.Context(), "SET", "a", "late") }()
-	w.until("it is on the lane", func(status.Status) bool {
-		w.ledger.Lock()
-		defer w.ledger.Unlock()
-		return !w.shard.Answered()
-	})
-	w.shard.Cut()
-	w.until("the lane is lost", func(status.Status) bool { return !w.shard.PrimaryUp() })
-	w.ledger.Lock()
-	answered = w.shard.Answered()
-	w.ledger.Unlock()
-	if answered {
-		t.Error("a lane whose connection broke with a write on it counts as answered")
-	}
-	if err := w.source.Continue(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Start(t.Context(), admin.StepOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w.synced()
-	w.same(0)
-}
-
 func TestTheProcessEndsWhateverIsGoingOn(t *testing.T) {
 	for _, test := range []struct {
 		name  string

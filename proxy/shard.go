@@ -239,19 +239,6 @@ func (sh *Shard) PrimaryUp() bool {
 // Connected is PrimaryUp for those who hold the lock.
 func (sh *Shard) Connected() bool { return sh.primary.connected() }
 
-// Cut breaks the connections of all lanes in use, as a network would. They come back by themselves.
-func (sh *Shard) Cut() {
-	sh.lock()
-	defer sh.unlock()
-	for _, ls := range sh.primary.lanes {
-		for _, ln := range ls {
-			if ln.conn != nil {
-				_ = ln.conn.Close()
-			}
-		}
-	}
-}
-
 // Trouble says why a lane is not connected.
 func (sh *Shard) Trouble() string {
 	sh.lock()
