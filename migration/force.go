@@ -91,6 +91,7 @@ func (m *Migration) giveUpPrimary(ctx context.Context, primary *instance.Instanc
 		m.shard.GiveUp()
 		left = m.takeUnsettled(dead.String() + " was given up as the primary")
 		m.shard.Swap(next, link.effects)
+		m.setClocks()
 		return true
 	})
 	if err != nil {

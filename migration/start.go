@@ -165,8 +165,8 @@ func (m *Migration) begin(ctx context.Context, facts instance.Facts) error {
 	m.ledger.Lock()
 	m.ledger.OweSweep("the migration begins", int(facts.KeysTotal()))
 	m.shard.Replicate(l.effects)
-	m.ledger.Unlock()
 	m.setClocks()
+	m.ledger.Unlock()
 	m.setLink(l)
 	l.start()
 	return nil

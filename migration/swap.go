@@ -129,6 +129,7 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	}
 	m.ledger.Lock()
 	m.shard.Swap(next, link.effects)
+	m.setClocks()
 	m.ledger.Unlock()
 	swapped = true
 	pause := m.swapped(old, link, began)
@@ -147,7 +148,6 @@ func undone(why string, err error) (admin.Result, error) {
 // swapped lets clients go on after a swap, and returns how long they were held.
 func (m *Migration) swapped(old, present *link, began time.Time) time.Duration {
 	m.setLink(present)
-	m.setClocks() // before the first effect that depends on them
 	m.verifies.stop(errSwapped)
 	present.start()
 	m.shard.Release()

@@ -25,7 +25,9 @@ func (m *Migration) watch() {
 	for {
 		m.look(m.source)
 		m.look(m.target)
+		m.ledger.Lock()
 		m.setClocks()
+		m.ledger.Unlock()
 		select {
 		case <-m.ctx.Done():
 			return
@@ -129,9 +131,9 @@ func (m *Migration) databases() int {
 	return max(1, m.factsOf(m.source).Databases, m.factsOf(m.target).Databases)
 }
 
-// setClocks tells the shard how the servers' clocks differ.
+// setClocks tells the shard how the servers' clocks differ. The ledger's lock is held.
 func (m *Migration) setClocks() {
-	primary := m.shard.Primary()
+	primary := m.shard.Answering()
 	m.mu.Lock()
 	p, s := *m.seen[primary.Role], *m.seen[m.other(primary).Role]
 	m.mu.Unlock()
@@ -158,6 +160,7 @@ func (m *Migration) onConnect(i *instance.Instance, f instance.Facts) {
 	s.served.known, s.served.runID, s.served.keys = true, f.RunID, keys
 	phase := m.state.Phase
 	m.mu.Unlock()
+	m.setClocks() // before the first effect between the two
 	if phase == status.Passthrough || phase == status.Finished || !was.known {
 		return
 	}

@@ -56,6 +56,8 @@ type EffectLane struct {
 	progress atomic.Int64  // when the secondary last took or answered something, Unix nanoseconds
 	wake     chan struct{} // there is something to write
 
+	trouble complaint // of the goroutine that connects
+
 	// of the reader
 	buf    []byte
 	framer resp.Framer
@@ -122,7 +124,7 @@ func (e *EffectLane) run() {
 		e.sh.lock()
 		e.lastErr = err.Error()
 		e.sh.unlock()
-		e.sh.opt.Log.Warn("effect lane lost", "instance", e.inst.String(), "error", err, "retry_in", pause)
+		e.trouble.failed(e.sh.opt.Log, "effect lane lost", err, "instance", e.inst.String())
 		select {
 		case <-e.ctx.Done():
 		case <-time.After(pause):
@@ -169,7 +171,7 @@ func (e *EffectLane) serve() error {
 		e.sh.openGates()
 	}
 	e.sh.unlock()
-	e.sh.opt.Log.Info("effect lane connected", "instance", e.inst.String(), "version", facts.Version, "run_id", facts.RunID)
+	e.trouble.over(e.sh.opt.Log, "effect lane connected again", "instance", e.inst.String(), "run_id", facts.RunID)
 
 	var writer sync.WaitGroup
 	writer.Go(func() { e.write(ctx, conn) })

@@ -47,6 +47,7 @@ type lane struct {
 	queue   requestQueue // unanswered, in order; canned answers among them
 	lost    requestQueue // what was unanswered when the connection broke
 	lastErr string
+	trouble complaint // of the goroutine that connects
 
 	// of the reader
 	buf     []byte
@@ -151,7 +152,7 @@ func (ln *lane) run() {
 		if time.Since(began) > 10*time.Second {
 			pause = retryMin
 		}
-		ln.sh.opt.Log.Warn("lane lost", "instance", ln.of.inst.String(), "db", ln.db, "error", err, "retry_in", pause)
+		ln.trouble.failed(ln.sh.opt.Log, "lane lost", err, "instance", ln.of.inst.String(), "db", ln.db)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -178,6 +179,7 @@ func (ln *lane) serve(ctx context.Context) error {
 	ln.sh.news.tell()
 	ln.flushLocked()
 	ln.sh.unlock()
+	ln.trouble.over(ln.sh.opt.Log, "lane connected again", "instance", ln.of.inst.String(), "db", ln.db)
 	err = ln.read(conn)
 	_ = conn.Close()
 	ln.sh.lock()

@@ -42,7 +42,7 @@ func TestALostConnectionIsUnansweredUntilItIsDead(t *testing.T) {
 			if command == "EXEC" {
 				_ = c.Conn.(*net.TCPConn).SetLinger(0) // a reset: it does not wait for the answer
 				_ = c.Close()
-				h.await("its client is gone", func() bool { return len(h.server.sessions) == 0 })
+				h.await("its client is gone", func() bool { return h.server.Sessions() == 0 })
 			} else {
 				h.cut()
 				h.await("the lane is lost", func() bool { return !h.shard.primary.connected() })

@@ -155,6 +155,9 @@ func (sh *Shard) Primary() *instance.Instance {
 	return sh.primary.inst
 }
 
+// Answering is Primary for those who hold the lock.
+func (sh *Shard) Answering() *instance.Instance { return sh.primary.inst }
+
 // ConnName names a new connection; older ones of the same use have other names.
 func (sh *Shard) ConnName(what string) string {
 	n := sh.generation.Add(1)
@@ -205,11 +208,9 @@ func (sh *Shard) Shift() int64 {
 	return sh.env.Shift
 }
 
-// SetClock tells how far the primary's clock is ahead of ours, and how much expiries given as relative must
-// be shifted for the secondary.
+// SetClock tells how far the primary's clock is ahead of ours, how much expiries given as relative must be
+// shifted for the secondary, and how far apart the two may be. The lock is held.
 func (sh *Shard) SetClock(primaryAhead, shift, skew time.Duration) {
-	sh.lock()
-	defer sh.unlock()
 	sh.primaryAhead = primaryAhead
 	sh.env.Shift = shift.Milliseconds()
 	if sh.effects != nil {

@@ -61,10 +61,17 @@ func TestSoak(t *testing.T) {
 	}
 	rest.Go(s.watch)
 	end := time.Now().Add(length)
-	chaos := rand.New(rand.NewPCG(seed, 1<<40))
-	for time.Now().Before(end) && !t.Failed() {
-		s.trouble(chaos)
+	var troubles sync.WaitGroup
+	for i, trouble := range []func(*rand.Rand){s.cut, s.swap} {
+		rnd := rand.New(rand.NewPCG(seed, uint64(i)<<40))
+		troubles.Go(func() {
+			for time.Now().Before(end) && !t.Failed() {
+				trouble(rnd)
+				s.rest(rnd)
+			}
+		})
 	}
+	troubles.Wait()
 	close(s.stop)
 	clients.Wait()
 	rest.Wait()
@@ -115,43 +122,55 @@ func (s *soak) connected(i *instance.Instance, f instance.Facts) {
 	s.runs[i.Addr] = f.RunID
 }
 
-// trouble makes one kind of it.
-func (s *soak) trouble(rnd *rand.Rand) {
-	switch rnd.IntN(16) {
+// cut breaks connections, and stops the secondary for a while.
+func (s *soak) cut(rnd *rand.Rand) {
+	s.mu.Lock()
+	primary, secondary, server := s.primary.Addr, s.secondary.Addr, s.process(s.secondary)
+	s.mu.Unlock()
+	switch rnd.IntN(8) {
 	case 0, 1, 2:
-		s.done.lanes += s.kill(s.primary.Addr, "tandem:test:"+lanePrefix, rnd)
+		s.done.lanes += s.kill(primary, "tandem:test:"+lanePrefix, rnd)
 	case 3, 4:
-		s.done.effects += s.kill(s.secondary.Addr, "tandem:test:effects", rnd)
-	case 5, 6:
-		s.done.copies += s.kill(s.primary.Addr, "tandem:test:copier", rnd)
-	case 7, 8:
-		_ = s.server2().Pause()
+		s.done.effects += s.kill(secondary, "tandem:test:effects", rnd)
+	case 5:
+		s.done.copies += s.kill(primary, "tandem:test:copier", rnd)
+	case 6:
+		_ = server.Pause()
 		s.rest(rnd)
-		_ = s.server2().Continue()
+		_ = server.Continue()
 		s.done.pauses++
-	case 9:
-		// It comes back empty.
+	case 7: // whatever there is
+		s.done.lanes += s.kill(secondary, "tandem:test:", rnd)
+	}
+}
+
+// swap changes the roles, holds everybody for nothing, or has the secondary come back empty. (The latter not
+// while the roles change: nobody can tell a primary that has just lost everything from one that is empty.)
+func (s *soak) swap(rnd *rand.Rand) {
+	switch rnd.IntN(8) {
+	case 0:
 		s.mu.Lock()
-		s.server2().Kill()
+		server := s.process(s.secondary)
+		server.Kill()
 		s.term.Add(1)
-		if err := s.server2().Restart(false); err != nil {
+		if err := server.Restart(false); err != nil {
 			s.t.Error(err)
 		}
 		s.mu.Unlock()
 		s.done.restarts++
-	case 10:
+		s.await("the lane notices", func() bool { return s.shard.effects.up })
+	case 1, 2:
 		s.shard.Hold()
 		s.rest(rnd)
 		s.shard.Release()
 	default:
 		s.swapRoles()
 	}
-	s.rest(rnd)
 }
 
-// server2 is the secondary's process.
-func (s *soak) server2() *redisd.Server {
-	if s.secondary == s.src {
+// process is the server of an instance.
+func (s *soak) process(i *instance.Instance) *redisd.Server {
+	if i == s.src {
 		return s.source
 	}
 	return s.target
@@ -165,12 +184,25 @@ func (s *soak) rest(rnd *rand.Rand) {
 	}
 }
 
-// kill closes one of the connections whose name begins so, from outside.
+// kill closes one of the connections whose name begins so, from outside. A server that is just being restarted
+// has none.
 func (s *soak) kill(addr, name string, rnd *rand.Rand) int {
-	w := dial(s.t, addr)
-	defer w.Close()
+	i, err := instance.New(instance.Source, "redis://"+addr, instance.Options{ReplyTimeout: 5 * time.Second})
+	if err != nil {
+		s.t.Error(err)
+		return 0
+	}
+	c, err := i.Conn(s.t.Context(), "", 0)
+	if err != nil {
+		return 0
+	}
+	defer c.Close()
+	list, err := c.Do(s.t.Context(), "CLIENT", "LIST")
+	if err != nil {
+		return 0
+	}
 	var ids []string
-	for line := range strings.Lines(string(w.ask("CLIENT", "LIST").Str)) {
+	for line := range strings.Lines(string(list.Str)) {
 		if id, _, _ := strings.Cut(strings.TrimPrefix(line, "id="), " "); strings.Contains(line, " name="+name) {
 			ids = append(ids, id)
 		}
@@ -178,7 +210,9 @@ func (s *soak) kill(addr, name string, rnd *rand.Rand) int {
 	if len(ids) == 0 {
 		return 0
 	}
-	w.ask("CLIENT", "KILL", "ID", ids[rnd.IntN(len(ids))])
+	if _, err := c.Do(s.t.Context(), "CLIENT", "KILL", "ID", ids[rnd.IntN(len(ids))]); err != nil {
+		return 0
+	}
 	return 1
 }
 
@@ -244,7 +278,12 @@ func (s *soak) watch() {
 			if w != nil {
 				_ = w.Close()
 			}
-			w, term, last = dial(s.t, addr), now, [8]int64{}
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				continue
+			}
+			_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
+			w, term, last = &wire{t: s.t, Conn: c, r: bufio.NewReader(c)}, now, [8]int64{}
 		}
 		args := []string{"MGET"}
 		for i := range last {
