@@ -23,10 +23,11 @@ test: redis servers lint
 	$(GO) test -timeout 5m $(UNIT)
 	$(GO) test -count=1 -timeout 10m -p 1 -v $(E2E)
 
-# 1,000,000 keys, 100 MB and 512 MB values; wants 8 GB of memory and some 40 minutes on 2 cores. The other
-# packages run with the race detector.
+# 1,000,000 keys, 100 MB and 512 MB values; wants 8 GB of memory and some 50 minutes on 2 cores. The other
+# packages run with the race detector, and the ledger through 100,000 interleavings of each kind.
 test-full: redis servers lint
 	$(GO) test -race -timeout 15m $(UNIT)
+	LEDGER_RUNS=100000 $(GO) test -count=1 -timeout 30m -run TestInterleavings ./internal/ledger
 	TANDEM_TEST_FULL=1 $(GO) test -count=1 -timeout 90m -p 1 -v $(E2E)
 
 bench: build redis ## against direct connections and other proxies; the report is under bench/results
