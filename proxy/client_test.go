@@ -256,3 +256,55 @@ func TestOurErrorsAreOneReply(t *testing.T) {
 		c.expect("PING", "+PONG")
 	}
 }
+
+func TestOneClientTooMany(t *testing.T) {
+	h := newHouse(t, false, func(_ *Options, o *ServerOptions) { o.MaxClients = 2 })
+	first, second := h.client(), h.client()
+	first.expect("PING", "+PONG")
+	second.expect("PING", "+PONG")
+	third := h.client()
+	if got := third.reply(); got != "-ERR max number of clients reached" {
+		t.Error(got)
+	}
+	if _, err := third.r.ReadByte(); err != io.EOF {
+		t.Errorf("%v", err)
+	}
+	_ = second.Close()
+	h.await("a place is free", func() bool { return h.server.Sessions() == 1 })
+	h.client().expect("PING", "+PONG")
+	if n := h.server.Closed(MaxClients); n != 1 {
+		t.Errorf("%d were counted", n)
+	}
+}
+
+func TestAClientThatTakesNothingIsClosed(t *testing.T) {
+	h := newHouse(t, false, func(_ *Options, o *ServerOptions) { o.WriteTimeout = 200 * time.Millisecond })
+	c := h.client()
+	value := strings.Repeat("v", 32<<20)
+	go c.send(string(resp.AppendCommand(nil, "SET", "k", value)))
+	if got := c.reply(); got != "+OK" {
+		t.Fatal(got)
+	}
+	c.send("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
+	h.await("it is closed", func() bool { return h.server.Closed(WriteTimeout) == 1 && h.server.Sessions() == 0 })
+
+	// One that takes a little now and then is not.
+	c = h.client()
+	c.send("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
+	s := h.session()
+	for range 4 {
+		left := s.out.size()
+		for taken := 0; taken < 4<<20; {
+			n, err := c.r.Read(make([]byte, 64<<10))
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken += n
+		}
+		h.await("it was noticed", func() bool { return left == 0 || s.out.size() < left })
+		<-time.After(120 * time.Millisecond) // more than half of the time-out, every time
+	}
+	if n := h.server.Closed(WriteTimeout); n != 1 {
+		t.Errorf("%d were closed", n)
+	}
+}

@@ -61,7 +61,7 @@ type lane struct {
 func (sh *Shard) newLane(u *upstream, db int) *lane {
 	id := sh.ledger.AddLane()
 	sh.ledger.LaneDown(id)
-	return &lane{sh: sh, of: u, id: id, db: db, what: fmt.Sprintf("%s%d-%d", lanePrefix, db, id), buf: make([]byte, laneBuffer)}
+	return &lane{sh: sh, of: u, id: id, db: db, what: fmt.Sprintf("%s%d-%d", lanePrefix, db, id), buf: make([]byte, sh.opt.laneBuffer)}
 }
 
 // enqueue puts a request on the lane; the lock is held, and the ledger has granted it. Somebody must flush.

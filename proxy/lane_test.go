@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/internal/instance"
 	"tandem/internal/resp"
 )
 
@@ -68,19 +69,11 @@ func TestALostConnectionIsUnansweredUntilItIsDead(t *testing.T) {
 
 // A reply that comes in pieces is judged as a whole: an error that is cut in two is still an error.
 func TestRepliesInPiecesAreJudgedWhole(t *testing.T) {
-	h := newHouse(t, true, nil)
-	c := h.client()
-	c.expect("SET a b", "+OK")
-	lane := func() *lane { return h.shard.lanesOf(h.shard.primary, 0)[0] }
-	// The smallest buffer cuts every reply somewhere.
-	h.shard.lock()
-	lane().buf = make([]byte, 7)
-	h.shard.unlock()
-	h.cut()
-	h.await("the lane is back", func() bool { return lane().up })
+	// A small buffer cuts every reply somewhere.
+	h := newHouse(t, true, func(o *Options, _ *ServerOptions) { o.laneBuffer = 7 })
 	value := strings.Repeat("v", 300)
 	for range 50 {
-		c = h.client()
+		c := h.client()
 		c.expect("ZUNIONSTORE d 5 a", "-ERR syntax error")
 		c.expect("SET s "+value, "+OK")
 		c.expect("GETSET s x", fmt.Sprintf("$%d %s", len(value), value))
@@ -100,4 +93,57 @@ func TestRepliesInPiecesAreJudgedWhole(t *testing.T) {
 	}
 	h.settled()
 	h.same()
+}
+
+// Swaps, transactions that are left open, lanes that are lost: afterwards both servers have the connections
+// that are in use, and no more.
+func TestConnectionsAreNotLeftBehind(t *testing.T) {
+	h := newHouse(t, true, nil)
+	instances := []*instance.Instance{h.src, h.tgt}
+	var open []*wire
+	for round := range 6 {
+		c := h.client()
+		c.expect("MULTI", "+OK")
+		c.expect("INCR n", "+QUEUED")
+		open = append(open, c)
+		h.client().transact(false, "INCR n")
+		c = h.client()
+		c.expect("SELECT 1", "+OK")
+		c.expect("INCR n", fmt.Sprintf(":%d", round+1))
+		h.await("drained", h.shard.ledger.Drained)
+		h.swap(instances[(round+1)%2], instances[round%2])
+	}
+	for i, c := range open {
+		if i%2 == 0 {
+			c.expect("EXEC", fmt.Sprintf("*1 :%d", 7+i/2))
+		}
+		_ = c.Close()
+	}
+	h.await("the sessions have ended", func() bool { return h.server.Sessions() <= 12 })
+	names := func(addr string) (names []string) {
+		for _, line := range strings.Split(string(dial(t, addr).ask("CLIENT", "LIST").Str), "\n") {
+			if _, rest, ok := strings.Cut(line, " name=tandem:test:"); ok {
+				name, _, _ := strings.Cut(rest, " ")
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	// Two lanes and the pins that are kept for the next; one effect lane.
+	var source, target []string
+	for range 200 {
+		source, target = names(h.source.Addr), names(h.target.Addr)
+		if len(source) <= 2+4 && len(target) == 1 {
+			break
+		}
+		h.settled()
+	}
+	if len(source) > 2+4 || len(target) != 1 {
+		t.Errorf("left on the source: %q\non the target: %q", source, target)
+	}
+	h.shard.lock()
+	defer h.shard.unlock()
+	if n := len(h.shard.primary.pinned); n > 4 {
+		t.Errorf("%d pinned lanes", n)
+	}
 }

@@ -122,11 +122,14 @@ func (ln *lane) remove() {
 	ln.sh.ledger.RemoveLane(ln.id)
 }
 
-// unpin gives the pinned lane back for the next session. Nothing is on it, and no transaction is open.
+// unpin gives the pinned lane back for the next session. Nothing is on it, and no transaction is open. The lock
+// is held.
 func (s *session) unpin() {
 	ln := s.pinned
-	s.pinned = nil
-	ln.user = nil
+	s.pinned, ln.user = nil, nil
+	if s.on == ln {
+		s.on = nil
+	}
 	if u := ln.of; ln.up && u == s.sh.primary && len(u.idle[ln.db]) < maxIdlePins {
 		u.idle[ln.db] = append(u.idle[ln.db], ln)
 		return

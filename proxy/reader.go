@@ -64,8 +64,8 @@ func (ln *lane) read(conn net.Conn) error {
 			ln.deliver()
 			if unit == filled {
 				filled, scanned, unit = 0, 0, 0
-				if len(ln.buf) > 16*laneBuffer {
-					ln.buf = make([]byte, laneBuffer)
+				if size := ln.sh.opt.laneBuffer; len(ln.buf) > 16*size {
+					ln.buf = make([]byte, size)
 				}
 			}
 		}
@@ -148,7 +148,8 @@ func (ln *lane) complete(unit int) error {
 	if r.replies > 1 {
 		last = ln.buf[ln.ends[r.replies-2]:ln.ends[r.replies-1]]
 	}
-	open := r.ends && !ln.large && leftOpen(last)
+	ends := r.ends
+	open := ends && !ln.large && leftOpen(last)
 	if r.tx != nil && (ln.large || !r.tx.answered(r, reply)) && r.queued != 0 && sh.dual {
 		sh.tookUnkeyed(r.cmd)
 	}
@@ -176,8 +177,11 @@ func (ln *lane) complete(unit int) error {
 	for ln.queue.n > 0 && len(ln.queue.head.canned) > 0 {
 		ln.addCanned(ln.queue.pop())
 	}
-	if open {
+	switch {
+	case open:
 		return errOpen
+	case ends && ln.user != nil:
+		ln.user.unpin() // for the next who needs one
 	}
 	return nil
 }

@@ -35,6 +35,8 @@ type Options struct {
 	OnConnect func(i *instance.Instance, f instance.Facts)
 	// Log gets what an operator should know.
 	Log *slog.Logger
+
+	laneBuffer int // for tests: another size for what replies are read into
 }
 
 // Shard is one primary, the lanes to it, its ledger, and the lane to its secondary. Its lock is the
@@ -115,6 +117,9 @@ type upstream struct {
 
 // NewShard returns a shard whose commands go to primary and nowhere else. databases is how many are migrated.
 func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts, databases int, o Options) *Shard {
+	if o.laneBuffer == 0 {
+		o.laneBuffer = laneBuffer
+	}
 	sh := &Shard{opt: o, ledger: l}
 	sh.ctx, sh.stop = context.WithCancel(context.Background())
 	sh.primary = sh.newUpstream(primary, facts)

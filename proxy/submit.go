@@ -137,16 +137,15 @@ func (s *session) send(r *request) bool {
 		}
 		if s.on != ln && s.inflight.Load() > 0 {
 			// Another lane than before: the replies of that one must be with the client first.
-			s.on.flushLocked()
+			if s.on != nil {
+				s.on.flushLocked()
+			}
 			sh.unlock()
 			s.awaitAnswers()
 			sh.lock()
 			continue
 		}
 		s.on = ln
-		if s.pinned != nil && r.tx == nil {
-			s.unpin() // the transaction has ended
-		}
 		if r.cursor && r.epoch != sh.scanEpoch {
 			sh.rescan(r)
 		}
