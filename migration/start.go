@@ -131,7 +131,7 @@ func (m *Migration) Start(ctx context.Context, o admin.StepOptions) (id string, 
 	m.blockers = nil
 	m.mu.Unlock()
 	m.log.Info("backfill started", "keys", facts.KeysTotal())
-	return "backfill", nil
+	return "sweep-1", nil
 }
 
 // begin makes writes go through the ledger. Commands are held for the moment in which that changes, for a

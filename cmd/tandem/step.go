@@ -102,7 +102,7 @@ func (s step) run(ctx context.Context, client *admin.Client, o admin.StepOptions
 	case err != nil:
 		return fmt.Errorf("%s: %w", s.name, err)
 	case id != "":
-		fmt.Fprintf(stdout, "The backfill %s has started.\nNext: tandem status --watch\n", id)
+		fmt.Fprintf(stdout, "The backfill has started (%s).\nNext: tandem status --watch\n", id)
 		return nil
 	}
 	fmt.Fprintln(stdout, s.done)

@@ -17,7 +17,7 @@ func TestStepsSayWhatCameOfThem(t *testing.T) {
 		id     string
 		stdout string
 	}{
-		"start":    {id: "b7", stdout: "The backfill b7 has started.\nNext: tandem status --watch\n"},
+		"start":    {id: "b7", stdout: "The backfill has started (b7).\nNext: tandem status --watch\n"},
 		"pause":    {phase: status.Backfill, stdout: "The backfill is paused.\nNext: tandem resume\n"},
 		"resume":   {phase: status.Backfill, stdout: "The backfill goes on.\nNext: wait for the phase synced: tandem status --watch\n"},
 		"cutover":  {phase: status.Reversed, pause: 23400 * time.Microsecond, stdout: "The target answers now; the source is kept equal.\nClients waited 23.4 ms.\nNext: tandem verify; then tandem finish, or tandem rollback to go back\n"},
