@@ -124,10 +124,20 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	if !still {
 		return undo("a key became dirty at the last moment", nil)
 	}
+	before := m.phase()
 	if err := m.save(func(s *state.State) { s.Phase = phase; s.ScanEpoch++ }); err != nil {
 		return undo("the new roles could not be written", err)
 	}
 	m.ledger.Lock()
+	if hold.Err() != nil || !drained() {
+		// The disk was slow, or a server went away meanwhile: with the roles as they were nothing is lost.
+		m.ledger.Unlock()
+		if err := m.save(setPhase(before)); err != nil {
+			m.fail("writing the old roles back", err)
+		}
+		return undo("it would have held clients for more than cutover.max_pause: the roles were long in writing, "+
+			"or a server went away", nil)
+	}
 	m.shard.Swap(next, link.effects)
 	m.setClocks()
 	m.ledger.Unlock()
