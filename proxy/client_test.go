@@ -201,8 +201,8 @@ func TestShutdownEndsWithAStoppedPrimary(t *testing.T) {
 	}
 	// More than the connection takes: a session is writing to it.
 	go func() {
-		for range 64 {
-			if _, err := c.Write(resp.AppendCommand(nil, "SET", "a", strings.Repeat("v", 1<<20))); err != nil {
+		for range 128 {
+			if _, err := c.Write(resp.AppendCommand(nil, "SET", "a", strings.Repeat("v", 1<<19))); err != nil {
 				return
 			}
 		}

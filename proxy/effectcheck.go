@@ -17,13 +17,13 @@ import (
 type awaited struct {
 	one     router.Expect
 	many    []router.Expect // instead of one, if n > 1
-	n       int
-	guards  int
+	n       int32
+	guards  int32
 	selects bool
 	block   bool
 	copied  bool
 	probe   bool
-	db      int
+	db      int32
 	bytes   int
 	at      int64
 	name    string
@@ -31,9 +31,9 @@ type awaited struct {
 
 // replies is how many replies belong to it.
 func (a *awaited) replies() int {
-	n := a.n
+	n := int(a.n)
 	if a.block {
-		n = 1 + a.guards + a.n + 1
+		n = 1 + int(a.guards+a.n) + 1
 	}
 	if a.selects {
 		n++
@@ -159,7 +159,7 @@ func (e *EffectLane) verdict(a *awaited, unit int, ends []int, now int64) (ledge
 	switch {
 	case a.probe:
 		reply := e.buf[unit:ends[0]]
-		for len(e.dbs) <= a.db {
+		for len(e.dbs) <= int(a.db) {
 			e.dbs = append(e.dbs, false)
 		}
 		e.dbs[a.db] = reply[0] == '+'
@@ -168,12 +168,12 @@ func (e *EffectLane) verdict(a *awaited, unit int, ends []int, now int64) (ledge
 		return a.check(0, e.buf[unit:ends[0]])
 	}
 	exec := e.buf[ends[len(ends)-2]:ends[len(ends)-1]]
-	elements, ok := splitArray(exec, a.guards+a.n)
+	elements, ok := splitArray(exec, int(a.guards+a.n))
 	if !ok {
 		return ledger.Differs, text(exec)
 	}
 	for i := range a.n {
-		if v, why := a.check(i, elements[a.guards+i]); v != ledger.Good {
+		if v, why := a.check(int(i), elements[a.guards+i]); v != ledger.Good {
 			return v, why
 		}
 	}

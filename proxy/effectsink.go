@@ -38,7 +38,7 @@ func (e *EffectLane) Append(w *ledger.Write, le *ledger.Effect) bool {
 			return false // its PTTL would need another database; a copy needs none
 		}
 	}
-	a := awaited{n: p.n, bytes: size, at: p.at, name: p.name, guards: len(le.Guard)}
+	a := awaited{n: int32(p.n), bytes: size, at: p.at, name: p.name, guards: int32(len(le.Guard))}
 	a.block = a.guards > 0 || p.n > 1
 	if p.n == 1 {
 		a.one = p.expects[0]
@@ -70,7 +70,7 @@ func (e *EffectLane) AppendCopy(c *ledger.Copy, s *ledger.State) bool {
 	a := awaited{n: 1, copied: true, at: e.sh.now, name: "RESTORE"}
 	if db := int(c.Key.DB); !e.has(db) {
 		// Its SELECT is tried alone: whatever it is answered, the copy has failed, and says why.
-		a.probe, a.db = true, db
+		a.probe, a.db = true, int32(db)
 		e.db = -1
 		e.selectDB(db)
 		e.db = -1

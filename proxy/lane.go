@@ -56,6 +56,7 @@ type lane struct {
 	ends    []int // where the replies of the unit in progress end in buf
 	partial bool  // a part of the reply in progress has been passed on
 	large   bool  // ... because it is too large to make an effect from
+	passed  int   // how many bytes of it
 }
 
 func (sh *Shard) newLane(u *upstream, db int) *lane {
@@ -192,7 +193,7 @@ func (ln *lane) serve(ctx context.Context) error {
 func (ln *lane) begin(conn net.Conn) {
 	ln.conn, ln.up, ln.lastErr = conn, true, ""
 	ln.framer.Reset()
-	ln.ends, ln.partial, ln.large = ln.ends[:0], false, false
+	ln.ends, ln.partial, ln.large, ln.passed = ln.ends[:0], false, false, 0
 	ln.sh.ledger.LaneUp(ln.id)
 }
 

@@ -132,6 +132,9 @@ func (ln *lane) passOn(r *request, unit, scanned int) int {
 		ln.addRun(r.sess, piece, !ln.partial, 0)
 	}
 	ln.partial = true
+	if ln.passed += len(piece); ln.passed >= bulk && r.sess != nil {
+		r.sess.bulky = true
+	}
 	for i := range ln.ends {
 		ln.ends[i] = scanned
 	}
@@ -173,7 +176,7 @@ func (ln *lane) complete(unit int) error {
 	sh.counts.Commands++
 	ln.out.release(r.chunk)
 	sh.freeRequest(r)
-	ln.ends, ln.partial, ln.large = ln.ends[:0], false, false
+	ln.ends, ln.partial, ln.large, ln.passed = ln.ends[:0], false, false, 0
 	for ln.queue.n > 0 && len(ln.queue.head.canned) > 0 {
 		ln.addCanned(ln.queue.pop())
 	}

@@ -61,6 +61,7 @@ type session struct {
 	db                    int
 	on                    *lane  // that the last command went to
 	ticket                ticket // of the write that waits; under the shard's lock
+	bulky                 bool   // it has had a large command or reply; under the shard's lock
 	pinned                *lane
 	tx                    *transaction
 }

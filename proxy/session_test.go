@@ -320,3 +320,64 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 		t.Errorf("%.4f allocations per command", per)
 	}
 }
+
+func TestLargeCommandsAndRepliesMoveTheirSessionToTheBulkLane(t *testing.T) {
+	h := newHouse(t, true, func(o *Options, _ *ServerOptions) { o.MaxLagBytes = 64 << 20 })
+	writer := h.client()
+	writer.expect("SET small 1", "+OK")
+	sessions := func() (all []*session) {
+		h.server.mu.Lock()
+		defer h.server.mu.Unlock()
+		for s := range h.server.sessions {
+			all = append(all, s)
+		}
+		return all
+	}
+	onBulk := func() (n int) {
+		h.shard.lock()
+		defer h.shard.unlock()
+		for _, s := range sessions() {
+			if ls := h.shard.primary.lanes[0]; len(ls) == 2 && s.on == ls[1] {
+				n++
+			}
+		}
+		return n
+	}
+	if n := onBulk(); n != 0 {
+		t.Fatalf("%d sessions are on the bulk lane before anything large", n)
+	}
+	v := strings.Repeat("v", 2<<20)
+	go writer.send(string(resp.AppendCommand(nil, "SET", "big", v)))
+	if got := writer.reply(); got != "+OK" {
+		t.Fatal(got)
+	}
+	if n := onBulk(); n != 1 {
+		t.Fatalf("%d sessions are on the bulk lane, want the writer's", n)
+	}
+	reader := h.client()
+	for range 2 { // the first reply moves the session, the next command goes there
+		reader.send(string(resp.AppendCommand(nil, "GET", "big")))
+		head := fmt.Sprintf("$%d\r\n", len(v))
+		if _, err := reader.r.Discard(len(head) + len(v) + 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := onBulk(); n != 2 {
+		t.Fatalf("%d sessions are on the bulk lane, want both", n)
+	}
+	// One key from both lanes: the order is the ledger's.
+	other := h.client()
+	for i := range 200 {
+		writer.send(string(resp.AppendCommand(nil, "APPEND", "log", fmt.Sprint("w", i, " "))))
+		other.send(string(resp.AppendCommand(nil, "APPEND", "log", fmt.Sprint("o", i, " "))))
+	}
+	for range 200 {
+		writer.reply()
+		other.reply()
+	}
+	h.settled()
+	h.equal(0, "big", "small", "log")
+	if s := h.shard.ledger.Stats(); s.Mismatched+s.Dropped > 0 {
+		t.Errorf("%+v", s)
+	}
+}

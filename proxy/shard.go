@@ -181,6 +181,19 @@ func (sh *Shard) lanesOf(u *upstream, db int) []*lane {
 	return ls
 }
 
+// bulkLane returns the lane of a database for sessions with large commands or replies, so that those delay
+// nobody else. It is behind the others in the list, and is started when it is first asked for. The lock is held.
+func (sh *Shard) bulkLane(u *upstream, db int) *lane {
+	ls := sh.lanesOf(u, db)
+	n := max(1, sh.opt.Lanes)
+	if len(ls) == n {
+		ls = append(ls, sh.newLane(u, db))
+		u.lanes[db] = ls
+		sh.work.Go(ls[n].run)
+	}
+	return ls[n]
+}
+
 // maxFree is how many requests are kept for reuse.
 const maxFree = 16 << 10
 

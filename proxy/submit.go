@@ -109,7 +109,7 @@ func (s *session) send(r *request) bool {
 			s.pause(nil)
 			continue
 		}
-		ln := s.lane()
+		ln := s.lane(r)
 		if !ln.up {
 			if late {
 				return s.unreachable(r, ln.lastErr)
@@ -257,10 +257,17 @@ const (
 	ticketWithdrawn               // taken back by a hold, to be submitted anew
 )
 
-// lane is the shared one that the session's commands go to.
-func (s *session) lane() *lane {
+// bulk is the size of a command or reply that moves its session to the bulk lane.
+const bulk = 1 << 20
+
+// lane is the shared one that a command of the session goes to.
+func (s *session) lane(r *request) *lane {
+	s.bulky = s.bulky || len(r.src) >= bulk
+	if s.bulky {
+		return s.sh.bulkLane(s.sh.primary, s.db)
+	}
 	ls := s.sh.lanesOf(s.sh.primary, s.db)
-	return ls[int(s.id)%len(ls)]
+	return ls[int(s.id)%max(1, s.sh.opt.Lanes)]
 }
 
 // unreachable answers that the primary is not there. A transaction in which a command is missing must not be
