@@ -23,9 +23,10 @@ type stream struct {
 // add appends a command, sometimes as an inline one.
 func (s *stream) add(rnd *rand.Rand, args ...string) {
 	s.replies++
-	plain := true
+	plain, size := true, 0
 	for _, a := range args {
-		plain = plain && a != "" && !strings.ContainsAny(a, " \"'\r\n\\\x00")
+		size += len(a)
+		plain = plain && size < 1000 && a != "" && !strings.ContainsAny(a, " \"'\r\n\\\x00")
 	}
 	switch {
 	case plain && rnd.IntN(8) == 0:
