@@ -89,7 +89,10 @@ func (in *input) makeRoom(want int) {
 	}
 	size := len(in.buf)
 	if need := unread + max(1, want); need > size && unread >= size/2 {
-		size = min(need, 2*size)
+		size *= 2
+		if need < 4*unread || need < size {
+			size = need // so much of it has come that the rest is believed
+		}
 	} else if unread < readBuffer/2 {
 		size = readBuffer // it had grown for a command that is gone
 	}
