@@ -324,6 +324,7 @@ func TestFinishLeavesNothingUnsettled(t *testing.T) {
 
 func TestAPauseOutlivesTheLink(t *testing.T) {
 	w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) { c.Start = "manual" })
+	w.fill(w.source.Addr, 50, 0) // of nothing there is nothing to pause
 	w.run()
 	if err := w.Pause(t.Context(), admin.StepOptions{}); true {
 		refused(t, err, "not_started")
