@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tidwall/redcon"
 
+	"tandem/internal/instance"
 	"tandem/internal/resp"
 	"tandem/router"
 )
@@ -224,22 +226,36 @@ func (s *session) trySelect(arg string) (reply []byte, ok bool) {
 	sh := s.sh
 	ctx, cancel := s.bound(max(sh.opt.PrimaryWait, time.Second))
 	defer cancel()
-	sh.lock()
-	inst := sh.primary.inst
-	sh.unlock()
-	conn, err := inst.Conn(ctx, sh.ConnName("select"), 0)
+	for pause := retryMin; ; pause = min(2*pause, retryMax) {
+		v, err := sh.selectOn(ctx, sh.Primary(), arg)
+		switch {
+		case err == nil && v.IsError():
+			return append(append([]byte{'-'}, v.Str...), '\r', '\n'), false
+		case err == nil:
+			return []byte("+OK\r\n"), true
+		}
+		// A client that goes on in the database it was in would write to the wrong one: so this waits like any
+		// command.
+		select {
+		case <-ctx.Done():
+			return errorReply(nil, "SELECT could not be tried for %s: %v", sh.opt.PrimaryWait, err), false
+		case <-time.After(pause):
+		}
+	}
+}
+
+// selectOn tries a SELECT on a connection of its own. The error is of the connection.
+func (sh *Shard) selectOn(ctx context.Context, i *instance.Instance, arg string) (resp.Value, error) {
+	conn, err := i.Conn(ctx, sh.ConnName("select"), 0)
 	if err != nil {
-		return errorReply(nil, "SELECT was not tried: %v", err), false
+		return resp.Value{}, err
 	}
 	defer conn.Close()
-	v, err := conn.Do(ctx, "SELECT", arg)
-	if err != nil && v.Kind == 0 {
-		return errorReply(nil, "SELECT was not answered: %v", err), false
+	replies, err := conn.Pipe(ctx, []string{"SELECT", arg})
+	if err != nil {
+		return resp.Value{}, err
 	}
-	if v.IsError() {
-		return append(append([]byte{'-'}, v.Str...), '\r', '\n'), false
-	}
-	return []byte("+OK\r\n"), true
+	return replies[0], nil
 }
 
 // serverName is what HELLO says of the server.

@@ -154,7 +154,11 @@ func (e *EffectLane) serve() error {
 		_ = conn.Close()
 		return err
 	}
-	dbs, err := e.selectable(conn)
+	err = loaded(ctx, conn)
+	var dbs []bool
+	if err == nil {
+		dbs, err = e.selectable(conn)
+	}
 	if err != nil {
 		_ = conn.Close()
 		return err

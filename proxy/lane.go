@@ -189,6 +189,36 @@ func (ln *lane) serve(ctx context.Context) error {
 	return err
 }
 
+var errLoading = errors.New("the server is loading its data")
+
+// loaded asks on a fresh connection whether the server has its data: as long as it reads them from disk, it is
+// as good as not there.
+func loaded(ctx context.Context, conn net.Conn) error {
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	_ = conn.SetDeadline(time.Now().Add(stallLimit))
+	defer func() { _ = conn.SetDeadline(time.Time{}) }()
+	if _, err := conn.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
+		return fmt.Errorf("PING: %w", err)
+	}
+	var reply []byte
+	var framer resp.Framer
+	for one := [1]byte{}; ; { // nothing behind it may be read
+		if _, err := conn.Read(one[:]); err != nil {
+			return fmt.Errorf("PING: %w", err)
+		}
+		reply = append(reply, one[0])
+		_, done, err := framer.Feed(one[:])
+		switch {
+		case err != nil:
+			return fmt.Errorf("PING: %w", err)
+		case done && strings.HasPrefix(string(reply), "-LOADING"):
+			return errLoading
+		case done:
+			return nil
+		}
+	}
+}
+
 // begin makes conn the lane's connection. No older one is alive.
 func (ln *lane) begin(conn net.Conn) {
 	ln.conn, ln.up, ln.lastErr = conn, true, ""
@@ -215,6 +245,9 @@ func (ln *lane) open(ctx context.Context) (net.Conn, error) {
 			return nil, err
 		}
 		facts, err := inst.Facts(ctx)
+		if err == nil {
+			err = loaded(ctx, conn)
+		}
 		if err != nil {
 			_ = conn.Close()
 			return nil, err

@@ -5,8 +5,10 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"tandem/internal/instance"
+	"tandem/internal/redisd"
 	"tandem/internal/resp"
 )
 
@@ -146,4 +148,43 @@ func TestConnectionsAreNotLeftBehind(t *testing.T) {
 	if n := len(h.shard.primary.pinned); n > 4 {
 		t.Errorf("%d pinned lanes", n)
 	}
+}
+
+// While the primary is away, or reads its data from disk, commands wait: SELECT too, for a client that goes on
+// in the database it was in would write to the wrong one.
+func TestCommandsWaitForAPrimaryThatStarts(t *testing.T) {
+	slow := redisd.Options{Save: true, Args: []string{"--key-load-delay", "1000"}} // µs per key
+	h := newHouseOn(t, slow, redisd.Options{}, true, func(o *Options, _ *ServerOptions) { o.PrimaryWait = 20 * time.Second })
+	c := h.client()
+	var b []byte
+	for i := range 1000 {
+		b = resp.AppendCommand(b, "SET", fmt.Sprint("k", i), "v")
+	}
+	c.send(string(b))
+	for range 1000 {
+		if got := c.reply(); got != "+OK" {
+			t.Fatal(got)
+		}
+	}
+	h.source.Kill()
+	h.await("the lane is lost", func() bool { return !h.shard.primary.connected() })
+	selects, writes, block := h.client(), h.client(), h.client()
+	selects.send("SELECT 5\r\n")
+	writes.send("SET a 1\r\n")
+	block.send("MULTI\r\n")
+	restarted := make(chan error, 1)
+	go func() { restarted <- h.source.Restart(true) }()
+	for _, w := range []*wire{selects, writes, block} {
+		if got := w.reply(); got != "+OK" {
+			t.Error(got)
+		}
+	}
+	if err := <-restarted; err != nil {
+		t.Fatal(err)
+	}
+	selects.expect("SET a 5", "+OK")
+	block.expect("INCR a", "+QUEUED")
+	block.expect("EXEC", "*1 :2")
+	h.converged()
+	h.same()
 }

@@ -19,69 +19,86 @@ import (
 	"tandem/internal/resp"
 )
 
-// TestSoak lets clients run random commands over few keys while lanes are killed from outside, the secondary
-// stops, lags and is cut off, and the roles change. At rest both servers must hold the same, and every client
-// must find its own counters and lists as it was told they are.
+// A soak lets clients run random commands over few keys while something is wrong all the time. At rest both
+// servers must hold the same, and every client must find its own counters and lists as it was told they are.
 //
-// It takes 20 s. TANDEM_SOAK is another duration, TANDEM_SEED the seed of a run that is to be repeated.
+// It takes some seconds. TANDEM_SOAK is another duration, TANDEM_SEED the seed of a run that is to be repeated.
+
+// Lanes are killed from outside, the secondary stops, lags, is cut off or comes back empty, and the roles
+// change.
 func TestSoak(t *testing.T) {
-	length := 20 * time.Second
+	newSoak(t, redisd.Options{}).run(20*time.Second, (*soak).cut, (*soak).swap)
+}
+
+// The servers crash and come back with their data, while connections are cut.
+func TestSoakOfCrashes(t *testing.T) {
+	newSoak(t, redisd.Options{Save: true}).run(8*time.Second, (*soak).cut, (*soak).crash)
+}
+
+func newSoak(t *testing.T, o redisd.Options) *soak {
+	s := &soak{stop: make(chan struct{}), runs: map[string]string{}, seed: uint64(time.Now().UnixNano())}
+	if v := os.Getenv("TANDEM_SEED"); v != "" {
+		var err error
+		if s.seed, err = strconv.ParseUint(v, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Log("seed", s.seed)
+	s.house = newHouseOn(t, o, o, true, func(o *Options, so *ServerOptions) {
+		o.Lanes = 3
+		o.MaxLagBytes = 256 << 10
+		o.PrimaryWait = 30 * time.Second
+		o.AckBoth, o.AckTimeout = s.seed%3 == 0, 50*time.Millisecond
+		o.OnConnect = s.connected
+		so.OutputLimit = 64 << 20
+	})
+	s.primary, s.secondary = s.src, s.tgt
+	s.link = s.house.link(s.src, s.tgt)
+	return s
+}
+
+// run lets it go on for a while, with these troubles at once, and looks at what it has led to.
+func (s *soak) run(length time.Duration, troubles ...func(*soak, *rand.Rand)) {
+	t := s.t
+	defer func() { s.link.stop() }()
 	if v := os.Getenv("TANDEM_SOAK"); v != "" {
 		var err error
 		if length, err = time.ParseDuration(v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	seed := uint64(time.Now().UnixNano())
-	if v := os.Getenv("TANDEM_SEED"); v != "" {
-		var err error
-		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Log("seed", seed)
-	s := &soak{stop: make(chan struct{}), runs: map[string]string{}}
-	h := newHouse(t, true, func(o *Options, so *ServerOptions) {
-		o.Lanes = 3
-		o.MaxLagBytes = 256 << 10
-		o.PrimaryWait = 30 * time.Second
-		o.AckBoth, o.AckTimeout = seed%3 == 0, 50*time.Millisecond
-		o.OnConnect = s.connected
-		so.OutputLimit = 64 << 20
-	})
-	s.house, s.primary, s.secondary = h, h.src, h.tgt
-	s.link = h.link(h.src, h.tgt)
-	defer func() { s.link.stop() }()
-
 	var clients, rest sync.WaitGroup
 	all := make([]*soaker, 8)
 	for i := range all {
-		all[i] = &soaker{soak: s, id: i, rnd: rand.New(rand.NewPCG(seed, uint64(i))), list: map[string]bool{}}
+		all[i] = &soaker{soak: s, id: i, rnd: rand.New(rand.NewPCG(s.seed, uint64(i))), list: map[string]bool{}}
 		clients.Go(all[i].run)
 	}
-	rest.Go(s.watch)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.watch()
+	}()
 	end := time.Now().Add(length)
-	var troubles sync.WaitGroup
-	for i, trouble := range []func(*rand.Rand){s.cut, s.swap} {
-		rnd := rand.New(rand.NewPCG(seed, uint64(i)<<40))
-		troubles.Go(func() {
+	for i, trouble := range troubles {
+		rnd := rand.New(rand.NewPCG(s.seed, uint64(i+1)<<40))
+		rest.Go(func() {
 			for time.Now().Before(end) && !t.Failed() {
-				trouble(rnd)
+				trouble(s, rnd)
 				s.rest(rnd)
 			}
 		})
 	}
-	troubles.Wait()
+	rest.Wait()
 	close(s.stop)
 	clients.Wait()
-	rest.Wait()
-	h.atRest()
-	h.sameSoon()
+	<-watched
+	s.atRest()
+	s.sameSoon()
 	for _, c := range all {
 		c.audit()
 	}
-	t.Logf("%v, %+v", s.done, h.shard.ledger.Stats())
-	t.Logf("%+v", h.shard.Counts())
+	t.Logf("%+v, %+v", s.done, s.shard.ledger.Stats())
+	t.Logf("%+v", s.shard.Counts())
 }
 
 // sameSoon is same for keyspaces in which keys are about to expire.
@@ -105,7 +122,8 @@ type soak struct {
 	*house
 	stop chan struct{}
 	link *link
-	done struct{ lanes, effects, copies, pauses, restarts, undone, swaps int }
+	seed uint64
+	done struct{ lanes, effects, copies, pauses, restarts, undone, swaps, crashes int }
 	runs map[string]string // run ids by instance, under the shard's lock
 
 	mu                 sync.Mutex // guards the roles for those who look at them
@@ -166,6 +184,23 @@ func (s *soak) swap(rnd *rand.Rand) {
 	default:
 		s.swapRoles()
 	}
+}
+
+// crash ends one of the servers, which comes back with its data after a while.
+func (s *soak) crash(rnd *rand.Rand) {
+	if rnd.IntN(4) > 0 {
+		return
+	}
+	server := []*redisd.Server{s.source, s.source, s.target}[rnd.IntN(3)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	server.Kill()
+	s.rest(rnd)
+	s.term.Add(1)
+	if err := server.Restart(true); err != nil {
+		s.t.Error(err)
+	}
+	s.done.crashes++
 }
 
 // process is the server of an instance.
