@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -187,4 +188,35 @@ func TestCommandsWaitForAPrimaryThatStarts(t *testing.T) {
 	block.expect("EXEC", "*1 :2")
 	h.converged()
 	h.same()
+}
+
+func TestAServerThatLoadsIsNotThere(t *testing.T) {
+	for reply, want := range map[string]error{
+		"+PONG\r\n": nil,
+		"-NOPERM this user has no permissions to run the 'ping' command\r\n":    nil,
+		"-LOADING Redis is loading the dataset in memory\r\n":                   errLoading,
+		"-LOADING Valkey is loading the dataset in memory\r\n+OK\r\n+OK\r\n":    errLoading,
+		"-NOAUTH Authentication required.\r\nwhat is behind it is not read\r\n": nil,
+	} {
+		ours, theirs := net.Pipe()
+		rest := make(chan string, 1)
+		go func() {
+			defer theirs.Close()
+			_, _ = theirs.Read(make([]byte, 100))
+			n, _ := theirs.Write([]byte(reply))
+			rest <- reply[n:]
+		}()
+		if err := loaded(t.Context(), ours); !errors.Is(err, want) {
+			t.Errorf("%q: %v", reply, err)
+		}
+		_ = ours.Close()
+		if first, behind, _ := strings.Cut(reply, "\r\n"); <-rest != behind {
+			t.Errorf("more was read than %q", first)
+		}
+	}
+	ours, theirs := net.Pipe()
+	_ = theirs.Close()
+	if err := loaded(t.Context(), ours); err == nil {
+		t.Error("a closed connection is there")
+	}
 }
