@@ -578,6 +578,12 @@ func (c *soaker) shared() []string {
 		func() []string { return []string{"SET", key("s"), x, "NX", "GET"} },
 		func() []string { return []string{"SET", key("big"), strings.Repeat(x, 1+n(40<<10))} },
 		func() []string { return []string{"GET", key("big")} },
+		func() []string {
+			if n(8) == 0 { // more than moves a client to the bulk lane
+				return []string{"SET", key("big"), strings.Repeat(x, 1<<20)}
+			}
+			return []string{"GETRANGE", key("big"), "0", x}
+		},
 		func() []string { return []string{"GETDEL", key("s")} },
 		func() []string { return []string{"GETEX", key("s"), "EX", "2000"} },
 		func() []string { return []string{"INCR", key("i")} },

@@ -14,9 +14,7 @@ import (
 func (sh *Shard) Prepare(ctx context.Context, i *instance.Instance, f instance.Facts) (*Next, error) {
 	u := sh.newUpstream(i, f)
 	sh.lock()
-	for db := range sh.primary.lanes {
-		sh.lanesOf(u, db)
-	}
+	sh.openLike(u, sh.primary)
 	sh.unlock()
 	err := sh.Await(ctx, u.connected)
 	if err != nil {
@@ -40,10 +38,17 @@ type Next struct {
 // Ready reports whether every database in use has its lanes connected; sessions may have begun to use
 // another one since. The lock is held.
 func (n *Next) Ready() bool {
-	for db := range n.sh.primary.lanes {
-		n.sh.lanesOf(n.u, db)
-	}
+	n.sh.openLike(n.u, n.sh.primary)
 	return n.u.connected()
+}
+
+// openLike starts the lanes of u that another upstream has. The lock is held.
+func (sh *Shard) openLike(u, other *upstream) {
+	for db, ls := range other.lanes {
+		if mine := sh.lanesOf(u, db); len(ls) > len(mine) {
+			sh.bulkLane(u, db)
+		}
+	}
 }
 
 // Abandon closes its lanes.
