@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/tidwall/redcon"
@@ -20,6 +19,8 @@ type step struct {
 	args []string
 	// optional: a server that refuses the command (NOPERM, unknown) is served without it.
 	optional bool
+	// user is who logs in by it, if not the instance's own user.
+	user string
 }
 
 // greeting is what a new connection says first.
@@ -27,12 +28,17 @@ type greeting struct {
 	name    string
 	db      int
 	noTouch bool
+	login   Login
 }
 
 // steps are in the order in which they must go: AUTH first, for anything else is answered NOAUTH before it.
 func (i *Instance) steps(g greeting) []step {
 	var s []step
-	if i.auth {
+	switch {
+	case g.login.Someone || g.login.RESP3:
+		s = append(s, i.own(g.login).hello(g.name))
+		g.name = ""
+	case i.auth:
 		// The two-argument form is of 6.0; without a user the old form works everywhere.
 		if i.User == "" {
 			s = append(s, step{args: []string{"AUTH", i.password()}})
@@ -44,7 +50,7 @@ func (i *Instance) steps(g greeting) []step {
 		s = append(s, step{args: []string{"CLIENT", "SETNAME", g.name}, optional: true})
 	}
 	if g.db != 0 {
-		s = append(s, step{args: []string{"SELECT", strconv.Itoa(g.db)}})
+		s = append(s, selectStep(g.db))
 	}
 	if g.noTouch {
 		s = append(s, step{args: []string{"CLIENT", "NO-TOUCH", "ON"}, optional: true})
@@ -100,8 +106,8 @@ func (i *Instance) judge(s step, reply resp.Value) (ok bool, err error) {
 		return false, fmt.Errorf("%s takes no more connections (its maxclients is reached): %w", i, ErrNoAnswer)
 	case e.Code() == "NOAUTH":
 		return false, fmt.Errorf("%s asks for a password: write redis://[user]:password@%s (%w)", i, i.Addr, ErrCredentials)
-	case what == "AUTH":
-		return false, i.authError(e)
+	case what == "AUTH", what == "HELLO":
+		return false, i.authError(e, s.user)
 	case s.optional && errors.Is(e, ErrCommandRefused):
 		if s.args[1] == "SETNAME" {
 			i.unnamed.Store(true)
@@ -113,10 +119,13 @@ func (i *Instance) judge(s step, reply resp.Value) (ok bool, err error) {
 
 // authError explains a refused AUTH. The server's own words are shown only where they are known not to quote
 // the arguments: where AUTH is renamed, "unknown command" repeats them, password included.
-func (i *Instance) authError(e *ReplyError) error {
+func (i *Instance) authError(e *ReplyError, login string) error {
+	if login == "" {
+		login = i.User
+	}
 	user := "the default user"
-	if i.User != "" {
-		user = fmt.Sprintf("user %q", i.User)
+	if login != "" {
+		user = fmt.Sprintf("user %q", login)
 	}
 	text := strings.ToLower(e.Text)
 	switch {
