@@ -15,6 +15,10 @@ type Command struct {
 	// Reason says why the command is refused, as a clause for the error's text; empty for other classes.
 	Reason string
 
+	index    int        // in the table, from 1; 0 for what was learned
+	block    *blocking  // nil: never blocks
+	stateful bool       // see Stateful
+	script   bool       // runs a script or a function
 	since    release    // the first versions that know the command; zero: known to all that we support
 	spec     string     // where its keys are, see keys.go
 	keys     []keyRange // the spec, compiled
@@ -43,6 +47,10 @@ func (c *Command) arityOK(n int) bool {
 	}
 	return n == c.Arity
 }
+
+// IsScript reports whether the command runs a script or a function that may write: EVAL, EVALSHA, FCALL. Of
+// those that may not (EVAL_RO, ...) it is false.
+func (c *Command) IsScript() bool { return c.script }
 
 // IsWrite reports whether the request may change data. It is false for commands of other classes than
 // Write and Barrier, and for a command of class Write whose arguments make it a read: SORT without STORE,

@@ -24,18 +24,27 @@ package router
 type Class uint8
 
 const (
-	// Refused: not supported; answered by the proxy with an error that names the command.
+	// Refused: it ends the connection's protocol (SYNC, POST) or would have more than one reply; answered by
+	// the proxy with an error that names the command.
 	Refused Class = iota
-	// Read: to the primary in lane order, owning nothing, with no effect on data.
+	// Read: to the primary in lane order, owning nothing, with no effect on data. What administers the server
+	// is of this class too: it administers the primary.
 	Read
 	// Write: to the primary once its lane owns its keys' stripes; its reply makes an effect.
 	Write
 	// Barrier: a write on every key of one or all databases (FLUSHALL, FLUSHDB, SWAPDB).
 	Barrier
-	// Session: concerns only the client's session; answered by the proxy (PING to RESET; see docs of each).
+	// Session: concerns only the connection of this or another client; answered by the proxy, or sent on a
+	// lane that is the session's alone (PING to RESET, MONITOR, CLIENT ...).
 	Session
-	// Transaction: MULTI, EXEC, DISCARD.
+	// Transaction: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 	Transaction
+	// PubSub: subscribing and unsubscribing; PUBLISH is a Read.
+	PubSub
+	// Everywhere: changes what is outside of the keyspace and both servers need (SCRIPT LOAD, FUNCTION LOAD,
+	// ...). It has no keys; its reply makes an effect. An effect that is dropped, or answered otherwise than
+	// expected, makes no key dirty: scripts or functions are not the same on both servers.
+	Everywhere
 )
 
 // Key is the place of one key in a request.

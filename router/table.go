@@ -68,12 +68,17 @@ func refusesIf(f refuseFunc) option { return func(c *Command) { c.refuses = f } 
 func cursorAt(arg int) option       { return func(c *Command) { c.CursorArg = arg } }
 func withErrors(c *Command)         { c.errs = true }
 
+// commandCount is the number of commands in the table.
+var commandCount int
+
 // init compiles the key specs, hangs subcommands into their containers and fills the lookup table.
 func init() {
 	containers := map[string]*Command{}
 	for _, table := range tables {
 		for i := range table {
 			c := &table[i]
+			commandCount++
+			c.index = commandCount
 			if c.findKeys == nil {
 				c.keys = compileSpec(c.spec)
 			}

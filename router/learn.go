@@ -1,0 +1,146 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"tandem/internal/resp"
+)
+
+// Commands that the table does not know, of modules, of a provider, of newer versions: what COMMAND INFO
+// says of them is enough to find their keys and to tell whether they write. Their effect is always a copy.
+
+// ErrNotKnown: the server does not know the command either. Unknown is what to make of it.
+var ErrNotKnown = errors.New("the server does not know the command")
+
+// Learn makes a Command of one element of a reply to COMMAND INFO, in the form of any version and in either
+// protocol. Nothing of info is retained.
+//
+// A command with the flag "readonly" is a Read, one with "write", "may_replicate" or "denyoom" is a Write.
+// What has neither is a Read, and of that class without keys; but if it may keep state in the connection
+// (Stateful), it needs one of its own. A command with "pubsub" that is no Read or Write is refused: it may
+// change what its connection's replies mean. One with "blocking" blocks for a time that is not known.
+//
+// A container has its subcommands (Resolve). Before 7.0 servers tell nothing of them: it is one command.
+func Learn(info []byte) (*Command, error) {
+	v, n, err := resp.Parse(info)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("COMMAND INFO: %w", err)
+	case n != len(info):
+		return nil, errors.New("COMMAND INFO: more than one reply")
+	case v.Null:
+		return nil, ErrNotKnown
+	}
+	return learn(v)
+}
+
+// The places of what COMMAND INFO tells of a command; before 7.0 it ends behind the categories.
+const (
+	infoName = iota
+	infoArity
+	infoFlags
+	infoFirst
+	infoLast
+	infoStep
+	infoCategories
+	infoTips
+	infoKeySpecs
+	infoSubcommands
+)
+
+func learn(v resp.Value) (*Command, error) {
+	e := v.Elems
+	if len(e) <= infoStep || len(e[infoName].Str) == 0 {
+		return nil, fmt.Errorf("COMMAND INFO: a command of %d facts", len(e))
+	}
+	name := strings.ReplaceAll(strings.ToUpper(string(e[infoName].Str)), "|", " ")
+	c := &Command{Name: name, Arity: int(e[infoArity].Int), effect: learnedEffect, errs: true}
+	flags := map[string]bool{}
+	for _, f := range e[infoFlags].Elems {
+		flags[string(f.Str)] = true
+	}
+	c.classify(flags)
+	if flags["blocking"] {
+		c.block = &blocking{unknown: true}
+	}
+	first, last, step := int(e[infoFirst].Int), int(e[infoLast].Int), int(e[infoStep].Int)
+	if len(e) > infoKeySpecs {
+		c.learnKeys(e[infoKeySpecs], flags)
+	} else {
+		c.positions(first, last, step, flags["movablekeys"])
+	}
+	if len(e) <= infoSubcommands {
+		return c, nil
+	}
+	for _, s := range e[infoSubcommands].Elems {
+		sub, err := learn(s)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if !strings.HasPrefix(sub.Name, name+" ") {
+			return nil, fmt.Errorf("COMMAND INFO: %s has a subcommand %s", name, sub.Name)
+		}
+		c.subs = append(c.subs, sub)
+	}
+	if len(c.subs) > 0 {
+		c.unknown = Unknown(name)
+	}
+	return c, nil
+}
+
+// classify chooses the class from the flags.
+func (c *Command) classify(flags map[string]bool) {
+	switch {
+	case flags["write"], flags["may_replicate"], flags["denyoom"] && !flags["readonly"]:
+		c.Class = Write
+	case flags["readonly"]:
+		c.Class = Read
+	case flags["pubsub"]:
+		c.Class, c.Reason = Refused, reasonLearnedPubSub
+	default:
+		c.Class = Read
+		c.stateful = !flags["admin"]
+	}
+}
+
+// Stateful reports whether a learned command neither reads nor writes data as far as the server tells, so
+// that it may be about the connection that it comes on.
+func (c *Command) Stateful() bool { return c.stateful }
+
+// FromConfig makes a write whose effect is a copy, of a command of which nobody tells more than the
+// configuration: first, last and step are as in COMMAND INFO, args[first] the first key, last relative to
+// the end if it is negative. With first 0 its keys cannot be found.
+func FromConfig(name string, first, last, step int) *Command {
+	c := Unknown(name)
+	c.positions(first, last, step, false)
+	return c
+}
+
+// Unknown makes what stands for a command of which nothing is known: a write whose keys cannot be found. If
+// the server does not know it either, it will answer so.
+func Unknown(name string) *Command {
+	name = strings.Join(strings.Fields(strings.ToUpper(name)), " ")
+	return &Command{Name: name, Class: Write, Arity: -1, findKeys: noKeys, effect: learnedEffect, errs: true}
+}
+
+// Resolve returns the command of a request whose first word is c's name: c itself, or if c was learned and
+// is a container, its subcommand, which is Unknown if it has no such.
+func (c *Command) Resolve(args [][]byte) *Command {
+	if len(c.subs) == 0 || len(args) < 2 {
+		return c
+	}
+	return c.sub(args[1])
+}
+
+// noKeys is for writes that change keys which they do not name, or in a way that is not known.
+func noKeys(dst []Key, _ [][]byte) ([]Key, bool) { return dst, false }
+
+// learnedEffect is a copy, also after an error: what a module does before one, only it knows. But some
+// errors the server gives before any command.
+func learnedEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
+	if !isError(reply) || !refusedUnseen(args, reply) && !refusedFirst(reply) {
+		e.copy()
+	}
+}
