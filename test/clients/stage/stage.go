@@ -1,0 +1,267 @@
+package stage
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tandem/internal/redisd"
+	"tandem/test/keyspace"
+)
+
+// Stage is two servers with the program between them, and the parts that play.
+type Stage struct {
+	t              *testing.T
+	source, target *redisd.Server
+	td             *tandem // nil without the program
+	players        []*Player
+	switches       atomic.Int64 // raised when a switch is asked for and when it was answered: odd in between
+	undone         int
+}
+
+// The keyspace that the backfill copies beside the parts' own keys, and how fast it may, so that the phase lasts
+// for a second and more.
+const (
+	fillKeys      = 4000
+	fillPerSecond = 3000
+)
+
+// least is how long each phase lasts at least.
+func least() time.Duration {
+	if Full {
+		return 2 * time.Second
+	}
+	return 250 * time.Millisecond
+}
+
+// Play lets the parts play through a whole migration between a pair of servers, and compares them at the end.
+func Play(t *testing.T, pair Pair, parts ...Part) {
+	t.Helper()
+	parts = chosen(t, parts)
+	if len(parts) == 0 {
+		t.Log("no part is named so")
+		return
+	}
+	s := &Stage{t: t, source: start(t, pair.Source)}
+	addr := s.source.Addr
+	both := Features{}
+	if direct {
+		both = features(t, s.source)
+	} else {
+		s.target = start(t, pair.Target)
+		both = features(t, s.source, s.target)
+		layout := keyspace.Layout{Keys: fillKeys, Seed: 1}
+		if err := layout.Fill(s.source.Addr); err != nil {
+			t.Fatal(err)
+		}
+		s.td = serve(t, s.source, s.target, []string{"backfill:", fmt.Sprintf("  max_keys_per_s: %d", fillPerSecond)})
+		addr = s.td.addr
+	}
+	for _, part := range parts {
+		s.players = append(s.players, &Player{Addr: addr, Prefix: strings.ReplaceAll(part.Name, " ", "-") + ":",
+			Features: both, part: part, stage: s, stopping: make(chan struct{}), ended: make(chan struct{})})
+	}
+	for _, p := range s.players {
+		go p.play()
+	}
+	defer s.stop() // also when the walk fails
+	s.walk()
+	s.stop()
+	s.compare()
+}
+
+// chosen are the parts that TANDEM_TEST_PARTS names.
+func chosen(t *testing.T, parts []Part) []Part {
+	t.Helper()
+	expr, err := regexp.Compile(os.Getenv("TANDEM_TEST_PARTS"))
+	if err != nil {
+		t.Fatalf("TANDEM_TEST_PARTS: %v", err)
+	}
+	var some []Part
+	for _, p := range parts {
+		if expr.MatchString(p.Name) {
+			some = append(some, p)
+		}
+	}
+	return some
+}
+
+// walk goes through the phases, with a second cutover at the end: it meets clients that have seen a rollback.
+func (s *Stage) walk() {
+	s.t.Helper()
+	if direct {
+		s.during("no program")
+		return
+	}
+	s.during("passthrough")
+	if code, answer := s.td.post("start"); code != http.StatusOK && code != http.StatusAccepted {
+		s.t.Fatalf("start: %d %s", code, answer)
+	}
+	s.during("backfill")
+	s.until("phase synced", 2*time.Minute, func() bool { return s.phase() == "synced" })
+	s.during("synced")
+	for _, step := range []struct{ name, phase string }{{"cutover", "reversed"}, {"rollback", "synced"}, {"cutover", "reversed"}} {
+		s.switchOver(step.name)
+		s.during(step.phase)
+	}
+}
+
+func (s *Stage) phase() string {
+	st, _ := s.td.status()
+	return st.Phase
+}
+
+// during lets every part do its rounds in a phase.
+func (s *Stage) during(phase string) {
+	s.t.Helper()
+	began := time.Now()
+	targets := make([]int64, len(s.players))
+	for i, p := range s.players {
+		targets[i] = p.rounds.Load() + p.wanted()
+	}
+	last := append([]int64(nil), targets...) // rounds at the last progress
+	moved := time.Now()
+	s.until("rounds in "+phase, 10*time.Minute, func() bool {
+		waiting := []string{}
+		for i, p := range s.players {
+			if n := p.rounds.Load(); n != last[i] {
+				last[i], moved = n, time.Now()
+			}
+			if p.rounds.Load() < targets[i] {
+				waiting = append(waiting, p.part.Name)
+			}
+		}
+		if len(waiting) == 0 {
+			return time.Since(began) >= least()
+		}
+		if time.Since(moved) > roundTime {
+			s.t.Fatalf("in %s, nothing done for %v by: %s", phase, roundTime, strings.Join(waiting, ", "))
+		}
+		return false
+	})
+	s.t.Logf("%-11s %5d ms", phase, time.Since(began).Milliseconds())
+}
+
+// switchOver takes a cutover or rollback while all parts play. It may be undone under load, if it happens in the
+// end: clients see a pause and nothing else.
+func (s *Stage) switchOver(step string) {
+	s.t.Helper()
+	s.until("ready to switch", time.Minute, func() bool {
+		st, _ := s.td.status()
+		return st.ReadyToCutover || st.Phase == "reversed"
+	})
+	s.switches.Add(1)
+	s.announce(true)
+	for attempt := 1; ; attempt++ {
+		code, answer := s.td.post(step)
+		if code == http.StatusOK {
+			break
+		}
+		s.undone++
+		if code != http.StatusGatewayTimeout || attempt == 4 {
+			s.t.Fatalf("%s, attempt %d: %d %s", step, attempt, code, answer)
+		}
+	}
+	s.announce(false)
+	s.switches.Add(1)
+	st, _ := s.td.status()
+	if st.Cutover.LastPauseMs != nil {
+		s.t.Logf("%-11s held clients for %.1f ms", step, *st.Cutover.LastPauseMs)
+	}
+}
+
+func (s *Stage) announce(underway bool) {
+	for _, p := range s.players {
+		p.mu.Lock()
+		f := p.announce
+		p.mu.Unlock()
+		if f != nil {
+			f(underway)
+		}
+	}
+}
+
+// until waits for a condition; the first problem of a part ends the test, for what follows would only hide it.
+func (s *Stage) until(what string, within time.Duration, ok func() bool) {
+	s.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(within); !ok(); <-tick.C {
+		s.mustBeFine()
+		if time.Now().After(deadline) {
+			s.t.Fatalf("not within %v: %s", within, what)
+		}
+	}
+	s.mustBeFine()
+}
+
+func (s *Stage) mustBeFine() {
+	s.t.Helper()
+	var problems []string
+	for _, p := range s.players {
+		if err := p.problem(); err != nil {
+			problems = append(problems, fmt.Sprintf("%s, after %d rounds: %v", p.part.Name, p.rounds.Load(), err))
+		}
+	}
+	if len(problems) > 0 {
+		s.t.Fatalf("client saw a problem:\n  %s", strings.Join(problems, "\n  "))
+	}
+}
+
+// stop has all parts end after their round, and waits.
+func (s *Stage) stop() {
+	s.t.Helper()
+	for _, p := range s.players {
+		if p.Going() {
+			close(p.stopping)
+		}
+	}
+	deadline := time.After(roundTime)
+	for _, p := range s.players {
+		select {
+		case <-p.ended:
+		case <-deadline:
+			s.t.Errorf("%s does not end", p.part.Name)
+			return
+		}
+		if p.err != nil && !s.t.Failed() {
+			s.t.Errorf("%s, after %d rounds: %v", p.part.Name, p.rounds.Load(), p.err)
+		}
+	}
+}
+
+// compare waits until the secondary has everything and compares both keyspaces.
+func (s *Stage) compare() {
+	s.t.Helper()
+	rounds := make([]string, 0, len(s.players))
+	for _, p := range s.players {
+		rounds = append(rounds, fmt.Sprintf("%s %d", p.part.Name, p.rounds.Load()))
+	}
+	s.t.Logf("rounds: %s", strings.Join(rounds, ", "))
+	if direct || s.t.Failed() {
+		return
+	}
+	s.until("all writes settled, nothing dirty", time.Minute, func() bool {
+		st, _ := s.td.status()
+		return st.DirtyKeys == 0 && st.UnsettledWrites == 0 && st.LagBytes == 0 && st.Backfill.State != "running"
+	})
+	result, err := keyspace.Compare(s.source.Addr, s.target.Addr, keyspace.Options{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	st, _ := s.td.status()
+	s.t.Logf("%d and %d keys, %d differences; effects: %d forwarded, %d mismatched, %d dropped; copies: %d done, %d failed; %d switches undone",
+		result.First, result.Second, len(result.Differences), st.Effects.Forwarded, st.Effects.Mismatched, st.Effects.Dropped,
+		st.Copies.Done, st.Copies.Failed, s.undone)
+	if len(result.Differences) > 0 {
+		s.t.Errorf("source (first) and target (second) differ: %s", result)
+	}
+	if result.First < fillKeys {
+		s.t.Errorf("only %d keys were compared, %d were there at the beginning", result.First, fillKeys)
+	}
+}
