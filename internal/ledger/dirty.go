@@ -139,6 +139,7 @@ func (l *Ledger) IsDirty(h Hash) bool {
 func (l *Ledger) Forget() {
 	l.forgetDirty()
 	l.sweeping = false
+	l.everywhere.owed, l.everywhere.why = false, ""
 	l.exact.drop()
 	l.onChange()
 }

@@ -96,6 +96,8 @@ type Write struct {
 	Keys []Key
 	// DBs are the databases that a barrier concerns.
 	DBs []int
+	// Everywhere: it changes what belongs to no key, too (SCRIPT LOAD, FUNCTION LOAD); it may have no keys at all.
+	Everywhere bool
 	// Waiter is told when the write may be sent after all. It is needed only where Acquire may say no.
 	Waiter Waiter
 
@@ -126,7 +128,7 @@ type Sink interface {
 // stripe is the unit of ordering. 16 bytes, 2^20 of them.
 type stripe struct {
 	version  uint64 // sequence number of the last write sent, or of the last key here that became dirty
-	owner    LaneID // valid while inflight > 0
+	owner    LaneID // the lane that was the last to own it, and that does while inflight > 0
 	inflight int32
 }
 
@@ -155,6 +157,7 @@ type Stats struct {
 	Swept      uint64 // owed sweeps completed
 	Overflows  uint64 // times the dirty set passed its bound
 	Waits      uint64 // writes that had to wait for another lane
+	Foreign    uint64 // reports of changed keys that no lane's write explained
 }
 
 // Ledger is the state of one shard. See the package comment for its lock.
@@ -199,8 +202,17 @@ type Ledger struct {
 	outstanding outstandingRing
 	suspects    suspects
 	names       arena
-	unacked     int  // effects in outstanding, copies not counted
-	lost        bool // the Sink's connection is gone, and what is on it may still be executed
+
+	blocking  int            // commands that wait to be served
+	blockedOn map[Hash]int32 // how many wait, by key
+
+	foreign    bool // others may be changing keys
+	feeds      int  // lanes with a feed
+	handed     handedOver
+	everywhere everywhere
+
+	unacked int  // effects in outstanding, copies not counted
+	lost    bool // the Sink's connection is gone, and what is on it may still be executed
 
 	stats    Stats
 	scratch  Effect
@@ -213,6 +225,7 @@ type laneState struct {
 	inflight int
 	used     bool
 	down     bool
+	feed     bool // see SetFeed
 }
 
 // New returns a ledger in which every key is exact: of two instances that are equal, or of one alone. Call
@@ -266,12 +279,17 @@ func (l *Ledger) DirtyKeys() int { return l.dirty.len() }
 func (l *Ledger) Sweeping() bool { return l.sweeping }
 
 // Drained reports whether the primary and the secondary hold the same data at this very moment, with
-// nothing on the way between them: the condition of a cutover, which holds clients back to bring it about.
+// nothing on the way between them: the condition of a cutover, which holds clients back to bring it about. What
+// others have changed and the feeds have not reported yet is not known here: those are read first.
 func (l *Ledger) Drained() bool {
 	if l.without&ruleDrain != 0 {
 		return l.inflight == 0
 	}
-	return l.inflight == 0 && l.outstanding.len() == 0 && l.dirty.len() == 0 && l.copying == 0 && !l.sweeping
+	if l.blocking > 0 && l.without&ruleBlockedDrain == 0 {
+		return false
+	}
+	return l.inflight == 0 && l.outstanding.len() == 0 && l.dirty.len() == 0 && l.copying == 0 && !l.sweeping &&
+		!l.everywhere.owed
 }
 
 // bitset is a set of small numbers.

@@ -21,6 +21,8 @@ type Step struct {
 	Copy bool
 	// MayExpire: the keys written may have a time to live afterwards.
 	MayExpire bool
+	// Everywhere: it belongs to no key (see Write.Everywhere), and Keys says nothing.
+	Everywhere bool
 	// Keys are indices into the write's keys. Empty: all; but in a transaction with a flush or swap in it, a
 	// step without keys is that flush or swap.
 	Keys []int
@@ -63,6 +65,9 @@ func (l *Ledger) Reply(w *Write, e *Effect) Outcome {
 // or not at all: a part of it would show the secondary a state that the primary never had.
 func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 	e.Guard = e.Guard[:0]
+	if l.blocking > 0 && l.meetsBlocked(w, e) {
+		return false
+	}
 	if len(e.Steps) == 1 && e.Steps[0].Blind && !e.Steps[0].Copy {
 		return true
 	}
@@ -73,6 +78,9 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 		s := &e.Steps[i]
 		if s.Copy {
 			return false
+		}
+		if l.foreign && !s.Blind && s.keys(w) > 1 && l.without&ruleForeignDerived == 0 {
+			return false // others may have changed what it was made from
 		}
 		if s.flushes(w) {
 			for j := range w.Keys {
@@ -97,6 +105,9 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 }
 
 func (s *Step) keys(w *Write) int {
+	if s.Everywhere {
+		return 0
+	}
 	if len(s.Keys) == 0 && !w.barrier() {
 		return len(w.Keys)
 	}
@@ -106,7 +117,7 @@ func (s *Step) keys(w *Write) int {
 // flushes reports whether the step is the flush that makes w a barrier. (A transaction may have two, FLUSHDB
 // and FLUSHALL; to take the keys of both databases for empty at the first is right, because what it does
 // between them is gone after the second.)
-func (s *Step) flushes(w *Write) bool { return w.Kind == Flush && len(s.Keys) == 0 }
+func (s *Step) flushes(w *Write) bool { return w.Kind == Flush && len(s.Keys) == 0 && !s.Everywhere }
 
 func (s *Step) key(j int) int {
 	if len(s.Keys) == 0 {
@@ -147,6 +158,9 @@ func (l *Ledger) nowExact(w *Write, e *Effect) {
 }
 
 func (l *Ledger) dirtyWritten(w *Write, e *Effect) {
+	if e.changesEverywhere() {
+		l.OweEverywhere("an effect was not forwarded")
+	}
 	for i := range e.Steps {
 		s := &e.Steps[i]
 		for j, n := 0, s.keys(w); j < n; j++ {
@@ -165,11 +179,20 @@ func (l *Ledger) dirtyWritten(w *Write, e *Effect) {
 
 // replyBarrier: a flush is blind for every key there was. What was dirty before it was sent is clean, what
 // became dirty since stays. A swap renames every key, so it is forwarded only if all are exact: otherwise the
-// secondary would show what one database's key once was under the name of the other's.
+// secondary would show what one database's key once was under the name of the other's. So nobody may be blocked
+// (what was served, before the swap or by it, is not known yet), nor may there be writers besides us.
 //
 // A transaction with a flush or swap in it is a barrier too, and its other steps count as they always do.
-func (l *Ledger) replyBarrier(w *Write, e *Effect) Outcome {
-	settled := !l.sweeping && l.dirty.len() == 0 && l.copying == 0
+func (l *Ledger) replyBarrier(w *Write, e *Effect) (out Outcome) {
+	if e.changesEverywhere() {
+		defer func() {
+			if out == Dirtied {
+				l.OweEverywhere("an effect was not forwarded")
+			}
+		}()
+	}
+	settled := !l.sweeping && l.dirty.len() == 0 && l.copying == 0 &&
+		(l.blocking == 0 || l.without&ruleBlockedSwap != 0) && (!l.foreign || l.without&ruleForeignSwap != 0)
 	switch {
 	case w.Kind == Swap && !settled && l.without&ruleSwapSettled == 0:
 		l.OweSweep("two databases were swapped while keys were dirty", 0)
@@ -208,7 +231,7 @@ func contains(dbs []int, db int) bool {
 
 // isExact reports whether the secondary's state of a key equals the primary's at this point of the order.
 func (l *Ledger) isExact(h Hash) bool {
-	return l.dirty.of(h) == nil && (!l.sweeping || l.exact.has(h))
+	return l.dirty.of(h) == nil && (!l.sweeping || l.exact.has(h)) && !l.isBlockedOn(h)
 }
 
 // becomesExact: a blind effect or a copy of sequence number at has made a key right, unless it became dirty
@@ -234,6 +257,9 @@ func (l *Ledger) becomesExact(h Hash, at uint64) bool {
 // written is dirty. It is called once the old connection is known dead; until then the stripes stay held,
 // for it may execute still. A copy read just ends.
 func (l *Ledger) Unanswered(w *Write) {
+	if w.Everywhere {
+		l.OweEverywhere("the outcome of a write is unknown")
+	}
 	switch {
 	case w.Kind == CopyRead || l.without&ruleUnanswered != 0:
 	case w.barrier():

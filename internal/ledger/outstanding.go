@@ -16,6 +16,7 @@ const (
 // pending is one thing on the Sink that is not acknowledged.
 type pending struct {
 	what     what
+	keyless  bool   // a part of it belongs to no key: a copy of all that does is owed if it fails
 	failures int    // of a copy: how often in a row it failed before
 	seq      uint64 // of a copy: when its read began
 	bytes    int    // of a copy's payload
@@ -78,16 +79,18 @@ func (l *Ledger) append(w *Write, e *Effect) bool {
 		l.stats.Dropped++
 		return false
 	}
+	var p *pending
 	switch {
 	case w.Kind == Flush:
-		l.push(flush, nil)
+		p = l.push(flush, nil)
 	case w.Kind == Swap:
-		l.push(swap, nil)
+		p = l.push(swap, nil)
 	case len(w.Keys) > 1 && !e.blind():
-		l.push(derived, w.Keys)
+		p = l.push(derived, w.Keys)
 	default:
-		l.push(effect, w.Keys)
+		p = l.push(effect, w.Keys)
 	}
+	p.keyless = w.Everywhere && e.changesEverywhere()
 	return true
 }
 
@@ -181,6 +184,9 @@ func (l *Ledger) bad(p *pending, v Verdict, why string) {
 	default:
 		l.stats.Mismatched++
 	}
+	if p.keyless {
+		l.OweEverywhere("the secondary did not do as it should: " + why)
+	}
 	switch {
 	case p.barrier():
 		l.OweSweep("the secondary did not take a flush or swap: "+why, 0)
@@ -266,6 +272,9 @@ func (l *Ledger) SecondaryLost() {
 		p := l.outstanding.front()
 		if p.what != copied {
 			l.stats.Dropped++
+		}
+		if p.keyless {
+			l.OweEverywhere("it is not known what the secondary did")
 		}
 		switch {
 		case l.without&ruleLost != 0:

@@ -20,7 +20,10 @@ func (l *Ledger) awaited(id LaneID) bool {
 
 // RemoveLane gives the number back. Nothing may be in flight on the lane; a write that still waits for it
 // waits on, until it is cancelled or rerouted.
-func (l *Ledger) RemoveLane(id LaneID) { l.lanes[id] = laneState{down: true} }
+func (l *Ledger) RemoveLane(id LaneID) {
+	l.SetFeed(id, false)
+	l.lanes[id] = laneState{down: true}
+}
 
 // Acquire asks whether w may be sent now. True: it owns the stripes of all its keys, and the caller puts
 // it on its lane before releasing the lock. False: it has taken its place in the queues of all of them in
@@ -42,6 +45,9 @@ func (l *Ledger) can(w *Write) bool {
 		return false
 	}
 	if l.barriers > 0 && l.barrierLane != w.Lane && l.without&ruleBarrier == 0 {
+		return false
+	}
+	if w.Everywhere && !l.canEverywhere(w) {
 		return false
 	}
 	if w.barrier() {
@@ -92,7 +98,11 @@ func (l *Ledger) grant(w *Write) {
 	}
 	w.at = l.seq
 	for i := range w.Keys {
-		s := &l.stripes[w.Keys[i].Hash.Stripe()]
+		x := w.Keys[i].Hash.Stripe()
+		s := &l.stripes[x]
+		if l.feeds > 0 && s.owner != w.Lane {
+			l.handOver(x, s)
+		}
 		s.owner = w.Lane
 		s.inflight++
 		if w.Keys[i].Write && w.Kind != CopyRead {
@@ -103,6 +113,11 @@ func (l *Ledger) grant(w *Write) {
 		l.barrier = l.seq
 		l.barriers++
 		l.barrierLane = w.Lane
+	}
+	if w.Everywhere {
+		l.everywhere.version++
+		l.everywhere.owner = w.Lane
+		l.everywhere.inflight++
 	}
 	w.epoch = l.epoch
 	l.inEpoch[w.epoch]++
@@ -126,13 +141,15 @@ func (l *Ledger) release(w *Write) {
 	}
 	if w.barrier() {
 		l.barriers--
-		l.pump()
-		return
+	}
+	if w.Everywhere {
+		l.everywhere.inflight--
+		l.onChange()
 	}
 	if len(l.tickets) == 0 {
 		return
 	}
-	if l.waitingBarriers > 0 {
+	if l.waitingBarriers > 0 || w.barrier() || w.Everywhere {
 		l.pump()
 		return
 	}
@@ -224,7 +241,7 @@ func (l *Ledger) send(w *Write) {
 
 // pumpAround looks at whoever stands first now in the queues that w has left.
 func (l *Ledger) pumpAround(w *Write) {
-	if w.barrier() {
+	if w.barrier() || w.Everywhere {
 		l.pump()
 		return
 	}

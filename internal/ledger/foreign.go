@@ -1,0 +1,110 @@
+package ledger
+
+// A key may be changed by something that no lane has sent: an application that still writes to the server
+// directly, a script that writes a key it did not name, an expiry, an eviction. The server reports changed
+// keys to the feeds. A lane's feed reports every change but the lane's own, so a change that one lane made is
+// on the feeds of all others, and what nobody of us made is on all of them. The one whose report tells the two
+// apart is the feed of the lane that owned the key's stripe last: only that lane can have changed it since.
+//
+// While a stripe is passed from one lane to another that rule has a gap: a report on the new owner's feed may
+// be read just before it becomes the owner, and the same report on the old one's feed just after, and neither
+// would count. So after such a change of hands reports on all feeds count, until all of them have been read as
+// far as they had come (a round, see BeginRound). In doubt a key is copied once more than needed.
+
+// SetFeed says whether a lane has a feed: from now on all that changes but by this lane is reported to Foreign
+// with the lane's number. Reports on other feeds about what this lane owns do not count from then on, so before
+// a feed is set, a whole round must pass that began after its reports had begun. When one is lost or ends,
+// reports that were on their way with it are lost as well, and the caller owes a sweep.
+func (l *Ledger) SetFeed(id LaneID, on bool) {
+	s := &l.lanes[id]
+	if s.feed == on {
+		return
+	}
+	s.feed = on
+	if on {
+		l.feeds++
+	} else {
+		l.feeds--
+	}
+}
+
+// SetForeign says whether others may be changing keys. While they may, what a command makes of other keys than
+// it writes (RENAME, COPY, SUNIONSTORE, ...) is copied: they may have changed its source a moment ago. A swap of
+// databases owes a sweep then, for the reports name no database. It must be set before the first such change can
+// happen.
+func (l *Ledger) SetForeign(on bool) { l.foreign = on }
+
+// Foreign judges a report on a lane's feed that a key was changed: unless another lane's write explains it,
+// the key becomes dirty. It returns whether it did. The reports name no database, so it is called for each one
+// in use. k need not outlive the call.
+func (l *Ledger) Foreign(feed LaneID, k *Key) bool {
+	x := k.Hash.Stripe()
+	if owner := l.stripes[x].owner; owner != feed && l.hasFeed(owner) && !l.handed.has(x) {
+		return false
+	}
+	l.stats.Foreign++
+	l.MakeDirty(k)
+	return true
+}
+
+// maxHanded bounds the stripes of which is remembered that they have changed hands; beyond it, all count as if.
+const maxHanded = 1 << 16
+
+// handedOver is the stripes that have passed from one lane to another, in two generations: since the current
+// round began, and before.
+type handedOver struct {
+	now, before map[uint32]struct{}
+	all, allWas bool
+}
+
+func (h *handedOver) has(x uint32) bool {
+	if h.all || h.allWas {
+		return true
+	}
+	if _, ok := h.now[x]; ok {
+		return true
+	}
+	_, ok := h.before[x]
+	return ok
+}
+
+func (h *handedOver) any() bool { return h.all || len(h.now) > 0 }
+
+func (h *handedOver) add(x uint32) {
+	if len(h.now) >= maxHanded {
+		h.all = true
+		return
+	}
+	if h.now == nil {
+		h.now = map[uint32]struct{}{}
+	}
+	h.now[x] = struct{}{}
+}
+
+// handOver notes that w takes a stripe from another lane.
+func (l *Ledger) handOver(x uint32, s *stripe) {
+	if l.hasFeed(s.owner) && l.without&ruleHandedOver == 0 {
+		l.handed.add(x)
+	}
+}
+
+// hasFeed reports whether what others do to a lane's stripes is on a feed of its own. A lane that is gone has
+// none, nor has one that was never there: that of a stripe that nobody has owned yet may be such a one, or any
+// other, for all feeds report what is done to it.
+func (l *Ledger) hasFeed(id LaneID) bool {
+	return int(id) < len(l.lanes) && l.lanes[id].feed || l.without&ruleFeedless != 0
+}
+
+// RoundWanted reports whether stripes have changed hands since the last round began.
+func (l *Ledger) RoundWanted() bool { return l.handed.any() }
+
+// BeginRound begins to read all feeds as far as they have come: after it the caller sends a PING on each, and
+// calls EndRound when all are answered. One round at a time.
+func (l *Ledger) BeginRound() {
+	h := &l.handed
+	h.before, h.now = h.now, nil
+	h.allWas, h.all = h.all, false
+}
+
+// EndRound says that every report has been judged which had been made when BeginRound was called.
+func (l *Ledger) EndRound() { l.handed.before, l.handed.allWas = nil, false }
