@@ -4,8 +4,9 @@
 // Reading is strict: unknown keys and unknown TANDEM_... variables are errors, and all errors are reported
 // together. Passwords and tokens never show in an error, in a log or in what is printed.
 //
-// The package connects to nothing and starts nothing; what a URL means it asks package instance. The comments of this file are the user's reference:
-// defaults.yaml and docs/reference/configuration.md are generated from them.
+// The package connects to nothing and starts nothing; what a URL means it asks package instance, what a
+// certificate is worth package tlsconn. The comments of this file are the user's reference: defaults.yaml and
+// docs/reference/configuration.md are generated from them.
 package config
 
 import "time"
@@ -20,6 +21,20 @@ type Config struct {
 	// Address of a second listener that fronts the target, for clients on both instances at once. Not
 	// available in this version: leave it empty.
 	ListenTarget string `key:"listen_target"`
+
+	// TLS for clients. With a certificate, clients that do not speak TLS are turned away. The files are read
+	// again when they change; what is wrong with a new one is logged, and the old one goes on working.
+	TLS TLS `key:"tls"`
+
+	// Who may connect, and as whom clients are served.
+	Auth Auth `key:"auth"`
+
+	// What is done with single commands.
+	Commands Commands `key:"commands"`
+	// What becomes of a script's writes: run it on the target too where a look at its source shows that it
+	// does the same there, and else copy its keys (auto); always run it there, with its reply as the check
+	// (replay), which is for scripts known to be deterministic; or always copy (copy).
+	Scripts string `key:"scripts" default:"auto" oneof:"auto replay copy"`
 
 	Admin Admin `key:"admin"`
 
@@ -96,11 +111,96 @@ type Admin struct {
 
 // Instance is one of the two servers, given twice.
 type Instance struct {
-	// URL of the server: redis://[user:password@]host:port[/db]. In user and password a percent sign is
-	// written as %25, and a colon in the user as %3A; all else may stand as it is.
+	// URL of the server: redis://[user:password@]host:port[/db], or rediss://... for TLS. In user and
+	// password a percent sign is written as %25, and a colon in the user as %3A; all else may stand as it
+	// is.
 	URL URL `key:"url"`
 	// File that holds the password, instead of the URL; the line break at its end does not count.
 	PasswordFile string `key:"password_file"`
+
+	// TLS to this server, which the URL turns on (rediss://). All of it has a default: the server's
+	// certificate must be of an authority that this machine trusts, and name the host of the URL.
+	TLS InstanceTLS `key:"tls"`
+}
+
+// InstanceTLS is TLS to one server.
+type InstanceTLS struct {
+	// File of the authorities that the server's certificate may be of, PEM; empty for those that this
+	// machine trusts.
+	CAFile string `key:"ca_file"`
+	// File of the certificate that Tandem shows to a server that asks for one, PEM, with intermediates
+	// behind it.
+	CertFile string `key:"cert_file"`
+	// File of the private key of cert_file, PEM.
+	KeyFile string `key:"key_file"`
+	// Name that the server's certificate must have, where it is not the host of the URL.
+	ServerName string `key:"server_name"`
+	// Take any certificate. Whoever is on the way to the server can then read and change everything; for a
+	// server with a certificate of its own making, name that in ca_file instead.
+	InsecureSkipVerify bool `key:"insecure_skip_verify" default:"false"`
+}
+
+// TLS is TLS for clients.
+type TLS struct {
+	// File of the certificate that clients see, PEM, with intermediates behind it; empty for no TLS.
+	CertFile string `key:"cert_file"`
+	// File of the private key of cert_file, PEM.
+	KeyFile string `key:"key_file"`
+	// File of the authorities that clients' certificates may be of, PEM.
+	ClientCAFile string `key:"client_ca_file"`
+	// Whether clients are asked for a certificate: no (off), yes but they may have none (optional), or only
+	// those that show a valid one get in (required).
+	ClientAuth string `key:"client_auth" default:"off" oneof:"off optional required"`
+	// How long a client may take for its TLS handshake before it is closed.
+	HandshakeTimeout time.Duration `key:"handshake_timeout" default:"10s" min:"100ms" max:"5m"`
+}
+
+// Auth is about who may connect.
+type Auth struct {
+	// How clients authenticate. With server, by the names and passwords that the primary knows: each is
+	// served as that user. With users, by those of auth.users; with none, nobody has to. Both then are
+	// served with the credentials of the source's and the target's URL.
+	Mode string `key:"mode" default:"server" oneof:"server users none"`
+	// Users with auth.mode users: a list of objects. The user of a client that gives a password alone is
+	// named default.
+	Users []User `key:"users"`
+	// How long a login that the primary has accepted is accepted again without asking it; 0 is never.
+	Cache time.Duration `key:"cache" default:"60s" min:"0s"`
+}
+
+// User is one of auth.users. It has exactly one of the three forms of a password.
+type User struct {
+	// Name of the user.
+	Name string `key:"name"`
+	// The password itself.
+	Password Secret `key:"password"`
+	// File that holds the password; the line break at its end does not count.
+	PasswordFile string `key:"password_file"`
+	// SHA-256 of the password, 64 hex digits.
+	PasswordSHA256 Secret `key:"password_sha256"`
+}
+
+// Commands is about single commands.
+type Commands struct {
+	// Commands that are refused, by name, or by name and subcommand such as CONFIG SET. [] refuses none.
+	Deny []CommandName `key:"deny" default:"SHUTDOWN, REPLICAOF, SLAVEOF, SYNC, PSYNC, REPLCONF, MIGRATE, FAILOVER"`
+	// Writing commands that Tandem does not know and cannot ask the server about, because COMMAND INFO is
+	// blocked there: a list of objects. Without being named here they are refused.
+	Writes []WriteCommand `key:"writes"`
+}
+
+// WriteCommand is one of commands.writes. Where its keys are is written as in COMMAND INFO.
+type WriteCommand struct {
+	// Name of the command, with the subcommand if it has one.
+	Name CommandName `key:"name"`
+	// Position of the first key, the name being 0; 0 where it is not known which keys are written: after
+	// such a command all keys are compared again.
+	FirstKey int `key:"first_key" default:"0" min:"0" max:"1000000"`
+	// Position of the last key, counted from the end where negative (-1 is the last argument); 0 is that of
+	// the first.
+	LastKey int `key:"last_key" default:"0" min:"-1000000" max:"1000000"`
+	// Distance from one key to the next.
+	Step int `key:"step" default:"1" min:"1" max:"1000000"`
 }
 
 // Primary is about the instance that answers clients.

@@ -36,6 +36,9 @@ func (l *loader) readFile() {
 	l.file = make(map[string]any)
 	l.walk(tree, "")
 	for key, value := range l.file {
+		if _, isText := value.(string); !isText && l.isList(key) {
+			value = listInFile{} // viper would change the case of the keys in it
+		}
 		// MergeConfigMap takes whole trees; one per key keeps apart what walk has told apart.
 		path := strings.Split(key, ".")
 		for i := len(path) - 1; i >= 0; i-- {
@@ -52,27 +55,25 @@ func (l *loader) walk(tree map[string]any, prefix string) {
 	var known, groups []string
 	for _, s := range l.settings {
 		known = append(known, s.key)
-		if group, _, ok := strings.Cut(s.key, "."); ok && !slices.Contains(groups, group) {
-			groups = append(groups, group)
-		}
+		groups = append(groups, s.groups()...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
 		value := tree[name]
 		key := prefix + name
 		group, isGroup := asGroup(value)
 		switch {
-		case prefix == "" && isGroup && slices.Contains(groups, name):
-			l.walk(group, name+".")
-		case prefix == "" && value == nil && slices.Contains(groups, name):
+		case strings.Contains(name, ".") && (slices.Contains(known, key) || slices.Contains(groups, key)):
+			l.unknown(key, "is written with a dot", "write the part behind the dot as a key of its own, below the other")
+		case isGroup && slices.Contains(groups, key):
+			l.walk(group, key+".")
+		case value == nil && slices.Contains(groups, key):
 			// A group whose keys are all commented out.
-		case prefix == "" && slices.Contains(groups, name):
-			l.unknown(key, "is a group of settings, not one", "write its keys below it, such as "+example(known, name))
-		case slices.Contains(known, key) && !strings.Contains(name, "."):
+		case slices.Contains(groups, key):
+			l.unknown(key, "is a group of settings, not one", "write its keys below it, such as "+example(known, key))
+		case slices.Contains(known, key):
 			if value != nil {
 				l.file[key] = value
 			}
-		case slices.Contains(known, key):
-			l.unknown(key, "is written with a dot", "write the part behind the dot as a key of its own, below the other")
 		default:
 			l.unknown(key, "is not a setting", remedy(nearest(key, known), "remove it; `tandem config defaults` lists the settings"))
 		}

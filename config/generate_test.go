@@ -8,7 +8,9 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -57,8 +59,14 @@ func readDocs(t *testing.T) map[string]string {
 		}
 	}
 	for _, s := range settings(new(Config)) {
-		if docs[s.goName] == "" {
-			t.Errorf("%s has no comment", s.goName)
+		list := []setting{s}
+		if s.isList() && s.field.Type().Elem().Kind() == reflect.Struct {
+			list = append(list, appendSettings(nil, reflect.New(s.field.Type().Elem()).Elem(), "")...)
+		}
+		for _, s := range list {
+			if docs[s.goName] == "" {
+				t.Errorf("%s has no comment", s.goName)
+			}
 		}
 	}
 	return docs
@@ -68,29 +76,54 @@ func oneLine(text string) string { return strings.Join(strings.Fields(text), " "
 
 // groupDoc is what a group of settings is about: the comment of its field, else that of its type.
 func groupDoc(docs map[string]string, group string) string {
-	name := strings.ToUpper(group[:1]) + group[1:]
-	if doc := docs["Config."+name]; doc != "" {
-		return doc
+	t := reflect.TypeFor[Config]()
+	var doc string
+	for _, name := range strings.Split(group, ".") {
+		for i := range t.NumField() {
+			if f := t.Field(i); f.Tag.Get("key") == name {
+				doc, t = docs[t.Name()+"."+f.Name], f.Type
+				break
+			}
+		}
 	}
-	doc := regexp.MustCompile(`^\w+ (is|bounds) (about )?`).ReplaceAllString(docs[name], "")
+	if doc == "" {
+		doc = regexp.MustCompile(`^\w+ (is|bounds) (about )?`).ReplaceAllString(docs[t.Name()], "")
+	}
 	return strings.ToUpper(doc[:1]) + doc[1:]
+}
+
+// openedGroups are the groups of s that the setting before it was not in.
+func openedGroups(s, before setting) []string {
+	return slices.DeleteFunc(s.groups(), func(g string) bool { return slices.Contains(before.groups(), g) })
 }
 
 // defaultsFile is a file with every setting at its default and its comment.
 func defaultsFile(docs map[string]string) string {
 	var b strings.Builder
 	b.WriteString("# Every setting of Tandem at its default. Made by: tandem config defaults\n")
-	group := ""
+	var before setting
 	for _, s := range settings(Default()) {
-		name, indent, gap := s.key, "", "\n"
-		if g, rest, ok := strings.Cut(s.key, "."); ok {
-			if g != group {
-				fmt.Fprintf(&b, "\n%s%s:\n", comment("", groupDoc(docs, g)), g)
-				gap = ""
-			}
-			group, name, indent = g, rest, "  "
+		gap := "\n"
+		for _, g := range openedGroups(s, before) {
+			in := indent(strings.Count(g, "."))
+			fmt.Fprintf(&b, "%s%s%s%s:\n", gap, comment(in, groupDoc(docs, g)), in, lastName(g))
+			gap = ""
 		}
-		fmt.Fprintf(&b, "%s%s%s%s: %s\n", gap, comment(indent, docs[s.goName]), indent, name, s.yaml())
+		in := indent(len(s.groups()))
+		fmt.Fprintf(&b, "%s%s%s%s: %s\n", gap, comment(in, docs[s.goName]+fieldsDoc(docs, s)), in, lastName(s.key), s.yaml())
+		before = s
+	}
+	return b.String()
+}
+
+// fieldsDoc is what the keys of a list's objects are.
+func fieldsDoc(docs map[string]string, s setting) string {
+	if !s.isList() || s.field.Type().Elem().Kind() != reflect.Struct {
+		return ""
+	}
+	var b strings.Builder
+	for _, f := range appendSettings(nil, reflect.New(s.field.Type().Elem()).Elem(), "") {
+		fmt.Fprintf(&b, " %s: %s", f.key, docs[f.goName])
 	}
 	return b.String()
 }
@@ -121,7 +154,9 @@ reported together. An empty variable counts as not set. Relative paths are relat
 directory.
 
 Sizes are bytes, or have a unit: ` + "`KiB`, `MiB`, `GiB`" + ` (powers of 1024), ` + "`KB`, `MB`, `GB`" + ` (powers of 1000).
-Durations have a unit: ` + "`ms`, `s`, `m`, `h`" + `.
+Durations have a unit: ` + "`ms`, `s`, `m`, `h`" + `. Lists of names may be written with commas between them where
+a list cannot stand (` + "`TANDEM_COMMANDS_DENY=SHUTDOWN,DEBUG`" + `), lists of objects as JSON or YAML in one line
+(` + "`TANDEM_AUTH_USERS='[{name: app, password_file: /run/app}]'`" + `).
 
 ` + "`tandem config defaults`" + ` prints a file with every setting, ` + "`tandem config check`" + ` checks one, and
 ` + "`tandem config print`" + ` shows what is in force, without passwords.
@@ -139,17 +174,14 @@ Durations have a unit: ` + "`ms`, `s`, `m`, `h`" + `.
 			b.WriteString(s.section(docs))
 		}
 	}
-	group := ""
+	var before setting
 	for _, s := range all {
-		g, _, ok := strings.Cut(s.key, ".")
-		if !ok {
-			continue
-		}
-		if g != group {
+		for _, g := range openedGroups(s, before) {
 			fmt.Fprintf(&b, "\n## %s\n\n%s\n", g, groupDoc(docs, g))
 		}
-		group = g
-		b.WriteString(s.section(docs))
+		if before = s; len(s.groups()) > 0 {
+			b.WriteString(s.section(docs))
+		}
 	}
 	return b.String()
 }
@@ -157,8 +189,24 @@ Durations have a unit: ` + "`ms`, `s`, `m`, `h`" + `.
 // section is what the page says about one setting.
 func (s setting) section(docs map[string]string) string {
 	text := "\n### " + s.key + "\n\n" + docs[s.goName] + "\n"
+	if s.isList() && s.field.Type().Elem().Kind() == reflect.Struct {
+		text += s.objectTable(docs)
+	}
 	if limits := s.limits(); limits != "" {
 		text += "\n" + limits + "\n"
+	}
+	return text
+}
+
+// objectTable is a table of the keys of a list's objects.
+func (s setting) objectTable(docs map[string]string) string {
+	text := "\n| key of an element | default | |\n|---|---|---|\n"
+	for _, f := range appendSettings(nil, reflect.New(s.field.Type().Elem()).Elem(), "") {
+		def := "none"
+		if f.def != "" {
+			def = "`" + f.def + "`"
+		}
+		text += fmt.Sprintf("| `%s` | %s | %s |\n", f.key, def, docs[f.goName])
 	}
 	return text
 }

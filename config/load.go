@@ -60,6 +60,15 @@ func (l *loader) take(s setting) {
 		_ = l.viper.BindPFlag(s.key, f)
 	}
 	value := l.viper.Get(s.key)
+	if _, ok := value.(listInFile); ok {
+		value = l.file[s.key]
+	}
+	if s.isList() {
+		if err := s.setList(value); err != nil {
+			l.fail(s, value, err.Error(), s.form())
+		}
+		return
+	}
 	if wrong, do := s.check(value); wrong != "" {
 		l.fail(s, value, wrong, do)
 		return

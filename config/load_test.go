@@ -1,6 +1,8 @@
 package config
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -16,53 +18,81 @@ import (
 // other is, for each key, a valid value that is not the default. A key that has only one value in this
 // version has its own way of being seen to arrive: the error that it causes.
 var other = map[string]string{
-	"listen":                     "127.0.0.1:7001",
-	"listen_target":              "127.0.0.1:7002",
-	"admin.listen":               "127.0.0.1:7003",
-	"admin.token":                "0123456789abcdef",
-	"source.url":                 "redis://127.0.0.1:7004/2",
-	"source.password_file":       "testdata/password",
-	"target.url":                 "redis://127.0.0.1:7005/3",
-	"target.password_file":       "testdata/password",
-	"state_dir":                  "elsewhere",
-	"start":                      "manual",
-	"duplicates":                 "skip",
-	"ack":                        "both",
-	"ack_timeout":                "7s",
-	"tracking":                   "off",
-	"clock_correction":           "off",
-	"lanes":                      "3",
-	"max_lag_bytes":              "3MiB",
-	"big_key_bytes":              "5MiB",
-	"max_dirty_keys":             "1234",
-	"exact_keys":                 "2345",
-	"primary.wait":               "11s",
-	"secondary.settle":           "12s",
-	"cutover.max_pause":          "13ms",
-	"cutover.wait":               "14s",
-	"clients.max":                "15",
-	"clients.max_bulk_bytes":     "16MiB",
-	"clients.max_args":           "17",
-	"clients.max_inline_bytes":   "18KiB",
-	"clients.output_limit_bytes": "19MiB",
-	"clients.write_timeout":      "20s",
-	"clients.idle_timeout":       "21s",
-	"clients.tcp_keepalive":      "22s",
-	"backfill.workers":           "23",
-	"backfill.scan_count":        "24",
-	"backfill.window_bytes":      "25MiB",
-	"backfill.max_keys_per_s":    "26",
-	"verify.workers":             "27",
-	"verify.ttl_tolerance":       "28ms",
-	"memory_limit_bytes":         "0",
-	"log.level":                  "debug",
-	"log.format":                 "json",
-	"shutdown.timeout":           "29s",
-	"takeover":                   "true",
+	"listen":                          "127.0.0.1:7001",
+	"listen_target":                   "127.0.0.1:7002",
+	"admin.listen":                    "127.0.0.1:7003",
+	"admin.token":                     "0123456789abcdef",
+	"source.url":                      "redis://127.0.0.1:7004/2",
+	"source.password_file":            "testdata/password",
+	"source.tls.ca_file":              "testdata/ca.pem",
+	"source.tls.cert_file":            "testdata/cert.pem",
+	"source.tls.key_file":             "testdata/key.pem",
+	"source.tls.server_name":          "redis.example",
+	"source.tls.insecure_skip_verify": "true",
+	"target.url":                      "redis://127.0.0.1:7005/3",
+	"target.password_file":            "testdata/password",
+	"target.tls.ca_file":              "testdata/ca.pem",
+	"target.tls.cert_file":            "testdata/cert.pem",
+	"target.tls.key_file":             "testdata/key.pem",
+	"target.tls.server_name":          "redis.example",
+	"target.tls.insecure_skip_verify": "true",
+	"tls.cert_file":                   "testdata/cert.pem",
+	"tls.key_file":                    "testdata/key.pem",
+	"tls.client_ca_file":              "testdata/ca.pem",
+	"tls.client_auth":                 "optional",
+	"tls.handshake_timeout":           "30s",
+	"auth.mode":                       "none",
+	"auth.users":                      `[{name: "app", password: "not a secret"}]`,
+	"auth.cache":                      "31s",
+	"commands.deny":                   "DEBUG, CONFIG SET",
+	"commands.writes":                 `[{name: "EXHSET", first_key: 1}]`,
+	"scripts":                         "copy",
+	"state_dir":                       "elsewhere",
+	"start":                           "manual",
+	"duplicates":                      "skip",
+	"ack":                             "both",
+	"ack_timeout":                     "7s",
+	"tracking":                        "off",
+	"clock_correction":                "off",
+	"lanes":                           "3",
+	"max_lag_bytes":                   "3MiB",
+	"big_key_bytes":                   "5MiB",
+	"max_dirty_keys":                  "1234",
+	"exact_keys":                      "2345",
+	"primary.wait":                    "11s",
+	"secondary.settle":                "12s",
+	"cutover.max_pause":               "13ms",
+	"cutover.wait":                    "14s",
+	"clients.max":                     "15",
+	"clients.max_bulk_bytes":          "16MiB",
+	"clients.max_args":                "17",
+	"clients.max_inline_bytes":        "18KiB",
+	"clients.output_limit_bytes":      "19MiB",
+	"clients.write_timeout":           "20s",
+	"clients.idle_timeout":            "21s",
+	"clients.tcp_keepalive":           "22s",
+	"backfill.workers":                "23",
+	"backfill.scan_count":             "24",
+	"backfill.window_bytes":           "25MiB",
+	"backfill.max_keys_per_s":         "26",
+	"verify.workers":                  "27",
+	"verify.ttl_tolerance":            "28ms",
+	"memory_limit_bytes":              "0",
+	"log.level":                       "debug",
+	"log.format":                      "json",
+	"shutdown.timeout":                "29s",
+	"takeover":                        "true",
 }
 
-// notAvailable are the keys whose other value is refused in this version.
-var notAvailable = map[string]bool{"listen_target": true, "duplicates": true}
+// refused are the keys whose other value is refused: in this version, or without what belongs to it.
+var refused = map[string]bool{
+	"listen_target": true, "duplicates": true, "auth.users": true,
+	"tls.cert_file": true, "tls.key_file": true, "tls.client_ca_file": true, "tls.client_auth": true,
+	"source.tls.ca_file": true, "source.tls.cert_file": true, "source.tls.key_file": true,
+	"source.tls.server_name": true, "source.tls.insecure_skip_verify": true,
+	"target.tls.ca_file": true, "target.tls.cert_file": true, "target.tls.key_file": true,
+	"target.tls.server_name": true, "target.tls.insecure_skip_verify": true,
+}
 
 // withURLs sets what every configuration needs. The password files need a URL too.
 func withURLs(t *testing.T) {
@@ -73,7 +103,7 @@ func withURLs(t *testing.T) {
 // expectArrived checks that key, and no other, has its other value.
 func expectArrived(t *testing.T, key string, c *Config, err error) {
 	t.Helper()
-	if notAvailable[key] {
+	if refused[key] {
 		var e *Error
 		if !errors.As(err, &e) || len(e.Problems) != 1 || e.Problems[0].Key != key {
 			t.Fatalf("want one problem, of %s, got %v", key, err)
@@ -146,19 +176,23 @@ func TestEachKeyByFile(t *testing.T) {
 // fileWith is a file that sets one key to its other value: bare where the format allows it.
 func fileWith(format string, s setting) string {
 	value := other[s.key]
-	if s.field.Kind() == reflect.String || format == "toml" && strings.Trim(value, "0123456789") != "" && value != "true" {
+	if s.isList() && format == "yaml" && !strings.HasPrefix(value, "[") {
+		value = "[" + value + "]"
+	} else if s.field.Kind() == reflect.String || format == "toml" && strings.Trim(value, "0123456789") != "" && value != "true" {
 		value = fmt.Sprintf("%q", value)
 	}
-	group, name, ok := strings.Cut(s.key, ".")
-	switch {
-	case format == "toml" && ok:
-		return fmt.Sprintf("[%s]\n%s = %s\n", group, name, value)
-	case format == "toml":
-		return fmt.Sprintf("%s = %s\n", s.key, value)
-	case ok:
-		return fmt.Sprintf("%s:\n  %s: %s\n", group, name, value)
+	groups := s.groups()
+	text := ""
+	if format == "toml" {
+		if len(groups) > 0 {
+			text = fmt.Sprintf("[%s]\n", groups[len(groups)-1])
+		}
+		return text + fmt.Sprintf("%s = %s\n", lastName(s.key), value)
 	}
-	return fmt.Sprintf("%s: %s\n", s.key, value)
+	for depth, g := range groups {
+		text += fmt.Sprintf("%s%s:\n", indent(depth), lastName(g))
+	}
+	return text + fmt.Sprintf("%s%s: %s\n", indent(len(groups)), lastName(s.key), value)
 }
 
 func TestEachKeyByFlag(t *testing.T) {
@@ -219,6 +253,132 @@ func TestDefaultsFileIsTheDefaults(t *testing.T) {
 	c.Source, c.Target = Instance{}, Instance{}
 	if !reflect.DeepEqual(c, Default()) {
 		t.Errorf("got %+v\nwant %+v", c, Default())
+	}
+}
+
+func TestListsAreReadFromEveryForm(t *testing.T) {
+	wantUsers := []User{{Name: "app", Password: "s3cret, really"}, {Name: "ops", PasswordFile: "testdata/password"}}
+	wantWrites := []WriteCommand{{Name: "TS.NEW", FirstKey: 1, Step: 1}, {Name: "X SET", FirstKey: 2, LastKey: -1, Step: 2}}
+	wantDeny := []CommandName{"DEBUG", "CONFIG SET"}
+	for name, c := range map[string]struct {
+		file, content string
+		env           map[string]string
+	}{
+		"yaml": {file: "c.yaml", content: `
+auth:
+  mode: users
+  users:
+    - name: app
+      password: s3cret, really
+    - {name: ops, password_file: testdata/password}
+commands:
+  deny: [debug, config  set]
+  writes:
+    - {name: ts.new, first_key: 1}
+    - {name: x set, first_key: 2, last_key: -1, step: 2}
+`},
+		"toml": {file: "c.toml", content: `
+[auth]
+mode = "users"
+[[auth.users]]
+name = "app"
+password = "s3cret, really"
+[[auth.users]]
+name = "ops"
+password_file = "testdata/password"
+[commands]
+deny = ["debug", "config set"]
+writes = [{name = "ts.new", first_key = 1}, {name = "x set", first_key = 2, last_key = -1, step = 2}]
+`},
+		"environment": {env: map[string]string{
+			"TANDEM_AUTH_MODE":       "users",
+			"TANDEM_AUTH_USERS":      `[{"name":"app","password":"s3cret, really"},{"name":"ops","password_file":"testdata/password"}]`,
+			"TANDEM_COMMANDS_DENY":   "debug , Config set,",
+			"TANDEM_COMMANDS_WRITES": `[{name: ts.new, first_key: 1}, {name: x set, first_key: 2, last_key: -1, step: 2}]`,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withURLs(t)
+			for k, v := range c.env {
+				t.Setenv(k, v)
+			}
+			var in Input
+			if c.file != "" {
+				in.File = writeFile(t, c.file, c.content)
+			}
+			got, err := Load(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got.Auth.Users, wantUsers) {
+				t.Errorf("users are %q", got.Auth.Users)
+			}
+			if !reflect.DeepEqual(got.Commands.Writes, wantWrites) {
+				t.Errorf("writes are %+v", got.Commands.Writes)
+			}
+			if !reflect.DeepEqual(got.Commands.Deny, wantDeny) {
+				t.Errorf("deny is %q", got.Commands.Deny)
+			}
+		})
+	}
+}
+
+func TestDenyingNothing(t *testing.T) {
+	withURLs(t)
+	for _, in := range []Input{{File: writeFile(t, "c.yaml", "commands: {deny: []}")}, {}} {
+		if in.File == "" {
+			t.Setenv("TANDEM_COMMANDS_DENY", "[]")
+		}
+		c, err := Load(in)
+		if err != nil || len(c.Commands.Deny) != 0 {
+			t.Errorf("denied: %v, %v", c.Commands.Deny, err)
+		}
+	}
+	if n := len(Default().Commands.Deny); n != 8 {
+		t.Errorf("%d commands are denied by default", n)
+	}
+}
+
+func TestPasswordsOfUsersInEachForm(t *testing.T) {
+	want := sha256.Sum256([]byte("abc"))
+	for _, u := range []User{
+		{Password: "abc"}, {PasswordFile: writeFile(t, "password", "abc\n")},
+		{PasswordSHA256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+		{PasswordSHA256: "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"},
+	} {
+		got, err := u.Digest()
+		if err != nil || got != want {
+			t.Errorf("%+v: %x, %v", u, got, err)
+		}
+	}
+	for _, u := range []User{{PasswordFile: "testdata/none"}, {PasswordSHA256: "ba78"}, {PasswordSHA256: Secret(strings.Repeat("x", 64))}, {PasswordSHA256: Secret(strings.Repeat("ab", 40))}} {
+		if got, err := u.Digest(); err == nil {
+			t.Errorf("%+v: %x, want an error", u, got)
+		}
+	}
+}
+
+func TestWhatIsPrintedIsReadAsTheSame(t *testing.T) {
+	withURLs(t)
+	first, err := Load(Input{File: writeFile(t, "c.yaml", `
+auth: {mode: users, users: [{name: "a \"b", password_file: testdata/password}]}
+commands: {deny: [debug, config set], writes: [{name: x set, first_key: 2}, {name: y}]}
+`)})
+	var e *Error
+	if !errors.As(err, &e) || !strings.Contains(err.Error(), "has a space in it") {
+		t.Fatalf("a name with a space: %v", err)
+	}
+	first.Auth.Users[0].Name = `a"b`
+	var printed bytes.Buffer
+	if err := first.WriteYAML(&printed); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(Input{File: writeFile(t, "c.yaml", printed.String())})
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, printed.String())
+	}
+	if !reflect.DeepEqual(first, again) {
+		t.Errorf("got %+v\nwant %+v", again, first)
 	}
 }
 

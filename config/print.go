@@ -19,23 +19,31 @@ func Defaults() string { return defaults }
 // WriteYAML writes every setting as a file that Load reads, with passwords and tokens hidden.
 func (c *Config) WriteYAML(w io.Writer) error {
 	var b strings.Builder
-	group := ""
+	var open []string // groups that the line before was in
 	for _, s := range settings(c) {
-		name, indent := s.key, ""
-		if g, rest, ok := strings.Cut(s.key, "."); ok {
-			if g != group {
-				fmt.Fprintf(&b, "%s:\n", g)
+		groups := s.groups()
+		for depth, g := range groups {
+			if depth >= len(open) || open[depth] != g {
+				fmt.Fprintf(&b, "%s%s:\n", indent(depth), lastName(g))
 			}
-			group, name, indent = g, rest, "  "
 		}
-		fmt.Fprintf(&b, "%s%s: %s\n", indent, name, s.yaml())
+		open = groups
+		fmt.Fprintf(&b, "%s%s: %s\n", indent(len(groups)), lastName(s.key), s.yaml())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
+func indent(depth int) string { return strings.Repeat("  ", depth) }
+
+// lastName is the part of a key that stands in its line of the file.
+func lastName(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
+
 // yaml is the value as YAML. Texts are quoted: what YAML takes a bare one for depends on its letters.
 func (s setting) yaml() string {
+	if s.isList() {
+		return s.yamlList()
+	}
 	if s.field.Kind() == reflect.String && len(s.oneof) == 0 {
 		return strconv.Quote(s.text())
 	}
@@ -46,6 +54,9 @@ func (s setting) yaml() string {
 func (s setting) text() string {
 	if d, ok := s.field.Interface().(time.Duration); ok {
 		return shortDuration(d)
+	}
+	if s.isList() {
+		return s.listText()
 	}
 	return fmt.Sprint(s.field.Interface())
 }

@@ -49,9 +49,24 @@ func appendSettings(list []setting, v reflect.Value, prefix string) []setting {
 	return list
 }
 
+// groups are the names of the groups that the setting is in, the outermost first: of source.tls.ca_file,
+// source and source.tls.
+func (s setting) groups() []string {
+	var list []string
+	for i, r := range s.key {
+		if r == '.' {
+			list = append(list, s.key[:i])
+		}
+	}
+	return list
+}
+
 // set reads a value in the form in which a user writes it. The error says what is wrong with it, as the
 // rest of a sentence that begins with the value.
 func (s setting) set(text string) error {
+	if s.isList() {
+		return s.setList(text)
+	}
 	n, err := s.parse(text)
 	if err != nil {
 		return err
@@ -88,6 +103,8 @@ func (s setting) parse(text string) (any, error) {
 			return false, nil
 		}
 		return nil, errors.New("is neither true nor false")
+	case CommandName:
+		return commandName(text)
 	default: // string, Secret, URL
 		return text, nil
 	}
@@ -111,7 +128,7 @@ func (s setting) check(value any) (wrong, do string) {
 // secret tells whether a value of this setting that could not be read must not be shown.
 func (s setting) secret() bool {
 	switch s.field.Interface().(type) {
-	case Secret, URL:
+	case Secret, URL, []User:
 		return true
 	}
 	return false
@@ -128,6 +145,9 @@ func (s setting) form() string {
 		return "write a whole number"
 	case bool:
 		return "write true or false"
+	}
+	if s.isList() {
+		return s.listForm()
 	}
 	if len(s.oneof) > 0 {
 		return "write " + strings.Join(s.available(), " or ")

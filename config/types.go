@@ -71,3 +71,18 @@ func (s Secret) String() string {
 func (s Secret) GoString() string             { return strconv.Quote(s.String()) }
 func (s Secret) LogValue() slog.Value         { return slog.StringValue(s.String()) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// CommandName is a command, or a command and its subcommand with one space between them, in upper case.
+type CommandName string
+
+// commandName reads a name. Modules have names such as TS.ADD or bf.add.
+func commandName(text string) (CommandName, error) {
+	words := strings.Fields(strings.ToUpper(text))
+	odd := func(r rune) bool {
+		return (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-|", r)
+	}
+	if len(words) == 0 || len(words) > 2 || strings.ContainsFunc(strings.Join(words, ""), odd) {
+		return "", errors.New("is not the name of a command")
+	}
+	return CommandName(strings.Join(words, " ")), nil
+}

@@ -33,6 +33,12 @@ func (u URL) split() (scheme, user, rest string) {
 	return scheme, user, rest
 }
 
+// TLS tells whether the URL asks for TLS.
+func (u URL) TLS() bool {
+	scheme, _, _ := u.split()
+	return strings.EqualFold(strings.TrimSpace(scheme), "rediss")
+}
+
 // String is the URL with *** for the password, and for all of it where it is not clear what is a password.
 func (u URL) String() string {
 	if u == "" {

@@ -16,7 +16,7 @@ import (
 const minTokenLength = 16
 
 // validate returns everything that is wrong with the values of c. It leaves out the keys in unread: about
-// those all has been said. It is pure but for reading the password files.
+// those all has been said. It is pure but for reading the files of passwords and of TLS.
 func validate(c *Config, unread map[string]bool) []Problem {
 	v := &validator{config: c, unread: unread}
 	for _, s := range settings(c) {
@@ -24,6 +24,11 @@ func validate(c *Config, unread map[string]bool) []Problem {
 	}
 	v.addresses()
 	v.admin()
+	v.listenerTLS()
+	v.instanceTLS(instance.Source, c.Source)
+	v.instanceTLS(instance.Target, c.Target)
+	v.auth()
+	v.commands()
 	v.pair(v.instance(instance.Source, c.Source), v.instance(instance.Target, c.Target))
 	return v.problems
 }

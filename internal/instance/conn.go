@@ -13,9 +13,9 @@ import (
 	"tandem/internal/resp"
 )
 
-// Dial opens a TCP connection with TCP_NODELAY and keepalive, and says nothing on it. For lanes, which speak
-// RESP themselves: see Greeting. The caller owns the connection and its deadlines. Errors are ErrUnreachable,
-// or the context's own.
+// Dial opens a TCP connection with TCP_NODELAY and keepalive, makes the TLS handshake on it if the URL asks for
+// TLS, and says nothing more. For lanes, which speak RESP themselves: see Greeting. The caller owns the
+// connection and its deadlines. Errors are ErrUnreachable, ErrTLS, or the context's own.
 func (i *Instance) Dial(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout: i.opts.DialTimeout,
@@ -37,7 +37,28 @@ func (i *Instance) Dial(ctx context.Context) (net.Conn, error) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetNoDelay(true)
 	}
+	if i.tls != nil {
+		return i.handshake(ctx, c)
+	}
 	return c, nil
+}
+
+// handshake speaks TLS on c, within the dial timeout.
+func (i *Instance) handshake(ctx context.Context, c net.Conn) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(i.Addr)
+	if err != nil {
+		host = i.Addr
+	}
+	limited, cancel := context.WithTimeout(ctx, i.opts.DialTimeout)
+	defer cancel()
+	secured, err := i.tls.Handshake(limited, c, host)
+	if err == nil {
+		return secured, nil
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s: connect: %w", i, context.Cause(ctx))
+	}
+	return nil, &handshakeError{text: fmt.Sprintf("%s: TLS: %v", i, err), cause: err}
 }
 
 // Open is Dial and a greeting: the connection is authenticated, named and in db, every reply of the greeting

@@ -14,12 +14,24 @@ var (
 	ErrNoAnswer = errors.New("does not answer")
 	// ErrNotRedis: what answers does not speak the Redis protocol.
 	ErrNotRedis = errors.New("does not speak the Redis protocol")
+	// ErrTLS: the TLS handshake failed: no TLS there, or one side refuses the other's certificate. Such an
+	// error is ErrNoAnswer too.
+	ErrTLS = errors.New("TLS")
 	// ErrCredentials: user or password missing, wrong, or not wanted.
 	ErrCredentials = errors.New("credentials refused")
 	// ErrCommandRefused: the server knows no such command (renamed, disabled by the provider), or this user
 	// may not run it.
 	ErrCommandRefused = errors.New("command refused")
 )
+
+// handshakeError is a TLS handshake that failed.
+type handshakeError struct {
+	text  string
+	cause error
+}
+
+func (e *handshakeError) Error() string   { return e.text }
+func (e *handshakeError) Unwrap() []error { return []error{ErrTLS, ErrNoAnswer, e.cause} }
 
 // ReplyError is an error reply of a server, without the leading '-'.
 type ReplyError struct{ Text string }

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"tandem/internal/tlsconn"
 )
 
 // Role is the instance's place in the migration. It never changes, not even by a cutover.
@@ -35,6 +37,9 @@ type Options struct {
 	// KeepAlive is the idle time before TCP probes the peer; three probes at a third of it decide that an
 	// idle peer is gone. Default 15 s.
 	KeepAlive time.Duration
+	// TLS is what connections verify and show where the URL is rediss://. Default: the certificate must be of
+	// an authority that this machine trusts and name the URL's host. It must not be given with redis://.
+	TLS *tlsconn.Client
 }
 
 func (o Options) withDefaults() Options {
@@ -62,6 +67,7 @@ type Instance struct {
 	DB int
 
 	opts Options
+	tls  *tlsconn.Client // nil without TLS
 	// A function, because fmt prints the fields of a struct, unexported ones too, but not what a function
 	// would return.
 	password func() string
@@ -72,8 +78,8 @@ type Instance struct {
 	unnamed atomic.Bool
 }
 
-// New makes an instance of a URL, redis://[user:password@]host:port[/db]. The port defaults to 6379. It
-// does not connect. Its errors say what is wrong with the URL and what to write instead, and never repeat
+// New makes an instance of a URL, redis://[user:password@]host:port[/db], or rediss:// for TLS. The port
+// defaults to 6379. It does not connect. Its errors say what is wrong with the URL and what to write instead, and never repeat
 // what may be a password.
 func New(role Role, rawURL string, opts Options) (*Instance, error) {
 	u, err := parseURL(rawURL)
@@ -90,12 +96,21 @@ func New(role Role, rawURL string, opts Options) (*Instance, error) {
 			"redis://:password@host:port for a password alone, redis://user:@host:port for a user without", role)
 	}
 	opts.Password = ""
+	switch {
+	case opts.TLS != nil && !u.tls:
+		return nil, fmt.Errorf("%s URL: begins with redis://, and TLS is configured: write rediss://", role)
+	case opts.TLS == nil && u.tls:
+		if opts.TLS, err = tlsconn.NewClient(tlsconn.ClientOptions{Keys: string(role) + ".tls."}); err != nil {
+			return nil, fmt.Errorf("%s: TLS: %w", role, err)
+		}
+	}
 	return &Instance{
 		Role:     role,
 		Addr:     u.addr,
 		User:     u.user,
 		DB:       u.db,
 		opts:     opts.withDefaults(),
+		tls:      opts.TLS,
 		password: func() string { return password },
 		auth:     given,
 	}, nil

@@ -16,9 +16,10 @@ type location struct {
 	password    string
 	hasPassword bool
 	db          int
+	tls         bool // rediss
 }
 
-// parseURL reads redis://[user:password@]host:port[/db].
+// parseURL reads redis://[user:password@]host:port[/db] and rediss://, which is the same with TLS.
 //
 // It does not use url.Parse: that one quotes the whole URL in its errors, password included, and rejects
 // or misreads passwords with '@', '/', '#' or '?' in them, which are the ones that generators make.
@@ -33,10 +34,9 @@ func parseURL(raw string) (location, error) {
 	case !ok:
 		return l, errors.New("has no scheme: write redis://[user:password@]host:port[/db]")
 	case strings.EqualFold(scheme, "rediss"):
-		return l, errors.New("rediss:// (TLS) is not available in this version: " +
-			"use redis:// to a port without TLS, or a local TLS tunnel")
+		l.tls = true
 	case !strings.EqualFold(scheme, "redis"):
-		return l, errors.New("has an unknown scheme: write redis://[user:password@]host:port[/db]")
+		return l, errors.New("has an unknown scheme: write redis://[user:password@]host:port[/db], or rediss:// for TLS")
 	}
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		if err := l.setUserinfo(rest[:at]); err != nil {

@@ -46,7 +46,7 @@ func TestURLErrorsSayWhatToWriteAndNeverThePassword(t *testing.T) {
 		"":                                   "redis://[user:password@]host:port",
 		"host:6379":                          "no scheme",
 		"http://:s3cr3t@host":                "unknown scheme",
-		"rediss://u:s3cr3t@host:1":           "TLS",
+		"redisss://u:s3cr3t@host:1":          "rediss:// for TLS",
 		"redis://u:s3cr3t@":                  "no host",
 		"redis://u:s3cr3t@:6379":             "no host",
 		"redis://u:s3cr3t@host:port":         "port",

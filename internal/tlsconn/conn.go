@@ -1,0 +1,113 @@
+package tlsconn
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Conn is a TLS connection after its handshake. It differs from *tls.Conn in what matters to who may not wait:
+//
+//   - Close never waits for the other side. tls.Conn waits up to 5 s for room for its last message.
+//   - A write deadline that passes while bytes still get through does not end the connection: the deadline
+//     that was set is the time from one progress to the next. After a failed write a TLS stream cannot go on,
+//     unlike a TCP one, so a large write to a slow reader must not fail half-way.
+//   - A stream that ends without TLS's own end is an end like any other (io.EOF): many clients just close, and
+//     what of RESP is cut off is seen by its framing.
+type Conn struct {
+	*tls.Conn
+	below   *socket
+	explain func(error) error // nil, or makes errors of Read clear
+}
+
+// Read reads as tls.Conn does.
+func (c *Conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	switch {
+	case err == nil:
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = io.EOF
+	case c.explain != nil:
+		err = c.explain(err)
+	}
+	return n, err
+}
+
+// Close closes the connection at once. The other side is told so if there is room for that.
+func (c *Conn) Close() error {
+	c.below.closing.Store(true)
+	// Ends a write that waits, whoever makes it: an answer to a key update is written by a reader, with
+	// tls.Conn's lock held.
+	_ = c.below.Conn.SetWriteDeadline(time.Unix(1, 0))
+	return c.Conn.Close()
+}
+
+// socket is the connection below TLS.
+type socket struct {
+	net.Conn
+	raw     syscall.RawConn // nil where there is none
+	closing atomic.Bool
+	allow   atomic.Int64 // ns that a write may take without progress; 0 is for ever
+}
+
+func newSocket(c net.Conn) *socket {
+	s := &socket{Conn: c}
+	if sc, ok := c.(syscall.Conn); ok {
+		s.raw, _ = sc.SyscallConn()
+	}
+	return s
+}
+
+// SetWriteDeadline sets the deadline, and remembers how far away it is.
+func (s *socket) SetWriteDeadline(t time.Time) error {
+	if s.closing.Load() {
+		return nil // tls.Conn wants to wait for its last message
+	}
+	allow := int64(0)
+	if !t.IsZero() {
+		allow = max(1, int64(time.Until(t)))
+	}
+	s.allow.Store(allow)
+	return s.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline sets both.
+func (s *socket) SetDeadline(t time.Time) error {
+	if err := s.Conn.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return s.SetWriteDeadline(t)
+}
+
+func (s *socket) Write(b []byte) (int, error) {
+	if s.closing.Load() {
+		return s.writeNow(b)
+	}
+	for done := 0; ; {
+		n, err := s.Conn.Write(b[done:])
+		done += n
+		if err == nil || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || s.closing.Load() {
+			return done, err
+		}
+		allow := s.allow.Load()
+		if err := s.Conn.SetWriteDeadline(time.Now().Add(time.Duration(allow))); err != nil {
+			return done, err
+		}
+	}
+}
+
+// writeNow writes what there is room for, whatever the deadline.
+func (s *socket) writeNow(b []byte) (n int, err error) {
+	if s.raw == nil {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if cerr := s.raw.Control(func(fd uintptr) { n, err = syscall.Write(int(fd), b) }); cerr != nil {
+		return 0, cerr
+	}
+	return max(n, 0), err
+}
