@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -134,11 +133,11 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		Log:         log,
 	})
 	m.shard.SetScanEpoch(st.ScanEpoch)
-	listener, err := net.Listen("tcp", cfg.Listen)
+	listener, err := listen(cfg, log)
 	if err != nil {
 		m.shard.Close()
 		_ = dir.Close()
-		return nil, fmt.Errorf("listen for clients: %w", err)
+		return nil, err
 	}
 	limits := resp.DefaultLimits
 	limits.MaxBulk, limits.MaxArgs = int64(cfg.Clients.MaxBulkBytes), cfg.Clients.MaxArgs

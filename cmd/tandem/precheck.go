@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -30,17 +31,17 @@ to do. Nothing is changed; the exit status is 3 if an item failed, and 0 with wa
 		if err != nil {
 			return err
 		}
-		return runPrecheck(cmd.Context(), c, *asJSON, cmd.OutOrStdout())
+		return runPrecheck(cmd.Context(), c, newLogger(cmd.ErrOrStderr(), c.Log), *asJSON, cmd.OutOrStdout())
 	}
 	return cmd
 }
 
-func runPrecheck(ctx context.Context, c *config.Config, asJSON bool, stdout io.Writer) error {
-	source, err := newInstance(instance.Source, c.Source)
+func runPrecheck(ctx context.Context, c *config.Config, log *slog.Logger, asJSON bool, stdout io.Writer) error {
+	source, err := newInstance(instance.Source, c.Source, log)
 	if err != nil {
 		return err
 	}
-	target, err := newInstance(instance.Target, c.Target)
+	target, err := newInstance(instance.Target, c.Target, log)
 	if err != nil {
 		return err
 	}
@@ -60,16 +61,4 @@ func runPrecheck(ctx context.Context, c *config.Config, asJSON bool, stdout io.W
 		return fmt.Errorf("%w: %w", errRefused, errSaid)
 	}
 	return nil
-}
-
-// newInstance is one of the two servers as it is configured. Its errors are those of a configuration.
-func newInstance(role instance.Role, c config.Instance) (*instance.Instance, error) {
-	url, err := c.DialURL()
-	if err == nil {
-		var i *instance.Instance
-		if i, err = instance.New(role, url, instance.Options{}); err == nil {
-			return i, nil
-		}
-	}
-	return nil, &config.Error{Problems: []config.Problem{{Key: string(role) + ".url", Wrong: "cannot be used", Do: err.Error()}}}
 }

@@ -22,11 +22,11 @@ func runServe(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if n := int64(cfg.MemoryLimitBytes); n > 0 {
 		debug.SetMemoryLimit(n)
 	}
-	source, err := newInstance(instance.Source, cfg.Source)
+	source, err := newInstance(instance.Source, cfg.Source, log)
 	if err != nil {
 		return err
 	}
-	target, err := newInstance(instance.Target, cfg.Target)
+	target, err := newInstance(instance.Target, cfg.Target, log)
 	if err != nil {
 		return err
 	}
