@@ -12,7 +12,7 @@ func All() []*Command {
 	for _, table := range tables {
 		for i := range table {
 			c := &table[i]
-			if len(c.subs) > 0 && c.Class == Refused {
+			if c.container {
 				continue
 			}
 			all = append(all, c)

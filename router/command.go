@@ -15,21 +15,22 @@ type Command struct {
 	// Reason says why the command is refused, as a clause for the error's text; empty for other classes.
 	Reason string
 
-	index    int        // in the table, from 1; 0 for what was learned
-	block    *blocking  // nil: never blocks
-	stateful bool       // see Stateful
-	script   bool       // runs a script or a function
-	since    release    // the first versions that know the command; zero: known to all that we support
-	spec     string     // where its keys are, see keys.go
-	keys     []keyRange // the spec, compiled
-	findKeys keyFunc    // for keys that no spec can say; replaces keys
-	writes   writeFunc  // nil: a command of class Write always writes
-	refuses  refuseFunc // nil: never for its arguments
-	follows  followFunc // nil: no follow-up
-	effect   effectFunc // of classes Write and Barrier
-	errs     bool       // the effect function wants error replies too
-	subs     []*Command // of a container, its subcommands
-	unknown  *Command   // of a container, what stands for others
+	index     int        // in the table, from 1; 0 for what was learned
+	block     *blocking  // nil: never blocks
+	stateful  bool       // see Stateful
+	script    bool       // runs a script or a function
+	since     release    // the first versions that know the command; zero: known to all that we support
+	spec      string     // where its keys are, see keys.go
+	keys      []keyRange // the spec, compiled
+	findKeys  keyFunc    // for keys that no spec can say; replaces keys
+	writes    writeFunc  // nil: a command of class Write always writes
+	refuses   refuseFunc // nil: never for its arguments
+	follows   followFunc // nil: no follow-up
+	effect    effectFunc // of classes Write, Barrier and Everywhere
+	errs      bool       // the effect function wants error replies too
+	subs      []*Command // of a container, its subcommands
+	unknown   *Command   // of a container that was learned, what stands for others
+	container bool       // of the table: only its subcommands are commands
 }
 
 type (
@@ -52,14 +53,14 @@ func (c *Command) arityOK(n int) bool {
 // those that may not (EVAL_RO, ...) it is false.
 func (c *Command) IsScript() bool { return c.script }
 
-// IsWrite reports whether the request may change data. It is false for commands of other classes than
-// Write and Barrier, and for a command of class Write whose arguments make it a read: SORT without STORE,
-// GETEX without an option, BITFIELD with nothing but GET, PFCOUNT of several keys.
+// IsWrite reports whether the request may have an effect. It is false for commands of other classes than
+// Write, Barrier and Everywhere, and for a command of class Write whose arguments make it a read: SORT without
+// STORE, GETEX without an option, BITFIELD with nothing but GET, PFCOUNT of several keys, MIGRATE with COPY.
 func (c *Command) IsWrite(args [][]byte) bool {
 	switch c.Class {
 	case Write:
 		return c.writes == nil || c.writes(args)
-	case Barrier:
+	case Barrier, Everywhere:
 		return true
 	}
 	return false
@@ -67,7 +68,7 @@ func (c *Command) IsWrite(args [][]byte) bool {
 
 // Refuse returns the reason for which the proxy does not pass this request on, as a clause for the error's
 // text, or "". Commands of class Refused always have one; others when an option asks for what is not
-// supported (XREAD with BLOCK).
+// supported (DEBUG PROTOCOL PUSH). What the configuration denies is not its affair (Deny).
 func (c *Command) Refuse(args [][]byte) string {
 	if c.Class == Refused {
 		return c.Reason
@@ -81,8 +82,12 @@ func (c *Command) Refuse(args [][]byte) string {
 // AppendKeys appends the places of the request's keys to dst. A key named twice appears twice; a key that
 // is read and written is reported as written, and none is when IsWrite is false.
 //
-// ok is false when the arguments have not the command's form (arity, a number of keys that does not fit):
-// the server will answer an error. It is true whenever a supported version executes the request.
+// ok is false when the keys cannot be found: the arguments have not the command's form (arity, a number of
+// keys that does not fit), and the server will answer an error; or the command does not name what it changes
+// (DEBUG RELOAD, a learned one of which too little is known), and any key may have changed once it answers
+// otherwise. Of other commands it is true whenever a supported version executes the request.
+//
+// It is true, without keys, for commands that have none and for scripts that declare none.
 func (c *Command) AppendKeys(dst []Key, args [][]byte) (keys []Key, ok bool) {
 	if !c.arityOK(len(args)) {
 		return dst, false
@@ -124,7 +129,8 @@ func (c *Command) FollowUps(dst []byte, args [][]byte, primary Server) (frames [
 // A block's commands are given one by one with their element of EXEC's reply. Their time is one snapshot and
 // blocking forms do not block there; neither makes a difference to an effect.
 //
-// A request or reply that the table does not understand makes a Copy: never a guess.
+// A request or reply that the table does not understand makes a Copy: never a guess. A Copy of class
+// Everywhere means that the secondary knows no such command.
 func (c *Command) Effect(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]byte) {
 	if c.effect == nil || !c.IsWrite(args) {
 		return

@@ -36,17 +36,6 @@ func parseXRead(args [][]byte, i int) (o xreadOptions, ok bool) {
 	return o, false
 }
 
-func xreadRefuses(args [][]byte) string { return refuseBlock(args, 1) }
-
-func xreadgroupRefuses(args [][]byte) string { return refuseBlock(args, 4) }
-
-func refuseBlock(args [][]byte, options int) string {
-	if o, _ := parseXRead(args, options); o.block {
-		return reasonBlock
-	}
-	return ""
-}
-
 // xreadgroupEffect reads the same on the secondary, where the state of the group is the same, and then puts
 // the delivery times right. It works for new entries (">") and for a consumer's own (an id) alike.
 //
@@ -163,22 +152,15 @@ func xreadgroupFollows(dst []byte, args [][]byte, primary Server) ([]byte, int) 
 // that are not in the reply.
 func (e *Effect) readAgain(args [][]byte, o *xreadOptions, reply []byte, only bool) {
 	wanted := func(i int) bool { return !only || inStreams(reply, args[o.first+i]) }
-	n := o.first
-	if o.block {
-		n -= 2
-	}
+	n := 1
+	o.unblocked(args, 4, func([]byte) { n++ })
 	for i := range o.count {
 		if wanted(i) {
 			n += 2
 		}
 	}
 	e.begin(n, "XREADGROUP", ExpectSame(reply))
-	for i := 1; i < o.first; i++ {
-		if o.block && (i == o.blockAt || i == o.blockAt+1) {
-			continue
-		}
-		e.arg(args[i])
-	}
+	o.unblocked(args, 4, e.arg)
 	for i := range 2 * o.count {
 		if wanted(i % o.count) {
 			e.arg(args[o.first+i])

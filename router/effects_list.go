@@ -29,83 +29,128 @@ func (e *Effect) trimPopped(key []byte, n int64, head bool) {
 	}
 }
 
-// moveEffect: LMOVE source destination from to, answered the element.
-func moveEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) {
-	element, null, ok := replyText(reply)
-	switch {
-	case !ok:
-		e.copy()
-		return
-	case null:
-		return
-	case redis62.in(env.Secondary):
-		e.forward(ExpectSame(reply))
-		return
+// bpopEffect: BLPOP and BRPOP key ... timeout answer [key, element]: a pop from that list.
+func bpopEffect(pop string) effectFunc {
+	return func(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
+		if isEmpty(reply) {
+			return
+		}
+		i, element := servedKey(args[1:len(args)-1], reply, 2)
+		if i < 0 {
+			e.copy()
+			return
+		}
+		e.begin(2, pop, ExpectSame(element))
+		e.arg(args[1+i])
+		e.Keys = append(e.Keys, i)
 	}
-	// The element is pushed first, so that a list that is rotated is never empty and keeps its expiry.
-	push, pop := "LPUSH", "LPOP"
-	if equalFold(args[4], "RIGHT") {
-		push = "RPUSH"
-	}
-	if equalFold(args[3], "RIGHT") {
-		pop = "RPOP"
-	}
-	if push[0] == pop[0] && string(args[1]) == string(args[2]) {
-		return // from one end to the same end of the same list
-	}
-	e.begin(3, push, ExpectAny())
-	e.arg(args[2])
-	e.arg(element)
-	e.begin(2, pop, ExpectSame(reply))
-	e.arg(args[1])
 }
 
-// poppedFrom reads the reply of LMPOP and ZMPOP, [key, elements], and finds the key among those of the
-// request: its index, or -1. elements is the rest of the reply.
-func poppedFrom(args [][]byte, reply []byte) (index int, elements []byte) {
+// servedKey reads a reply of n elements of which the first is the key that was served, and finds it among
+// those of the request: its index, or -1. rest are the other elements.
+func servedKey(keys [][]byte, reply []byte, n int) (index int, rest []byte) {
 	c := walk(reply)
-	if v := c.next(); v.n != 2 {
+	if v := c.next(); v.n != n {
 		return -1, nil
 	}
 	name := c.next()
-	n, ok := countedKeys(args, 1, 1)
-	if !c.ok || !ok {
+	if !c.ok {
 		return -1, nil
 	}
-	for i := range n {
-		if string(args[2+i]) == string(name.text) {
+	for i, k := range keys {
+		if string(k) == string(name.text) {
 			return i, c.b
 		}
 	}
 	return -1, nil
 }
 
-// lmpopEffect: LMPOP n key ... LEFT|RIGHT [COUNT n] becomes a pop from the list that was served.
-func lmpopEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) {
-	if isEmpty(reply) {
-		return
+// moveEffect: LMOVE source destination from to, and BLMOVE and BRPOPLPUSH (from the right to the left), which
+// may not be sent as they are. All answer the element.
+func moveEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) {
+	keys, ends := args[1:3], [2]string{"RIGHT", "LEFT"}
+	if len(args) >= 5 {
+		for i := range ends {
+			ends[i] = "LEFT"
+			if equalFold(args[3+i], "RIGHT") {
+				ends[i] = "RIGHT"
+			}
+		}
 	}
-	i, elements := poppedFrom(args, reply)
-	c := walk(elements)
-	n := c.next().n
-	if i < 0 || !c.ok || n <= 0 {
+	element, null, ok := replyText(reply)
+	switch newer := redis62.in(env.Secondary); {
+	case !ok:
 		e.copy()
-		return
+	case null:
+	case newer && equalFold(args[0], "LMOVE"):
+		e.forward(ExpectSame(reply))
+	case newer:
+		e.begin(5, "LMOVE", ExpectSame(reply))
+		e.argAll(keys)
+		e.argText(ends[0])
+		e.argText(ends[1])
+	case ends == [2]string{"RIGHT", "LEFT"}:
+		e.begin(3, "RPOPLPUSH", ExpectSame(reply))
+		e.argAll(keys)
+	default:
+		e.moveInSteps(keys, ends, element, reply)
 	}
-	count, _ := countedKeys(args, 1, 1)
-	head := equalFold(args[2+count], "LEFT")
-	e.Keys = append(e.Keys, i)
-	if !env.Secondary.HasPXAT() {
-		e.trimPopped(args[2+i], int64(n), head)
-		return
+}
+
+// moveInSteps is for a secondary without LMOVE. The element is pushed first, so that a list that is rotated
+// is never empty and keeps its expiry.
+func (e *Effect) moveInSteps(keys [][]byte, ends [2]string, element, reply []byte) {
+	if ends[0] == ends[1] && string(keys[0]) == string(keys[1]) {
+		return // from one end to the same end of the same list
 	}
-	name := "RPOP"
-	if head {
-		name = "LPOP"
+	push, pop := "LPUSH", "LPOP"
+	if ends[1] == "RIGHT" {
+		push = "RPUSH"
 	}
-	e.begin(3, name, ExpectSame(elements))
-	e.arg(args[2+i])
-	e.argInt(int64(n))
+	if ends[0] == "RIGHT" {
+		pop = "RPOP"
+	}
+	e.begin(3, push, ExpectAny())
+	e.arg(keys[1])
+	e.arg(element)
+	e.begin(2, pop, ExpectSame(reply))
+	e.arg(keys[0])
+}
+
+// lmpopEffect: LMPOP n key ... LEFT|RIGHT [COUNT n], or BLMPOP with a timeout before it, becomes a pop from
+// the list that was served. at is the place of the number of keys.
+func lmpopEffect(at int) effectFunc {
+	return func(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) {
+		if isEmpty(reply) {
+			return
+		}
+		count, ok := countedKeys(args, at, 1)
+		if !ok {
+			e.copy()
+			return
+		}
+		where := at + 1 + count
+		i, elements := servedKey(args[at+1:where], reply, 2)
+		c := walk(elements)
+		n := c.next().n
+		if i < 0 || !c.ok || n <= 0 || where >= len(args) {
+			e.copy()
+			return
+		}
+		head := equalFold(args[where], "LEFT")
+		e.Keys = append(e.Keys, i)
+		if !env.Secondary.HasPXAT() {
+			e.trimPopped(args[at+1+i], int64(n), head)
+			return
+		}
+		name := "RPOP"
+		if head {
+			name = "LPOP"
+		}
+		e.begin(3, name, ExpectSame(elements))
+		e.arg(args[at+1+i])
+		e.argInt(int64(n))
+	}
 }
 
 // removeBatch bounds how many members one command of an effect removes.
@@ -171,16 +216,42 @@ func zpopEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
 	}
 }
 
-// zmpopEffect: ZMPOP n key ... MIN|MAX [COUNT n].
-func zmpopEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
+// bzpopEffect: BZPOPMIN and BZPOPMAX key ... timeout answer [key, member, score].
+func bzpopEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
 	if isEmpty(reply) {
 		return
 	}
-	i, elements := poppedFrom(args, reply)
-	if i < 0 {
+	i, popped := servedKey(args[1:len(args)-1], reply, 3)
+	c := walk(popped)
+	member := c.next()
+	if i < 0 || !c.ok {
 		e.copy()
 		return
 	}
-	e.remove("ZREM", args[2+i], elements, 2)
+	e.begin(3, "ZREM", ExpectInt(1))
+	e.arg(args[1+i])
+	e.arg(member.text)
 	e.Keys = append(e.Keys, i)
+}
+
+// zmpopEffect: ZMPOP n key ... MIN|MAX [COUNT n], or BZMPOP with a timeout before it. at is the place of the
+// number of keys.
+func zmpopEffect(at int) effectFunc {
+	return func(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
+		if isEmpty(reply) {
+			return
+		}
+		n, ok := countedKeys(args, at, 1)
+		if !ok {
+			e.copy()
+			return
+		}
+		i, elements := servedKey(args[at+1:at+1+n], reply, 2)
+		if i < 0 {
+			e.copy()
+			return
+		}
+		e.remove("ZREM", args[at+1+i], elements, 2)
+		e.Keys = append(e.Keys, i)
+	}
 }

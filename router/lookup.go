@@ -63,8 +63,8 @@ func isExact(name string) bool {
 }
 
 // Lookup finds the command of a request by its name, and that of a subcommand by the first two words. It
-// returns nil for a command that it does not know, and for a container whose subcommand it does not know
-// a Command that is refused. It does not allocate.
+// returns nil for a command or a subcommand that it does not know: the server may (Learn). It does not
+// allocate.
 func Lookup(args [][]byte) *Command {
 	if len(args) == 0 || len(args[0]) == 0 {
 		return nil
@@ -96,7 +96,7 @@ func insert(c *Command) {
 	slots[i&slotMask] = slot{key: key, exact: isExact(c.Name), cmd: c}
 }
 
-// sub finds a container's subcommand.
+// sub finds a container's subcommand; if it has none of that name, what stands for it, nil in the table.
 func (c *Command) sub(word []byte) *Command {
 	at := len(c.Name) + 1
 	for _, s := range c.subs {

@@ -16,8 +16,10 @@ var tables = [][]Command{
 	vectorTable,
 	genericTable,
 	sessionTable,
+	messageTable,
+	scriptTable,
 	toolTable,
-	refusedTable,
+	adminTable,
 }
 
 // read is a command without an effect on data.
@@ -40,14 +42,35 @@ func session(name string, arity int) Command {
 	return Command{Name: name, Class: Session, Arity: arity}
 }
 
+// transaction is a command that makes, ends or conditions one.
+func transaction(name string, arity int, spec string) Command {
+	return Command{Name: name, Class: Transaction, Arity: arity, spec: spec}
+}
+
+// subscription is a command that changes what a connection is subscribed to.
+func subscription(name string, arity int) Command {
+	return Command{Name: name, Class: PubSub, Arity: arity}
+}
+
+// everywhere is a command that changes something outside of the keyspace, on both servers.
+func everywhere(name string, arity int, effect effectFunc, options ...option) Command {
+	return line(Command{Name: name, Class: Everywhere, Arity: arity, effect: effect}, options)
+}
+
+// unnamed is a write on keys that the request does not name.
+func unnamed(name string, arity int, options ...option) Command {
+	return write(name, arity, "*", copyAlways, append(options, find(noKeys))...)
+}
+
 // refuse is a command that is not passed on.
 func refuse(name string, arity int, reason string) Command {
 	return Command{Name: name, Class: Refused, Arity: arity, Reason: reason}
 }
 
-// container is a name that only its subcommands, which stand on lines of their own, make a command.
+// container is a name that only its subcommands, which stand on lines of their own, make a command. Without
+// one the server answers an error.
 func container(name string) Command {
-	return Command{Name: name, Class: Refused, Arity: -2, Reason: reasonSubcommand}
+	return Command{Name: name, Class: Read, Arity: -2, container: true}
 }
 
 // option is what else is special about a command.
@@ -66,7 +89,9 @@ func follows(f followFunc) option   { return func(c *Command) { c.follows = f } 
 func writesIf(f writeFunc) option   { return func(c *Command) { c.writes = f } }
 func refusesIf(f refuseFunc) option { return func(c *Command) { c.refuses = f } }
 func cursorAt(arg int) option       { return func(c *Command) { c.CursorArg = arg } }
+func blocks(b blocking) option      { return func(c *Command) { c.block = &b } }
 func withErrors(c *Command)         { c.errs = true }
+func runsScript(c *Command)         { c.script, c.errs = true, true }
 
 // commandCount is the number of commands in the table.
 var commandCount int
@@ -98,9 +123,6 @@ func init() {
 			}
 			parent := containers[name]
 			parent.subs = append(parent.subs, c)
-			if parent.unknown == nil {
-				parent.unknown = &Command{Name: name, Class: Refused, Arity: -2, Reason: reasonSubcommand}
-			}
 		}
 	}
 }

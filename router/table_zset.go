@@ -30,15 +30,17 @@ var sortedSetTable = []Command{
 	write("ZREMRANGEBYLEX", 4, "W1", forwardPositive),
 	write("ZPOPMIN", -2, "W1", zpopEffect),
 	write("ZPOPMAX", -2, "W1", zpopEffect),
-	write("ZMPOP", -4, "W#1", zmpopEffect),
+	write("ZMPOP", -4, "W#1", zmpopEffect(1)),
 	write("ZRANGESTORE", -5, "W1 R2", storeFirst, since(redis62)),
 	write("ZDIFFSTORE", -4, "W1 R#2", storeFirst, since(redis62)),
 	write("ZINTERSTORE", -4, "W1 R#2", zstoreEffect),
 	write("ZUNIONSTORE", -4, "W1 R#2", zstoreEffect),
 
-	refuse("BZPOPMIN", -3, reasonBlock),
-	refuse("BZPOPMAX", -3, reasonBlock),
-	refuse("BZMPOP", -5, reasonBlock),
+	write("BZPOPMIN", -3, "W1:-2", bzpopEffect, blocks(blocking{at: -1, seconds: true,
+		try: tryPop("ZPOPMIN", "ZMPOP", "MIN", reshapeZpop, reshapeZmpop)})),
+	write("BZPOPMAX", -3, "W1:-2", bzpopEffect, blocks(blocking{at: -1, seconds: true,
+		try: tryPop("ZPOPMAX", "ZMPOP", "MAX", reshapeZpop, reshapeZmpop)})),
+	write("BZMPOP", -5, "W#2", zmpopEffect(2), blocks(blocking{at: 1, seconds: true, try: tryMpop("ZMPOP")})),
 }
 
 // Geo indexes, which are sorted sets.

@@ -1,0 +1,101 @@
+package router
+
+import "bytes"
+
+// The effects of commands that tools and administrators send and that change keys all the same.
+
+// migrateOptions are those of MIGRATE host port key|"" db timeout [...].
+type migrateOptions struct {
+	copies bool
+	keys   int // the index of the first key behind KEYS, 0 without KEYS
+}
+
+func parseMigrate(args [][]byte) (o migrateOptions, ok bool) {
+	for i := 6; i < len(args); i++ {
+		left := len(args) - i - 1
+		switch word := args[i]; {
+		case equalFold(word, "COPY"):
+			o.copies = true
+		case equalFold(word, "REPLACE"):
+		case equalFold(word, "AUTH") && left >= 1:
+			i++
+		case equalFold(word, "AUTH2") && left >= 2:
+			i += 2
+		case equalFold(word, "KEYS"):
+			o.keys = i + 1
+			return o, len(args[3]) == 0 && left >= 1
+		default:
+			return o, false
+		}
+	}
+	return o, true
+}
+
+func migrateKeys(dst []Key, args [][]byte) ([]Key, bool) {
+	o, ok := parseMigrate(args)
+	if !ok {
+		return dst, false
+	}
+	if o.keys == 0 {
+		return append(dst, Key{Arg: 3, DB: -1, Write: true}), true
+	}
+	for i := o.keys; i < len(args); i++ {
+		dst = append(dst, Key{Arg: i, DB: -1, Write: true})
+	}
+	return dst, true
+}
+
+// migrateWrites: with COPY the keys stay.
+func migrateWrites(args [][]byte) bool {
+	o, ok := parseMigrate(args)
+	return !ok || !o.copies
+}
+
+// migrateEffect: after +OK none of the keys is here any more, after +NOKEY none was. An error may come after
+// some were moved.
+func migrateEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
+	o, ok := parseMigrate(args)
+	switch {
+	case !ok:
+		if !isError(reply) {
+			e.copy()
+		}
+	case isError(reply):
+		if !refusedUnseen(args, reply) && !bytes.HasPrefix(reply, []byte("-ERR syntax error")) {
+			e.copy()
+		}
+	case string(reply) == "+NOKEY\r\n":
+	case !isOK(reply):
+		e.copy()
+	case o.keys == 0:
+		e.del(args[3])
+	default:
+		e.begin(1+len(args)-o.keys, "DEL", ExpectAny())
+		e.argAll(args[o.keys:])
+		e.Blind = true
+	}
+}
+
+// harmlessDebug are the subcommands of DEBUG that change no key. Some end or stop the server, which is
+// seen from the connection.
+var harmlessDebug = map[string]bool{
+	"HELP": true, "SLEEP": true, "OBJECT": true, "JMAP": true, "DIGEST": true, "DIGEST-VALUE": true, "SDSLEN": true,
+	"ZIPLIST": true, "LISTPACK": true, "QUICKLIST": true, "HTSTATS": true, "HTSTATS-KEY": true, "LOG": true, "ERROR": true,
+	"PROTOCOL": true, "STRUCTSIZE": true, "CLIENT-EVICTION": true, "STRINGMATCH-LEN": true, "MALLCTL": true, "MALLCTL-STR": true,
+	"SET-ACTIVE-EXPIRE": true, "PAUSE-CRON": true, "REPLYBUFFER": true, "DICT-RESIZING": true, "STRINGMATCH": true,
+	"PANIC": true, "ASSERT": true, "SEGFAULT": true, "OOM": true, "LEAK": true, "DICT-STATS": true, "CLIENT-ENFORCE-REPLY-LIST": true,
+	"CONFIG-REWRITE-FORCE-ALL": true, "SET-DISABLE-DENY-SCRIPTS": true, "DROP-CLUSTER-PACKET-FILTER": true,
+}
+
+// debugWrites: RELOAD, LOADAOF, POPULATE, RESTART, and what is not known may change any key.
+func debugWrites(args [][]byte) bool {
+	return len(args) < 2 || !harmlessDebug[string(bytes.ToUpper(args[1]))]
+}
+
+// debugRefuses: DEBUG PROTOCOL PUSH sends a message, which in RESP2 looks like a reply, and then its reply.
+func debugRefuses(args [][]byte) string {
+	if len(args) > 2 && equalFold(args[1], "PROTOCOL") && equalFold(args[2], "PUSH") {
+		return reasonTwoReplies
+	}
+	return ""
+}
