@@ -1,0 +1,87 @@
+package conformance
+
+import (
+	"testing"
+)
+
+// protocols are those that every scenario is played in.
+var protocols = []int{2, 3}
+
+// play is one scenario in one protocol.
+type play struct {
+	scenario *Scenario
+	protocol int
+}
+
+// plays are all there is to play: those in a database of their own first, then those that want to be alone.
+func plays(scenarios []*Scenario) (all []play) {
+	for _, alone := range []bool{false, true} {
+		for _, protocol := range protocols {
+			for _, s := range scenarios {
+				if *resp != 0 && protocol != *resp {
+					continue
+				}
+				if s.Alone == alone && (protocol == 2 || s.BothProtocols()) {
+					all = append(all, play{s, protocol})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// transcripts are what was answered, by play.
+type transcripts map[play]Transcript
+
+// playDirect plays them on a fresh server of a version.
+func playDirect(t *testing.T, all []play, version string, pipelined bool) transcripts {
+	t.Helper()
+	server := start(t, version)
+	c := control(t, server)
+	got := transcripts{}
+	for i, p := range all {
+		db := i + 1
+		if p.scenario.Alone {
+			reset(t, c)
+			db = 0
+		}
+		player := Player{Addr: server.Addr, Server: c, Protocol: p.protocol, Pipelined: pipelined}
+		got[p] = player.Play(p.scenario, db)
+	}
+	return got
+}
+
+// reset empties a server.
+func reset(t *testing.T, c *Control) {
+	t.Helper()
+	if _, err := c.Must("FLUSHALL"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// compare fails the test for each difference.
+func (want transcripts) compare(t *testing.T, where string, got transcripts) {
+	t.Helper()
+	for p, g := range got {
+		for _, d := range Diff(p.scenario, want[p], g) {
+			t.Errorf("%s, RESP%d, %s: %s", p.scenario.ID(), p.protocol, where, d)
+		}
+	}
+}
+
+// What a scenario says is comparable must be: played twice on servers of the same version, line by line and
+// pipelined, everything is answered the same. Without this, nothing could be said of the proxy.
+func TestScenariosAreDetermined(t *testing.T) {
+	all := plays(corpus(t))
+	for _, version := range present(t) {
+		t.Run(version, func(t *testing.T) {
+			first := playDirect(t, all, version, false)
+			for p, got := range first {
+				if got.Err != nil {
+					t.Errorf("%s (RESP%d): %v", p.scenario.ID(), p.protocol, got.Err)
+				}
+			}
+			first.compare(t, "the second time", playDirect(t, all, version, true))
+		})
+	}
+}

@@ -1,0 +1,20 @@
+// Package conformance shows that no client can tell the proxy from the server behind it.
+//
+// Scenarios are data: scenarios/*.txt, in the form that scenario.go describes. Each is played straight against
+// a server and then through a running program in every phase, in RESP2 and RESP3. What a client received is
+// compared byte for byte, but for exceptions that the line names (a time, a random member), and both keyspaces
+// are compared once everything has settled.
+//
+//	scenarios/*.txt ──► Load ──► Player ──► server            ──► Transcript ──┐
+//	        │                      └──────► proxy, in a phase ──► Transcript ──┴─► Diff
+//	        ├─► Derive: each command once more, with keys missing, of other types, and arguments too few,
+//	        │           too many and wrong
+//	        ├─► Coverage: every command that a server knows, or the reason in left_out.txt
+//	        └─► Generator: random sequences, whose failures are shrunk and kept under scenarios/found
+//
+// Each scenario of a run has a database of its own, so that hundreds of them need one comparison of the
+// keyspaces, and the database of a difference names its scenario. Those that touch more than their database
+// are marked [alone]: everything is flushed before them.
+//
+// The package shares no code with the program but the command table, which says what is to be covered.
+package conformance

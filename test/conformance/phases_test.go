@@ -1,0 +1,248 @@
+package conformance
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"tandem/internal/redisd"
+	"tandem/test/keyspace"
+)
+
+// pair is a source's version and a target's.
+type pair struct{ source, target string }
+
+// inAllPhases is the pair that every run plays in every phase; elsewhere the phases are those of the full size.
+var inAllPhases = pair{"redis-7.0", "valkey-8.1"}
+
+// inSynced are the pairs that every run plays in synced alone, so that each version answers once.
+var inSynced = []pair{{"redis-6.0", "redis-7.0"}, {"redis-8.0", "redis-8.0"}, {"valkey-8.1", "valkey-9.1"}, {"valkey-9.1", "valkey-9.1"}}
+
+// inFull are all pairs whose target can hold what the source's commands make.
+var inFull = []pair{
+	{"redis-6.0", "redis-6.0"}, {"redis-6.0", "redis-7.0"}, {"redis-6.0", "redis-8.0"}, {"redis-6.0", "valkey-8.1"}, {"redis-6.0", "valkey-9.1"},
+	{"redis-7.0", "redis-7.0"}, {"redis-7.0", "redis-8.0"}, {"redis-7.0", "valkey-8.1"}, {"redis-7.0", "valkey-9.1"},
+	{"redis-8.0", "redis-8.0"}, {"valkey-8.1", "valkey-8.1"}, {"valkey-8.1", "valkey-9.1"}, {"valkey-9.1", "valkey-9.1"},
+}
+
+// world is two servers with the program between them.
+type world struct {
+	t                *testing.T
+	source, target   *redisd.Server
+	onSource, onGoal *Control
+	td               *tandem
+	// begun is the database of the first play since the last flush, and played who had which.
+	next   int
+	played map[int]play
+}
+
+// filler is how many keys of no scenario the source holds in database 0, and fillPace how many of them the
+// backfill may copy per second: there is a second to pause it in.
+const filler, fillPace = 2000, 2000
+
+// newWorld starts servers and program, in passthrough.
+func newWorld(t *testing.T, of pair) *world {
+	t.Helper()
+	w := &world{t: t, source: start(t, of.source), target: start(t, of.target), played: map[int]play{}, next: 1}
+	w.onSource, w.onGoal = control(t, w.source), control(t, w.target)
+	w.serve()
+	return w
+}
+
+// serve starts the program as if for the first time; what was is gone from both servers.
+func (w *world) serve() {
+	w.t.Helper()
+	if w.td != nil {
+		w.td.stop()
+	}
+	reset(w.t, w.onSource)
+	reset(w.t, w.onGoal)
+	w.td = serve(w.t, w.source, w.target, "backfill:", "  max_keys_per_s: "+strconv.Itoa(fillPace))
+	w.forget()
+}
+
+// forget begins to count databases anew, after a flush.
+func (w *world) forget() { w.next, w.played = 1, map[int]play{} }
+
+// database is the next play's own.
+func (w *world) database(p play) int {
+	if p.scenario.Alone {
+		return 0
+	}
+	db := w.next
+	w.next++
+	w.played[db] = p
+	return db
+}
+
+// player plays through the proxy; primary is the server that answers.
+func (w *world) player(p play, primary *Control) Player {
+	return Player{Addr: w.td.Addr, Server: primary, Protocol: p.protocol}
+}
+
+// hold starts the backfill and stops its sweep before it is done.
+func (w *world) hold() {
+	w.t.Helper()
+	for i := range filler {
+		if err := w.onSource.send([]string{"SET", "filler:" + strconv.Itoa(i), "x"}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for range filler {
+		if _, err := w.onSource.receive(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.td.step("start")
+	w.td.until("the backfill begins", func() bool { return w.td.status().Phase == "backfill" })
+	w.td.step("pause")
+	if s := w.td.status(); s.Phase != "backfill" || s.Backfill.State != "paused" {
+		w.t.Fatalf("the backfill is not held: %+v", s)
+	}
+}
+
+// release lets the backfill go on and waits for its end.
+func (w *world) release() {
+	w.t.Helper()
+	w.td.step("resume")
+	w.td.settle()
+}
+
+// through plays through the proxy. Before those that want to be alone all is flushed, through it too.
+func (w *world) through(phase string, all []play, primary *Control, want transcripts) {
+	w.t.Helper()
+	began := time.Now()
+	got := transcripts{}
+	for _, p := range all {
+		if p.scenario.Alone {
+			w.flush()
+		}
+		player := w.player(p, primary)
+		got[p] = player.Play(p.scenario, w.database(p))
+		if p.scenario.Alone && (phase == "synced" || phase == "reversed") {
+			w.mustBeEqual(phase + ", after " + p.scenario.ID())
+		}
+	}
+	want.compare(w.t, phase, got)
+	w.t.Logf("%-11s %4d plays in %v", phase, len(all), time.Since(began).Round(time.Millisecond))
+}
+
+func (w *world) flush() {
+	w.t.Helper()
+	c, err := DialControl(w.td.Addr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	reset(w.t, c)
+	w.forget()
+}
+
+// mustBeEqual waits until both servers should hold the same, and compares them.
+func (w *world) mustBeEqual(when string) {
+	w.t.Helper()
+	w.td.settle()
+	result, err := keyspace.Compare(w.source.Addr, w.target.Addr, keyspace.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, d := range result.Differences {
+		whose := ""
+		if p, ok := w.played[d.DB]; ok {
+			whose = " of " + p.scenario.ID()
+		}
+		w.t.Errorf("%s: source and target differ%s: %s", when, whose, d)
+	}
+}
+
+// apart tells the plays in databases of their own from the others.
+func apart(all []play) (own, alone []play) {
+	i := slices.IndexFunc(all, func(p play) bool { return p.scenario.Alone })
+	if i < 0 {
+		return all, nil
+	}
+	return all[:i], all[i:]
+}
+
+// TestPhases plays everything through the program in every phase.
+func TestPhases(t *testing.T) {
+	all := plays(corpus(t))
+	here := present(t)
+	direct := map[string]transcripts{}
+	for _, version := range here {
+		direct[version] = playDirect(t, all, version, false)
+	}
+	pairs := append([]pair{inAllPhases}, inSynced...)
+	if full {
+		pairs = inFull
+	}
+	for _, of := range pairs {
+		if !slices.Contains(here, of.source) || !slices.Contains(here, of.target) {
+			continue // present has said so
+		}
+		t.Run(of.source+" to "+of.target, func(t *testing.T) {
+			w := newWorld(t, of)
+			own, alone := apart(all)
+			asSource, asTarget := direct[of.source], direct[of.target]
+			if full || of == inAllPhases {
+				w.passthrough(all, asSource)
+				w.backfill(own, alone, asSource)
+			} else {
+				w.td.step("start")
+				w.td.settle()
+			}
+			w.through("synced", own, w.onSource, asSource)
+			w.mustBeEqual("synced")
+			w.through("synced", alone, w.onSource, asSource)
+			if full || of == inAllPhases {
+				w.flush()
+				w.td.settle()
+				w.td.step("cutover")
+				w.through("reversed", own, w.onGoal, asTarget)
+				w.mustBeEqual("reversed")
+				w.through("reversed", alone, w.onGoal, asTarget)
+			}
+			t.Log(w.td.counts())
+		})
+	}
+}
+
+// passthrough leaves the target as it is.
+func (w *world) passthrough(all []play, want transcripts) {
+	w.t.Helper()
+	w.through("passthrough", all, w.onSource, want)
+	if info, err := w.onGoal.Must("INFO", "keyspace"); err != nil || len(info.Text) > len("# Keyspace\r\n") {
+		w.t.Errorf("the target holds something in passthrough: %s %v", info, err)
+	}
+}
+
+// backfill plays while a sweep is under way: what is given in a scenario is on the source before, and not yet on
+// the target. Those that flush come first, for nothing given would survive them; for the others, the
+// migration begins once more.
+func (w *world) backfill(own, alone []play, want transcripts) {
+	w.t.Helper()
+	w.serve()
+	w.hold()
+	w.through("backfill", alone, w.onSource, want)
+	w.release()
+	w.mustBeEqual("after backfill")
+
+	w.serve()
+	given := make([]*Performance, len(own))
+	for i, p := range own {
+		onSource := Player{Addr: w.source.Addr, Server: w.onSource, Protocol: p.protocol}
+		given[i] = onSource.Given(p.scenario, w.database(p))
+	}
+	w.hold()
+	began := time.Now()
+	got := transcripts{}
+	for i, p := range own {
+		player := w.player(p, w.onSource)
+		got[p] = player.Resume(given[i], p.scenario)
+	}
+	want.compare(w.t, "backfill", got)
+	w.t.Logf("%-11s %4d plays in %v", "backfill", len(own), time.Since(began).Round(time.Millisecond))
+	w.release()
+	w.mustBeEqual("after backfill")
+}

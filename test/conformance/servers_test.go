@@ -1,0 +1,68 @@
+package conformance
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"tandem/internal/redisd"
+	"tandem/internal/redisd/redisdtest"
+)
+
+// databases is how many the servers have: one for each scenario of each run between two flushes.
+const databases = "8192"
+
+// versions are what the suite is for; the first is the oldest.
+var versions = []string{"redis-6.0", "redis-7.0", "redis-8.0", "valkey-8.1", "valkey-9.1"}
+
+// present are those of the versions that this machine has. A missing one is said aloud by Find.
+func present(t *testing.T) (names []string) {
+	t.Helper()
+	for _, name := range versions {
+		if _, ok := redisdtest.Find(t, name); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// start starts a server of a version, with what scenarios need.
+func start(t *testing.T, version string) *redisd.Server {
+	t.Helper()
+	found, ok := redisdtest.Find(t, version)
+	if !ok {
+		t.Fatalf("%s is not here", version)
+	}
+	args := []string{"--databases", databases, "--latency-tracking", "yes"}
+	if version == "redis-6.0" {
+		args = args[:2]
+	}
+	s, err := redisd.Start(redisd.Options{Binary: found[0].Path, Args: args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop) // its log says nothing of a reply that differs
+	return s
+}
+
+// control is a connection to a server, closed at the end of the test.
+func control(t *testing.T, s *redisd.Server) *Control {
+	t.Helper()
+	c, err := DialControl(s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// corpus is all scenarios, or those that -scenario asks for.
+func corpus(t *testing.T) []*Scenario {
+	t.Helper()
+	all, err := Load(os.DirFS("scenarios"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(s *Scenario) bool { return !strings.Contains(s.ID(), *only) || s.Slow && !full })
+}
