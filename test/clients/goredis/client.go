@@ -72,12 +72,17 @@ func texts(cmds []redis.Cmder) []any {
 // add queues a batch.
 func add(ctx context.Context, pipe redis.Pipeliner, steps []workload.Step) {
 	for _, s := range steps {
-		args := make([]any, len(s.Args))
-		for i, a := range s.Args {
-			args[i] = a
-		}
-		pipe.Do(ctx, args...)
+		pipe.Do(ctx, words(s.Args)...)
 	}
+}
+
+// words are a command's words as the library takes them.
+func words(args []string) []any {
+	all := make([]any, len(args))
+	for i, a := range args {
+		all[i] = a
+	}
+	return all
 }
 
 // pipelines sends batches as pipelines, and now and then one command at a time.
@@ -92,11 +97,7 @@ func pipelines(p *stage.Player, c *redis.Client) error {
 			cmds, _ = pipe.Exec(ctx) // its error is one of the replies'
 		} else {
 			for _, s := range steps {
-				args := make([]any, len(s.Args))
-				for i, a := range s.Args {
-					args[i] = a
-				}
-				cmds = append(cmds, c.Do(ctx, args...))
+				cmds = append(cmds, c.Do(ctx, words(s.Args)...))
 			}
 		}
 		cancel()

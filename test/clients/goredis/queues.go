@@ -8,98 +8,29 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/sync/errgroup"
 
 	"tandem/test/clients/stage"
 	"tandem/test/clients/workload"
 )
 
-// wait is how long a consumer blocks at a time: long enough to be blocked most of the time, and over switches.
-const wait = 2 * time.Second
-
-// queue is one way to hand over items that are numbers, each to exactly one consumer.
-type queue struct {
-	put func(ctx context.Context, item string) error
-	// take blocks for up to wait; "" when nothing came.
-	take      func(ctx context.Context, consumer string) (string, error)
-	consumers int
-	// left is how many items the server still has, when all were taken.
-	left func(ctx context.Context) (int64, error)
-}
-
-// run plays rounds of one item each, put when the consumers are blocked as often as not.
-func (q queue) run(p *stage.Player) error {
-	taken := workload.NewOnce()
-	g, ctx := errgroup.WithContext(context.Background())
-	for i := range q.consumers {
-		g.Go(func() error {
-			for ctx.Err() == nil && !taken.Closed() {
-				bound, cancel := p.Context()
-				item, err := q.take(bound, "c"+strconv.Itoa(i))
-				cancel()
-				if err != nil {
-					return fmt.Errorf("consumer %d: %w", i, err)
-				}
-				if item == "" {
-					continue
-				}
-				if err := taken.Take(item); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	g.Go(func() error {
-		defer taken.Close()
-		for n := 1; p.Going() && ctx.Err() == nil; n++ {
-			for i := range 1 + n%3 { // some at once: a consumer that is served, and others that wait
-				item := fmt.Sprintf("%d.%d", n, i)
-				taken.Expect(item)
-				bound, cancel := p.Context()
-				err := q.put(bound, item)
-				cancel()
-				if err != nil {
-					return fmt.Errorf("put %s: %w", item, err)
-				}
-			}
-			if err := taken.Wait(ctx, 30*time.Second); err != nil {
-				return err
-			}
-			p.Round()
-		}
-		return nil
-	})
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	bound, cancel := p.Context()
-	defer cancel()
-	left, err := q.left(bound)
-	if err != nil || left != 0 {
-		return fmt.Errorf("%d items are left (%v)", left, err)
-	}
-	return nil
-}
-
 // queues is a list with consumers of all kinds.
 func queues(p *stage.Player, c *redis.Client) error {
 	list, other, work := p.Key("list"), p.Key("empty"), p.Key("work")
-	return queue{
-		consumers: 4,
-		put:       func(ctx context.Context, item string) error { return c.RPush(ctx, list, item).Err() },
-		take: func(ctx context.Context, consumer string) (string, error) {
+	return workload.Queue{
+		Consumers: 4,
+		Put:       func(ctx context.Context, item string) error { return c.RPush(ctx, list, item).Err() },
+		Take: func(ctx context.Context, consumer string) (string, error) {
 			switch {
 			case consumer == "c0":
-				return popped(c.BLPop(ctx, wait, other, list).Result())
+				return popped(c.BLPop(ctx, workload.Wait, other, list).Result())
 			case consumer == "c1":
-				return popped(c.BRPop(ctx, wait, list).Result())
+				return popped(c.BRPop(ctx, workload.Wait, list).Result())
 			case consumer == "c2" && p.Features.Redis7:
-				_, items, err := c.BLMPop(ctx, wait, "left", 1, other, list).Result()
+				_, items, err := c.BLMPop(ctx, workload.Wait, "left", 1, other, list).Result()
 				return first(items, err)
 			}
 			// A reliable queue: taken over to the list of what is being worked on, then removed there.
-			item, err := c.BRPopLPush(ctx, list, work, wait).Result()
+			item, err := c.BRPopLPush(ctx, list, work, workload.Wait).Result()
 			if errors.Is(err, redis.Nil) {
 				return "", nil
 			}
@@ -111,8 +42,8 @@ func queues(p *stage.Player, c *redis.Client) error {
 			}
 			return item, nil
 		},
-		left: func(ctx context.Context) (int64, error) { return c.Exists(ctx, list, other, work).Result() },
-	}.run(p)
+		Left: func(ctx context.Context) (int64, error) { return c.Exists(ctx, list, other, work).Result() },
+	}.Play(p)
 }
 
 // popped is the item of a BLPOP's reply.
@@ -139,21 +70,21 @@ func first(items []string, err error) (string, error) {
 // sortedQueue is a sorted set, its least or greatest taken.
 func sortedQueue(p *stage.Player, c *redis.Client) error {
 	key := p.Key("zset")
-	return queue{
-		consumers: 2,
-		put: func(ctx context.Context, item string) error {
+	return workload.Queue{
+		Consumers: 2,
+		Put: func(ctx context.Context, item string) error {
 			score, err := strconv.ParseFloat(item, 64)
 			if err != nil {
 				return err
 			}
 			return c.ZAdd(ctx, key, redis.Z{Score: score, Member: item}).Err()
 		},
-		take: func(ctx context.Context, consumer string) (string, error) {
+		Take: func(ctx context.Context, consumer string) (string, error) {
 			pop := c.BZPopMin
 			if consumer == "c1" {
 				pop = c.BZPopMax
 			}
-			z, err := pop(ctx, wait, key).Result()
+			z, err := pop(ctx, workload.Wait, key).Result()
 			if errors.Is(err, redis.Nil) {
 				return "", nil
 			}
@@ -165,8 +96,8 @@ func sortedQueue(p *stage.Player, c *redis.Client) error {
 			}
 			return "", fmt.Errorf("popped %v", z)
 		},
-		left: func(ctx context.Context) (int64, error) { return c.Exists(ctx, key).Result() },
-	}.run(p)
+		Left: func(ctx context.Context) (int64, error) { return c.Exists(ctx, key).Result() },
+	}.Play(p)
 }
 
 // group is a stream with a consumer group: each entry is delivered to one consumer, and acknowledged once.
@@ -178,14 +109,14 @@ func group(p *stage.Player, c *redis.Client) error {
 	if err != nil {
 		return err
 	}
-	return queue{
-		consumers: 2,
-		put: func(ctx context.Context, item string) error {
+	return workload.Queue{
+		Consumers: 2,
+		Put: func(ctx context.Context, item string) error {
 			return c.XAdd(ctx, &redis.XAddArgs{Stream: key, MaxLen: 100, Values: []any{"item", item}}).Err()
 		},
-		take: func(ctx context.Context, consumer string) (string, error) {
+		Take: func(ctx context.Context, consumer string) (string, error) {
 			streams, err := c.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: consumer,
-				Streams: []string{key, ">"}, Count: 1, Block: wait}).Result()
+				Streams: []string{key, ">"}, Count: 1, Block: workload.Wait}).Result()
 			if errors.Is(err, redis.Nil) {
 				return "", nil
 			}
@@ -198,14 +129,14 @@ func group(p *stage.Player, c *redis.Client) error {
 			}
 			return m.Values["item"].(string), nil
 		},
-		left: func(ctx context.Context) (int64, error) {
+		Left: func(ctx context.Context) (int64, error) {
 			pending, err := c.XPending(ctx, key, "g").Result()
 			if err != nil {
 				return 0, err
 			}
 			return pending.Count, nil
 		},
-	}.run(p)
+	}.Play(p)
 }
 
 // timeouts pops from what is empty: nothing comes, and not before its time.

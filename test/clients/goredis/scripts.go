@@ -96,64 +96,25 @@ func idle(p *stage.Player, c *redis.Client) error {
 	return nil
 }
 
-// scans iterates over keys and members that stay as they are, while others come and go: each must be seen. From
-// the first cutover on a cursor may start over, so an element may be seen again.
+// scans iterates with the library's iterator.
 func scans(p *stage.Player, c *redis.Client) error {
-	const keys, members = 300, 700
-	ctx, cancel := p.Context()
-	pipe := c.Pipeline()
-	for i := range keys {
-		pipe.Set(ctx, p.Key("k%d", i), i, 0)
-	}
-	for i := range members {
-		pipe.HSet(ctx, p.Key("hash"), fmt.Sprintf("f%d", i), i)
-		pipe.SAdd(ctx, p.Key("set"), fmt.Sprintf("m%d", i))
-		pipe.ZAdd(ctx, p.Key("zset"), redis.Z{Score: float64(i), Member: fmt.Sprintf("m%d", i)})
-	}
-	_, err := pipe.Exec(ctx)
-	cancel()
-	if err != nil {
-		return err
-	}
-	for n := 0; p.Going(); n++ {
-		ctx, cancel := p.Context()
-		err := c.Set(ctx, p.Key("passing%d", n%10), n, 0).Err()
-		if err == nil {
-			err = seen(ctx, c.Scan(ctx, 0, p.Key("k*"), 50), keys)
+	scan := workload.Scanner(func(ctx context.Context, command, key string) (elements []string, err error) {
+		var cmd *redis.ScanCmd
+		switch command {
+		case "SCAN":
+			cmd = c.Scan(ctx, 0, key, 50)
+		case "HSCAN":
+			cmd = c.HScan(ctx, key, 0, "", 100)
+		case "SSCAN":
+			cmd = c.SScan(ctx, key, 0, "", 100)
+		case "ZSCAN":
+			cmd = c.ZScan(ctx, key, 0, "", 100)
 		}
-		if err == nil {
-			err = seen(ctx, c.HScan(ctx, p.Key("hash"), 0, "", 100), 2*members) // values are numbers, fields are not
+		it := cmd.Iterator()
+		for it.Next(ctx) {
+			elements = append(elements, it.Val())
 		}
-		if err == nil {
-			err = seen(ctx, c.SScan(ctx, p.Key("set"), 0, "", 100), members)
-		}
-		if err == nil {
-			err = seen(ctx, c.ZScan(ctx, p.Key("zset"), 0, "", 100), 2*members)
-		}
-		if err == nil {
-			err = c.Del(ctx, p.Key("passing%d", (n+5)%10)).Err()
-		}
-		cancel()
-		if err != nil {
-			return fmt.Errorf("scan %d: %w", n, err)
-		}
-		p.Round()
-	}
-	return nil
-}
-
-// seen iterates to the end and counts different elements.
-func seen(ctx context.Context, cmd *redis.ScanCmd, want int) error {
-	got := map[string]bool{}
-	it := cmd.Iterator()
-	for it.Next(ctx) {
-		got[it.Val()] = true
-	}
-	if err := it.Err(); err != nil {
-		return err
-	}
-	if len(got) != want {
-		return fmt.Errorf("%s: %d different elements, want %d", cmd.Name(), len(got), want)
-	}
-	return nil
+		return elements, it.Err()
+	})
+	return scan.Play(p, func(ctx context.Context, args ...string) error { return c.Do(ctx, words(args)...).Err() })
 }

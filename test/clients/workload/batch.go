@@ -83,7 +83,7 @@ func (b *batch) strings(n int64) {
 	b.add("cde", "GETRANGE @text 2 4")
 	b.add(1, "DEL @text")
 	b.add(0, "EXISTS @text")
-	b.add("ERR value is not an integer or out of range", "INCR @value")
+	b.add("value is not an integer or out of range", "INCR @value")
 }
 
 func (b *batch) lists(n int64) {
@@ -150,7 +150,7 @@ func (b *batch) streams(n int64) {
 	b.add(fmt.Sprintf("%d-1", n), "XADD @stream MAXLEN = %d %d-1 n %d", streamLen, n, n)
 	b.add(min(n, streamLen), "XLEN @stream")
 	b.add(fmt.Sprintf("%d-1 n %d", n, n), "XRANGE @stream %d-1 +", n)
-	b.add("ERR The ID specified in XADD is equal or smaller than the target stream top item", "XADD @stream %d-1 n x", n)
+	b.add("The ID specified in XADD is equal or smaller than the target stream top item", "XADD @stream %d-1 n x", n)
 }
 
 func (b *batch) others(n int64) {

@@ -2,7 +2,8 @@ package workload
 
 import (
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,7 +21,8 @@ func appendWords(words *[]string, reply any) {
 	case nil:
 		*words = append(*words, "(nil)")
 	case error:
-		*words = append(*words, v.Error())
+		// Some libraries leave the usual word out.
+		*words = append(*words, strings.TrimPrefix(v.Error(), "ERR "))
 	case []byte:
 		*words = append(*words, string(v))
 	case string:
@@ -32,16 +34,15 @@ func appendWords(words *[]string, reply any) {
 			appendWords(words, e)
 		}
 	case map[any]any:
-		keys := make([]string, 0, len(v))
-		byText := map[string]any{}
+		byText := make(map[string]any, len(v))
 		for k, e := range v {
-			text := Text(k)
-			keys, byText[text] = append(keys, text), e
+			byText[Text(k)] = e
 		}
-		sort.Strings(keys)
-		for _, k := range keys {
+		appendWords(words, byText)
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
 			*words = append(*words, k)
-			appendWords(words, byText[k])
+			appendWords(words, v[k])
 		}
 	default:
 		*words = append(*words, fmt.Sprint(v))
