@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/tidwall/redcon"
 
@@ -194,11 +195,16 @@ func (i *Instance) broken(ctx context.Context, doing string, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %s: %w", i, doing, context.Cause(ctx))
 	case errors.As(err, &p):
-		return fmt.Errorf("%s: %s: %w (%v): is this a TLS port, or another service?", i, doing, ErrNotRedis, err)
+		return fmt.Errorf("%s: %s: %w (%v): is this a TLS port (rediss://), or another service?", i, doing, ErrNotRedis, err)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		return fmt.Errorf("%s: %s: %w in time (stalled, or behind a firewall that swallows packets?)", i, doing, ErrNoAnswer)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%s: %s: %w: it closed the connection (a TLS port, a protected one, or restarting?)", i, doing, ErrNoAnswer)
+		return fmt.Errorf("%s: %s: %w: it closed the connection (a TLS port, which needs rediss://, a protected one, or restarting?)", i, doing, ErrNoAnswer)
+	}
+	if errors.Is(err, syscall.ECONNRESET) && doing == "greet" && i.tls == nil {
+		// What Redis does to who speaks to its TLS port without TLS.
+		return fmt.Errorf("%s: %s: %w: it reset the connection at its first command: is this a TLS port? "+
+			"Then write rediss:// instead of redis://: %w", i, doing, ErrNoAnswer, err)
 	}
 	return fmt.Errorf("%s: %s: %w: %w", i, doing, ErrNoAnswer, err)
 }

@@ -125,11 +125,12 @@ func (m *material) current() *held {
 	return h
 }
 
-// warnOfEnd says that our certificate is not valid, or will soon not be.
+// warnOfEnd says that our certificate is not valid any more, or ends soon: in the last tenth of its life, for
+// some live for years and some for hours.
 func (m *material) warnOfEnd(h *held) {
-	const soon = 7 * 24 * time.Hour
-	if left := h.cert.Leaf.NotAfter.Sub(m.now()); left < soon {
-		m.log.Warn("the certificate ends soon, or has ended", "cert_file", m.files.Cert, "expires", h.cert.Leaf.NotAfter)
+	leaf := h.cert.Leaf
+	if left := leaf.NotAfter.Sub(m.now()); left < leaf.NotAfter.Sub(leaf.NotBefore)/10 {
+		m.log.Warn("the certificate ends soon, or has ended", "cert_file", m.files.Cert, "expires", leaf.NotAfter)
 	}
 }
 
