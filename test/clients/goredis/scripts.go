@@ -102,7 +102,7 @@ func scans(p *stage.Player, c *redis.Client) error {
 		var cmd *redis.ScanCmd
 		switch command {
 		case "SCAN":
-			cmd = c.Scan(ctx, 0, key, 50)
+			cmd = c.Scan(ctx, 0, key, 400)
 		case "HSCAN":
 			cmd = c.HScan(ctx, key, 0, "", 100)
 		case "SSCAN":

@@ -157,7 +157,7 @@ func functions(p *stage.Player, c rueidis.Client) error {
 func scans(p *stage.Player, c rueidis.Client) error {
 	scan := workload.Scanner(func(ctx context.Context, command, key string) (elements []string, err error) {
 		for cursor := uint64(0); ; {
-			next := c.B().Scan().Cursor(cursor).Match(key).Count(50).Build()
+			next := c.B().Scan().Cursor(cursor).Match(key).Count(400).Build()
 			switch command {
 			case "HSCAN":
 				next = c.B().Hscan().Key(key).Cursor(cursor).Count(100).Build()

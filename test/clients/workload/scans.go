@@ -14,7 +14,7 @@ type Scanner func(ctx context.Context, command, key string) (elements []string, 
 // Play iterates over keys and members that stay as they are, while others come and go: each must be seen. From the
 // first cutover on a cursor may start over, so an element may be seen again. do runs a command that succeeds.
 func (scan Scanner) Play(p *stage.Player, do func(ctx context.Context, args ...string) error) error {
-	const keys, members = 300, 700
+	const keys, members = 200, 600
 	ctx, cancel := p.Context()
 	defer cancel()
 	for i := range keys {

@@ -1,0 +1,15 @@
+package redigo
+
+import (
+	"testing"
+
+	"tandem/test/clients/stage"
+)
+
+func TestMain(m *testing.M) { stage.Main(m) }
+
+func TestRedigo(t *testing.T) {
+	for _, pair := range stage.Pairs(stage.Pair{Source: "redis-6.0", Target: "redis-6.0"}) {
+		t.Run(pair.String(), func(t *testing.T) { stage.Play(t, pair, parts()...) })
+	}
+}
