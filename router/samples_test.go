@@ -103,6 +103,23 @@ var samples = []string{
 	"COPY {k} {k} DB x", "MOVE {k} nowhere", "RENAME {k}",
 }
 
+// blockingSamples are invocations of commands that block, but not in a transaction.
+var blockingSamples = []string{
+	"BLPOP {l} 0|1", "BRPOP {l} {l} 0", "BLPOP {l} {l} {k} 1.5", "BLMPOP 0 1 {l} LEFT|RIGHT", "BLMPOP 0 2 {l} {l} LEFT|RIGHT COUNT 2",
+	"BLMOVE {l} {l} LEFT|RIGHT LEFT|RIGHT 0", "blmove {l} {l} right left 0", "BRPOPLPUSH {l} {l} 0", "BZPOPMIN {z} 0", "BZPOPMAX {z} {z} 0",
+	"BZMPOP 0 1 {z} MIN|MAX", "BZMPOP 0 2 {z} {z} MIN|MAX COUNT 2", "BLPOP {l} x", "BLMPOP 0 3 {l} LEFT",
+	"XREADGROUP GROUP {grp} {con} BLOCK 0 STREAMS {x} >", "XREADGROUP GROUP {grp} {con} BLOCK 0 COUNT 1 BLOCK 5 STREAMS {x} {x} > >|0",
+	"XREADGROUP GROUP {grp} {con} NOACK BLOCK 3 STREAMS {x} >", "XREAD BLOCK 0 STREAMS {x} 0|$",
+}
+
+// scriptSamples run scripts that write what they declare, some until an error, and some nothing.
+var scriptSamples = []string{
+	"EVAL redis.call('SET',KEYS[1],ARGV[1]) 1 {s} {v}", "EVAL redis.call('RPUSH',KEYS[1],'x');redis.call('INCR',KEYS[2]) 2 {l} {k}",
+	"EVAL return(redis.pcall('SADD',KEYS[1],1,2)) 1 {k}", "EVAL redis.call('DEL',KEYS[1]);error('oops') 1 {k}", "EVAL return(1) 0",
+	"EVAL redis.call('EXPIRE',KEYS[1],500);return(redis.pcall('INCR',KEYS[2])) 2 {k} {l}", "EVAL nonsense( 1 {k}", "EVALSHA none 1 {k}", "EVAL return(1) 3 {k}",
+	"EVAL redis.call('SET',KEYS[1],'x');return{err='NOPERM'} 1 {k}", "FCALL none 1 {k}",
+}
+
 // vector samples need the vector set module; their effect is a copy.
 var vectorSamples = []string{
 	"VADD vec VALUES 3 0.1 {f} 2 {m}", "VREM vec {m}", "VSETATTR vec {m} {}", "VADD vec VALUES 2 1 2 {m}",
