@@ -1,0 +1,11 @@
+-- look: writes repeats expires
+for i, key in ipairs(KEYS) do
+  local value = redis.call("set", key, ARGV[1], "NX", "PX", ARGV[2])
+  if not value then
+    for k = 1, i - 1 do
+      redis.call("del", KEYS[k])
+    end
+    return 0
+  end
+end
+return #KEYS
