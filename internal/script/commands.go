@@ -169,7 +169,7 @@ ZUNIONSTORE  w  kNo*1   number  WEIGHTS AGGREGATE SUM MIN MAX
 ZINTERSTORE  w  kNo*1   number  WEIGHTS AGGREGATE SUM MIN MAX
 PFADD        w  kt*1    number
 PFMERGE      w  kk*1    anything
-XADD         w  kt*1    open
+XADD         w  kttt*1  open
 XDEL         w  kt*1    number
 XACK         w  ktt*1   number
 `

@@ -172,6 +172,8 @@ func (j *judgement) kindOfBinary(x *binary) value {
 
 func (j *judgement) kindOfIndex(x *index) value {
 	switch base := j.kindOf(x.base); base.kind {
+	case none: // an error, or not worked out yet
+		return value{}
 	case keyTable:
 		return value{kind: key}
 	case argTable, texts:
@@ -200,6 +202,8 @@ func (j *judgement) kindOfCall(x *call) value {
 	}
 	fn := j.kindOf(x.fn)
 	switch {
+	case fn.kind == none:
+		return value{}
 	case fn.kind != builtin:
 		return value{kind: anything}
 	case isCall(fn.name):
@@ -246,6 +250,8 @@ func (j *judgement) plainText(x expr) bool {
 // elementKind is the kind of what a table holds.
 func (j *judgement) elementKind(of value) value {
 	switch of.kind {
+	case none:
+		return value{}
 	case keyTable:
 		return value{kind: key}
 	case argTable, texts:
@@ -262,7 +268,10 @@ func (j *judgement) kindOfNth(x *nth) value {
 	if x.n == 0 {
 		return j.kindOfCall(c)
 	}
-	if fn := j.kindOf(c.fn); fn.kind == builtin && fn.name == "unpack" && c.method == "" {
+	switch fn := j.kindOf(c.fn); {
+	case fn.kind == none:
+		return fn
+	case fn.kind == builtin && fn.name == "unpack" && c.method == "":
 		return j.kindOfCall(c)
 	}
 	return value{kind: anything}
@@ -274,6 +283,9 @@ func (j *judgement) kindOfElement(x *element) value {
 		return value{kind: anything}
 	}
 	fn := j.kindOf(c.fn)
+	if fn.kind == none {
+		return fn
+	}
 	if fn.kind != builtin || fn.name != "ipairs" && fn.name != "pairs" {
 		return value{kind: anything}
 	}

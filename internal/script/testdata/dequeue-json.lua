@@ -1,4 +1,8 @@
 -- look: writes repeats
+-- seed: RPUSH k1 {"slot":7} {"slot":12}
+-- run: 3 | 17000000
+-- run: 3 | 17000000
+-- run: 3 | 17000000
 local job = redis.call('LPOP', KEYS[1])
 local reserved = false
 if (job ~= false) then

@@ -1,4 +1,9 @@
 -- look: writes repeats expires
+-- run: 1 | 100 3
+-- run: 1 | 100 3
+-- run: 1 | 100 3
+-- run: 1 | 100 3
+-- run: 1 | 100 3
 local current = redis.call('INCR', KEYS[1])
 if current == 1 then
   redis.call('EXPIRE', KEYS[1], ARGV[1])

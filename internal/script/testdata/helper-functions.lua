@@ -1,4 +1,5 @@
 -- look: writes repeats expires
+-- run: 2 | ann bob 1000
 --[[ Helpers are followed
      through their calls. ]]
 local function put(key, field, value)

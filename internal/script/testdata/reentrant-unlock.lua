@@ -1,4 +1,8 @@
 -- look: writes repeats expires
+-- seed: HSET k1 me 2
+-- run: 2 | released 100000 me
+-- run: 2 | released 100000 me
+-- run: 2 | released 100000 me
 if (redis.call('hexists', KEYS[1], ARGV[3]) == 0) then
   return nil;
 end;

@@ -1,4 +1,13 @@
 -- look: writes repeats expires numbers
+-- run: 2 | 0.7 3 1700000000 1
+-- run: 2 | 0.7 3 1700000001 1
+-- run: 2 | 0.7 3 1700000002 1
+-- run: 2 | 0.7 3 1700000003 1
+-- run: 2 | 0.7 3 1700000004 1
+-- run: 2 | 0.7 3 1700000005 1
+-- run: 2 | 0.7 3 1700000006 1
+-- run: 2 | 0.7 3 1700000007 1
+-- run: 2 | 0.7 3 1700000008 1
 local tokens_key = KEYS[1]
 local timestamp_key = KEYS[2]
 local rate = tonumber(ARGV[1])
