@@ -88,7 +88,7 @@ func TestWhatCannotBeFollowedIsNotTrusted(t *testing.T) {
 		{`return redis.call`, "unknown"},
 		{`redis.call = function() end`, "unknown"},
 		{`string.rep = nil return redis.call('GET', KEYS[1])`, "unknown"},
-		{`return redis.call`+"`"+`x`, "unknown"},
+		{`return redis.call` + "`" + `x`, "unknown"},
 		{`--[[ redis.call('GET', KEYS[1])`, "unknown"},
 		{"--\rredis.call('SET', 'x', 'y')", "writes undeclared"},
 		{"--[==[ ]] ]==] redis.call('SET', KEYS[1], 'y')", "writes repeats"},

@@ -90,8 +90,8 @@ func TestScriptsThatRepeatDoTheSameOnEveryServer(t *testing.T) {
 				}
 			}
 		}
-		for i, a := range sides {
-			for _, b := range sides[i+1:] {
+		for i, b := range sides {
+			for _, a := range sides[:i] {
 				if !facts.RepeatsOn(a.server, b.server) || lacks[a.name] || lacks[b.name] {
 					continue
 				}
@@ -101,9 +101,10 @@ func TestScriptsThatRepeatDoTheSameOnEveryServer(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(r.Differences) > 0 || r.First == 0 && name != "unlock" {
+				if len(r.Differences) > 0 || r.First == 0 && !strings.HasSuffix(name, "unlock") {
 					t.Errorf("%s on %s and %s: %v", name, a.name, b.name, r)
 				}
+				break // what a equals is compared with a
 			}
 		}
 	}
