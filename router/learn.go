@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"tandem/internal/resp"
@@ -17,10 +18,10 @@ var ErrNotKnown = errors.New("the server does not know the command")
 // Learn makes a Command of one element of a reply to COMMAND INFO, in the form of any version and in either
 // protocol. Nothing of info is retained.
 //
-// A command with the flag "readonly" is a Read, one with "write", "may_replicate" or "denyoom" is a Write.
-// What has neither is a Read, and of that class without keys; but if it may keep state in the connection
-// (Stateful), it needs one of its own. A command with "pubsub" that is no Read or Write is refused: it may
-// change what its connection's replies mean. One with "blocking" blocks for a time that is not known.
+// A command with the flag "readonly" is a Read, one with "write" is a Write, and so is one with neither that
+// names keys which it does not merely read (as EVAL). Other commands with "pubsub" are refused, for they may
+// change what the replies of their connection mean; what is left is a Read, and perhaps Stateful. A command
+// with "blocking" blocks for a time that is not known.
 //
 // A container has its subcommands (Resolve). Before 7.0 servers tell nothing of them: it is one command.
 func Learn(info []byte) (*Command, error) {
@@ -61,16 +62,19 @@ func learn(v resp.Value) (*Command, error) {
 	for _, f := range e[infoFlags].Elems {
 		flags[string(f.Str)] = true
 	}
-	c.classify(flags)
 	if flags["blocking"] {
 		c.block = &blocking{unknown: true}
 	}
-	first, last, step := int(e[infoFirst].Int), int(e[infoLast].Int), int(e[infoStep].Int)
+	var run []keySpec
+	complete := true
 	if len(e) > infoKeySpecs {
-		c.learnKeys(e[infoKeySpecs], flags)
+		run, complete = learnSpecs(e[infoKeySpecs], flags)
 	} else {
-		c.positions(first, last, step, flags["movablekeys"])
+		run, complete = positions(int(e[infoFirst].Int), int(e[infoLast].Int), int(e[infoStep].Int))
+		complete = complete && !flags["movablekeys"]
 	}
+	c.classify(flags, run, complete)
+	c.findIn(run, complete)
 	if len(e) <= infoSubcommands {
 		return c, nil
 	}
@@ -90,13 +94,15 @@ func learn(v resp.Value) (*Command, error) {
 	return c, nil
 }
 
-// classify chooses the class from the flags.
-func (c *Command) classify(flags map[string]bool) {
+// classify chooses the class from the flags and the keys.
+func (c *Command) classify(flags map[string]bool, run []keySpec, complete bool) {
 	switch {
-	case flags["write"], flags["may_replicate"], flags["denyoom"] && !flags["readonly"]:
+	case flags["write"]:
 		c.Class = Write
 	case flags["readonly"]:
 		c.Class = Read
+	case !complete, slices.ContainsFunc(run, func(s keySpec) bool { return s.write }):
+		c.Class = Write
 	case flags["pubsub"]:
 		c.Class, c.Reason = Refused, reasonLearnedPubSub
 	default:
@@ -114,7 +120,7 @@ func (c *Command) Stateful() bool { return c.stateful }
 // the end if it is negative. With first 0 its keys cannot be found.
 func FromConfig(name string, first, last, step int) *Command {
 	c := Unknown(name)
-	c.positions(first, last, step, false)
+	c.findIn(positions(first, last, step))
 	return c
 }
 

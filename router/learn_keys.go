@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"strings"
 
 	"tandem/internal/resp"
@@ -23,32 +24,48 @@ type keySpec struct {
 	write   bool
 }
 
-// learnKeys takes over the key specs. If one of them is incomplete, or of a kind that is not known, the keys
-// of a write cannot be found.
-func (c *Command) learnKeys(specs resp.Value, flags map[string]bool) {
-	var run []keySpec
-	complete := true
+// learnSpecs reads the key specs. complete is false when there are keys that they do not find.
+func learnSpecs(specs resp.Value, flags map[string]bool) (run []keySpec, complete bool) {
+	complete = true
 	for _, v := range specs.Elems {
 		s, kind, ok := learnSpec(v)
 		switch {
 		case kind == specNotKeys:
-			continue
-		case !ok:
+		case ok:
+			run = append(run, s)
+		default:
 			complete = false
-			continue
 		}
-		s.write = s.write && c.Class != Read
-		run = append(run, s)
 	}
 	// A module that finds its keys by itself says so by this flag alone; what it gives as specs is a guess.
-	if flags["module"] && flags["movablekeys"] && isPlain(run) {
+	if flags["module"] && flags["movablekeys"] && (len(run) == 0 || isPlain(run)) {
 		complete = false
 	}
-	if !complete && c.Class == Write || len(run) == 0 && c.Class == Write {
+	return run, complete
+}
+
+// findIn takes over where the keys are. They cannot be found if they are not all known, or if a write names
+// none. If a write has none that is written, what it only reads it may change all the same (as XREADGROUP).
+func (c *Command) findIn(run []keySpec, complete bool) {
+	switch {
+	case !complete || len(run) == 0 && c.Class == Write:
 		c.findKeys = noKeys
 		return
+	case c.Class != Write:
+		for i := range run {
+			run[i].write = false
+		}
+	case !slices.ContainsFunc(run, func(s keySpec) bool { return s.write }):
+		for i := range run {
+			run[i].write = true
+		}
 	}
-	c.findKeys = func(dst []Key, args [][]byte) ([]Key, bool) { return appendSpecs(dst, run, args) }
+	write := c.Class == Write
+	c.findKeys = func(dst []Key, args [][]byte) ([]Key, bool) {
+		at := len(dst)
+		dst, ok := appendSpecs(dst, run, args)
+		return dst, ok && (len(dst) > at || !write)
+	}
 }
 
 // isPlain reports whether the keys are at fixed places.
@@ -113,9 +130,8 @@ func field(v resp.Value, name string) resp.Value {
 }
 
 // appendSpecs appends the keys that the specs find in a request. A run behind a word that the request does
-// not have is none; if a write's request has no keys at all, they cannot be found.
+// not have is none.
 func appendSpecs(dst []Key, run []keySpec, args [][]byte) ([]Key, bool) {
-	at := len(dst)
 	for i := range run {
 		s := &run[i]
 		begin, found := s.begin(args)
@@ -130,7 +146,7 @@ func appendSpecs(dst []Key, run []keySpec, args [][]byte) ([]Key, bool) {
 			dst = append(dst, Key{Arg: arg, DB: -1, Write: s.write})
 		}
 	}
-	return dst, len(dst) > at
+	return dst, true
 }
 
 // begin is where the run begins.
@@ -180,20 +196,17 @@ func (s *keySpec) bounds(begin int, args [][]byte) (first, last int, ok bool) {
 	return begin, last, last < len(args)
 }
 
-// positions takes over a first key, a last one (relative to the end if negative) and a step, which is all
-// that is known before 7.0. movable says that they are not all.
-func (c *Command) positions(first, last, step int, movable bool) {
+// positions makes a spec of a first key, a last one (relative to the end if negative) and a step, which is
+// all that is known before 7.0; first is 0 without keys.
+func positions(first, last, step int) (run []keySpec, complete bool) {
 	switch {
-	case first <= 0 && c.Class != Write:
-		return
-	case first <= 0 || step <= 0 || movable && c.Class == Write || last >= 0 && last < first:
-		c.findKeys = noKeys
-		return
+	case first == 0:
+		return nil, true
+	case first < 0 || step <= 0 || last >= 0 && last < first:
+		return nil, false
 	}
-	s := keySpec{index: first, last: last, step: step, write: c.Class == Write}
 	if last >= 0 {
-		s.last = last - first
+		last -= first
 	}
-	run := []keySpec{s}
-	c.findKeys = func(dst []Key, args [][]byte) ([]Key, bool) { return appendSpecs(dst, run, args) }
+	return []keySpec{{index: first, last: last, step: step, write: true}}, true
 }
