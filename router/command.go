@@ -135,7 +135,7 @@ func (c *Command) Effect(e *Effect, env *Env, args [][]byte, reply []byte, follo
 	if c.effect == nil || !c.IsWrite(args) {
 		return
 	}
-	if isError(reply) && !c.errs {
+	if isError(reply) && (!c.errs || !c.arityOK(len(args))) {
 		return
 	}
 	if !c.arityOK(len(args)) || len(reply) == 0 {

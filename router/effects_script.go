@@ -106,8 +106,12 @@ func scriptFlushEffect(e *Effect, env *Env, args [][]byte, _ []byte, _ [][]byte)
 
 // functionLoadEffect: FUNCTION LOAD [REPLACE] code answers the library's name. What the secondary has by
 // that name is replaced: the primary had none, or replaced it.
-func functionLoadEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
-	if len(args) != 3 {
+func functionLoadEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) {
+	switch {
+	case !redis70.in(env.Secondary):
+		e.copy()
+		return
+	case len(args) != 3:
 		e.forwardBlind(ExpectSame(reply))
 		return
 	}
@@ -120,8 +124,12 @@ func functionLoadEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]by
 
 // functionRestoreEffect: FUNCTION RESTORE payload [FLUSH|APPEND|REPLACE], of which APPEND, the default, has
 // found no library of the same name on the primary.
-func functionRestoreEffect(e *Effect, _ *Env, args [][]byte, _ []byte, _ [][]byte) {
-	if len(args) == 4 && !equalFold(args[3], "APPEND") {
+func functionRestoreEffect(e *Effect, env *Env, args [][]byte, _ []byte, _ [][]byte) {
+	switch {
+	case !redis70.in(env.Secondary):
+		e.copy()
+		return
+	case len(args) == 4 && !equalFold(args[3], "APPEND"):
 		e.forwardBlind(ExpectOK())
 		return
 	}
