@@ -51,10 +51,14 @@ func (l *Ledger) Unblock(b *Blocked, served bool) {
 	}
 	if served && l.without&ruleServedDirty == 0 {
 		for i := range b.Keys {
-			if b.Keys[i].Write {
-				l.MakeDirty(&b.Keys[i])
+			if !b.Keys[i].Write {
+				continue
+			}
+			if d := l.MakeDirty(&b.Keys[i]); d != nil {
+				d.served = l.seq
 			}
 		}
+		l.served = l.seq
 	}
 	l.onChange()
 }
@@ -67,13 +71,19 @@ func (l *Ledger) isBlockedOn(h Hash) bool {
 	return l.blocking > 0 && l.blockedOn[h] > 0 && l.without&ruleBlockedNotExact == 0
 }
 
-// meetsBlocked reports whether an effect has to do with a key that somebody blocks on. A blind effect, too: it
-// would show the secondary what was pushed, when on the primary it was popped in the same moment.
+// meetsBlocked reports whether an effect has to do with a key that somebody blocks on, or that was served since w
+// was sent: it may be what it was served from. A blind effect, too: it would show the secondary what was pushed,
+// when on the primary it was popped in the same moment.
 func (l *Ledger) meetsBlocked(w *Write, e *Effect) bool {
 	for i := range e.Steps {
 		s := &e.Steps[i]
 		for j, n := 0, s.keys(w); j < n; j++ {
-			if l.isBlockedOn(w.Keys[s.key(j)].Hash) {
+			h := w.Keys[s.key(j)].Hash
+			if l.isBlockedOn(h) {
+				return true
+			}
+			// A sweep that came to be owed since has forgotten which keys were served.
+			if d := l.dirty.of(h); (d != nil && d.served > w.at || l.floor > w.at) && l.without&ruleServedSince == 0 {
 				return true
 			}
 		}

@@ -16,6 +16,7 @@ type Dirty struct {
 	Why string
 
 	since     uint64 // seq when it last became dirty
+	served    uint64 // ... because a blocked command was served from it
 	state     dirtyState
 	notBefore time.Time
 }

@@ -29,14 +29,13 @@ func (l *Ledger) SetFeed(id LaneID, on bool) {
 }
 
 // SetForeign says whether others may be changing keys. While they may, what a command makes of other keys than
-// it writes (RENAME, COPY, SUNIONSTORE, ...) is copied: they may have changed its source a moment ago. A swap of
-// databases owes a sweep then, for the reports name no database. It must be set before the first such change can
-// happen.
+// it writes (RENAME, COPY, SUNIONSTORE, ...) is copied: they may have changed its source a moment ago. It must be
+// set before the first such change can happen.
 func (l *Ledger) SetForeign(on bool) { l.foreign = on }
 
 // Foreign judges a report on a lane's feed that a key was changed: unless another lane's write explains it,
 // the key becomes dirty. It returns whether it did. The reports name no database, so it is called for each one
-// in use. k need not outlive the call.
+// in use; all those that a SWAPDB may name are. k need not outlive the call.
 func (l *Ledger) Foreign(feed LaneID, k *Key) bool {
 	x := k.Hash.Stripe()
 	if owner := l.stripes[x].owner; owner != feed && l.hasFeed(owner) && !l.handed.has(x) {

@@ -30,6 +30,8 @@ var (
 	several = append([]cmdKind{cmdRen, cmdUni, cmdMSet, cmdTx, cmdOpaque}, single...)
 	flushes = append([]cmdKind{cmdFlush, cmdFlushTx, cmdApp}, several...)
 	swaps   = append([]cmdKind{cmdSwap, cmdSwapTx, cmdFlush, cmdFlushTx, cmdApp, cmdApp}, several...)
+	pushes  = append([]cmdKind{cmdApp, cmdApp, cmdTx}, several...)
+	loads   = []cmdKind{cmdLoad, cmdLoad, cmdLoadTx, cmdApp, cmdSet, cmdFlush, cmdTx}
 	expires = []cmdKind{cmdSetX, cmdSetX, cmdPEx, cmdPEx, cmdApp, cmdApp, cmdSet, cmdDel, cmdNX, cmdSetKeep, cmdPop}
 )
 
@@ -79,7 +81,58 @@ var simConfigs = []*simConfig{
 	base("scripts of single keys", func(c *simConfig) {
 		c.kinds, c.loose, c.writes = []cmdKind{cmdScript, cmdSet, cmdNX, cmdDel, cmdSet}, true, 5
 	}),
-	base("foreign", func(c *simConfig) { c.foreign, c.loose, c.kinds, c.writes = true, true, single, 14 }),
+	base("foreign", func(c *simConfig) {
+		c.foreign, c.feeds, c.loose, c.kinds, c.writes = true, 2, true, single, 14
+	}),
+	base("foreign, a lane without a feed", func(c *simConfig) {
+		c.foreign, c.lanes, c.feeds, c.loose, c.kinds, c.writes = true, 3, 2, true, single, 14
+	}),
+	base("foreign and several keys", func(c *simConfig) {
+		c.foreign, c.feeds, c.loose, c.writes, c.synced = true, 2, true, 14, true
+	}),
+	base("foreign and faults", func(c *simConfig) {
+		c.foreign, c.lanes, c.feeds, c.feedFaults, c.loose, c.writes = true, 3, 2, true, true, 14
+		faults(c)
+	}),
+	base("foreign and swapped databases", func(c *simConfig) {
+		c.foreign, c.feeds, c.loose, c.writes, c.kinds, c.keys, c.synced = true, 2, true, 14, swaps, 8, true
+	}),
+	base("foreign and cutover", func(c *simConfig) {
+		c.foreign, c.feeds, c.loose, c.writes, c.cutover, c.synced = true, 2, true, 20, true, true
+	}),
+	base("scripts that write what they do not declare", func(c *simConfig) {
+		c.feeds, c.loose, c.writes = 2, true, 14
+		c.kinds = append([]cmdKind{cmdHidden, cmdHidden, cmdHidden}, several...)
+	}),
+	base("undeclared keys and faults", func(c *simConfig) {
+		c.lanes, c.feeds, c.feedFaults, c.loose, c.writes = 3, 2, true, true, 14
+		c.kinds = append([]cmdKind{cmdHidden, cmdHidden, cmdHidden}, several...)
+		faults(c)
+	}),
+	base("blocked", func(c *simConfig) { c.block, c.kinds = true, pushes }),
+	base("blocked and faults", func(c *simConfig) {
+		c.block, c.blockFaults, c.kinds, c.lanes, c.writes = true, true, pushes, 3, 12
+		faults(c)
+	}),
+	base("blocked and barriers", func(c *simConfig) {
+		c.block, c.kinds, c.keys, c.writes = true, append([]cmdKind{cmdSwap, cmdSwapTx}, flushes...), 8, 12
+	}),
+	base("blocked, cutover and faults", func(c *simConfig) {
+		c.block, c.blockFaults, c.kinds, c.cutover, c.synced, c.writes = true, true, pushes, true, true, 20
+		faults(c)
+	}),
+	base("blocked and foreign", func(c *simConfig) {
+		c.block, c.kinds, c.foreign, c.feeds, c.loose, c.writes = true, pushes, true, 2, true, 14
+	}),
+	base("everywhere", func(c *simConfig) { c.kinds, c.lanes = loads, 3; faults(c) }),
+	base("everywhere, refused", func(c *simConfig) {
+		c.kinds, c.refusals, c.loose, c.wipes = loads, true, true, true
+		faults(c)
+	}),
+	base("everywhere, cutover and faults", func(c *simConfig) {
+		c.kinds, c.cutover, c.synced, c.writes = loads, true, true, 20
+		faults(c)
+	}),
 	base("expiry", func(c *simConfig) { c.expiry, c.loose, c.kinds, c.writes, c.offset = true, true, expires, 14, 7 }),
 	base("expiry and cutover", func(c *simConfig) {
 		c.expiry, c.loose, c.kinds, c.writes, c.offset, c.cutover = true, true, expires, 14, 3, true
@@ -137,6 +190,7 @@ func TestInterleavings(t *testing.T) {
 }
 
 func (c command) String() string {
-	names := [...]string{"SET", "SETX", "SETKEEP", "NX", "DEL", "APP", "POP", "PEX", "REN", "UNI", "MSET", "OPAQUE", "FLUSH", "SWAP"}
+	names := [...]string{"SET", "SETX", "SETKEEP", "NX", "DEL", "APP", "POP", "PEX", "REN", "UNI", "MSET", "OPAQUE", "FLUSH", "SWAP", "TX",
+		"FLUSHTX", "SWAPTX", "SCRIPT", "MOVE", "HIDDEN", "LOAD", "LOADTX"}
 	return fmt.Sprintf("%s%v%v%v%s/%d", names[c.kind], c.w, c.r, c.dbs, c.token, c.exp)
 }

@@ -205,6 +205,7 @@ type Ledger struct {
 
 	blocking  int            // commands that wait to be served
 	blockedOn map[Hash]int32 // how many wait, by key
+	served    uint64         // seq at which the last was served
 
 	foreign    bool // others may be changing keys
 	feeds      int  // lanes with a feed

@@ -65,7 +65,7 @@ func (l *Ledger) Reply(w *Write, e *Effect) Outcome {
 // or not at all: a part of it would show the secondary a state that the primary never had.
 func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 	e.Guard = e.Guard[:0]
-	if l.blocking > 0 && l.meetsBlocked(w, e) {
+	if (l.blocking > 0 || l.served > w.at) && l.meetsBlocked(w, e) {
 		return false
 	}
 	if len(e.Steps) == 1 && e.Steps[0].Blind && !e.Steps[0].Copy {
@@ -179,8 +179,9 @@ func (l *Ledger) dirtyWritten(w *Write, e *Effect) {
 
 // replyBarrier: a flush is blind for every key there was. What was dirty before it was sent is clean, what
 // became dirty since stays. A swap renames every key, so it is forwarded only if all are exact: otherwise the
-// secondary would show what one database's key once was under the name of the other's. So nobody may be blocked
-// (what was served, before the swap or by it, is not known yet), nor may there be writers besides us.
+// secondary would show what one database's key once was under the name of the other's. So nobody may be blocked:
+// what was served, before the swap or by it, is not known yet. (What others have written is reported for the key's
+// name in every database, so that after a swap the right one is among them.)
 //
 // A transaction with a flush or swap in it is a barrier too, and its other steps count as they always do.
 func (l *Ledger) replyBarrier(w *Write, e *Effect) (out Outcome) {
@@ -192,7 +193,7 @@ func (l *Ledger) replyBarrier(w *Write, e *Effect) (out Outcome) {
 		}()
 	}
 	settled := !l.sweeping && l.dirty.len() == 0 && l.copying == 0 &&
-		(l.blocking == 0 || l.without&ruleBlockedSwap != 0) && (!l.foreign || l.without&ruleForeignSwap != 0)
+		(l.blocking == 0 || l.without&ruleBlockedSwap != 0)
 	switch {
 	case w.Kind == Swap && !settled && l.without&ruleSwapSettled == 0:
 		l.OweSweep("two databases were swapped while keys were dirty", 0)

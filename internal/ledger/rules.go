@@ -41,10 +41,10 @@ const (
 	ruleSweptGen                            // ... and not if it was owed again since it began
 	ruleBlockedNotExact                     // a key that someone blocks on is not exact
 	ruleServedDirty                         // what a blocked command was served is dirty
+	ruleServedSince                         // ... and so is what was sent before that was known
 	ruleBlockedSwap                         // a swap while someone blocks owes a sweep
 	ruleBlockedDrain                        // ... and roles do not change
 	ruleForeignDerived                      // while others write, what is made from other keys is dirty
-	ruleForeignSwap                         // ... and a swap owes a sweep
 	ruleHandedOver                          // reports about a stripe that has changed hands count on every feed
 	ruleFeedless                            // ... as do those about one that was a lane's without a feed
 	ruleEverywhereOwner                     // writes of what belongs to no key are on one lane at a time

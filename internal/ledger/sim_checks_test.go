@@ -49,6 +49,9 @@ func (s *sim) atRest() error {
 			return fmt.Errorf("lost write: key %d is %q, all writes make it %q", k, p.val, r.val)
 		}
 	}
+	if p, q := s.libs[s.prim], s.libs[s.secondary()]; p != q || p != s.refLib {
+		return fmt.Errorf("what belongs to no key is %q on the primary and %q on the secondary, all writes make it %q", p, q, s.refLib)
+	}
 	var left []string
 	see := func(what string, n int) {
 		if n != 0 {
@@ -82,6 +85,12 @@ func (s *sim) atRest() error {
 	}
 	if d, wait := l.NextDirty(s.wall); d != nil || wait != 0 {
 		see("keys still handed to the copier", 1)
+	}
+	see("blocked commands", l.Blocking())
+	see("keys blocked on", len(l.blockedOn))
+	see("loads in flight", l.everywhere.inflight)
+	if _, owed := l.EverywhereOwed(); owed {
+		left = append(left, "a copy owed of what belongs to no key")
 	}
 	if l.Sweeping() {
 		left = append(left, "a sweep owed")

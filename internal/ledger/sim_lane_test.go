@@ -13,6 +13,7 @@ type simLane struct {
 	unanswered []*simWrite // both of these, in order
 	zombies    []*simWrite // what an old connection may still execute
 	down       bool
+	feed       simFeed
 }
 
 // simSession is a client. It sends without waiting for replies, but nothing behind a write that waits.
@@ -124,6 +125,11 @@ func (s *sim) compose(w *simWrite) {
 		if s.chance(.5) {
 			w.cmds[0], w.cmds[1] = w.cmds[1], w.cmds[0]
 		}
+	case cmdHidden:
+		w.cmds = []command{s.command(cmdOpaque, w.number*10), s.command(cmdOpaque, w.number*10+1)}
+		w.cmds[1].hidden = true
+	case cmdLoadTx:
+		w.cmds = []command{s.command(cmdLoad, w.number), s.command(s.txKind(), w.number)}
 	case cmdScript:
 		w.unkeyed = true
 		w.cmds = []command{s.command(s.txKind(), w.number*10), s.command(s.txKind(), w.number*10+1)}
@@ -134,7 +140,13 @@ func (s *sim) compose(w *simWrite) {
 	shared := s.chance(.5) // a key that is named twice is listed once, or twice
 	for i := range w.cmds {
 		c := &w.cmds[i]
+		if c.hidden {
+			continue
+		}
 		switch c.kind {
+		case cmdLoad:
+			w.Everywhere = true
+			c.fails = s.chance(.2)
 		case cmdFlush:
 			w.Kind, w.DBs = Flush, c.dbs
 		case cmdSwap:
@@ -181,6 +193,7 @@ func (s *sim) command(kind cmdKind, n int) command {
 		}
 	case cmdSwap:
 		c.dbs = []int{0, 1}
+	case cmdLoad:
 	case cmdRen, cmdMSet:
 		c.w = []keyID{key(0), key(1)}
 	case cmdUni:
@@ -216,11 +229,17 @@ func (s *sim) executed(w *simWrite) {
 		s.ref.apply(now, &c)
 		w.replies, w.changed, w.resolved = append(w.replies, reply), append(w.changed, changed), append(w.resolved, c)
 		s.logf("write %d: %v -> %s", w.number, &c, reply)
+		switch {
+		case !changed:
+		case c.kind == cmdLoad:
+			s.libs[s.prim], s.refLib = join(s.libs[s.prim], c.token), join(s.refLib, c.token)
+		default:
+			s.changes(w, &c)
+		}
 	}
 	// A transaction's steps are not seen by others: only what it leaves has been held.
-	for k := range keyID(s.cfg.keys) {
-		s.note(k)
-	}
+	s.serve(s.prim)
+	s.noteAll()
 }
 
 // reply hands the lane's oldest reply to the ledger, with the effect that the router would make of it.
@@ -236,10 +255,10 @@ func (s *sim) reply(x *simLane) {
 	var p landing
 	p.sentAt = w.sentAt
 	for i, c := range w.resolved {
-		if !w.changed[i] {
+		if !w.changed[i] || c.hidden {
 			continue
 		}
-		step := Step{Copy: c.kind == cmdOpaque, MayExpire: c.kind == cmdSetX || c.kind == cmdPEx || c.kind == cmdRen && s.cfg.expiry}
+		step := Step{Copy: c.kind == cmdOpaque, Everywhere: c.kind == cmdLoad, MayExpire: c.kind == cmdSetX || c.kind == cmdPEx || c.kind == cmdRen && s.cfg.expiry}
 		expect := w.replies[i]
 		switch c.kind {
 		case cmdNX:
@@ -296,6 +315,7 @@ func (s *sim) laneLost(x *simLane) {
 	x.zombies = append(x.zombies, x.sent[:s.r.IntN(len(x.sent)+1)]...)
 	x.sent = nil
 	s.l.LaneDown(x.id)
+	s.feedLost(x)
 	if s.no&flawHold != 0 {
 		s.unanswered(x, len(x.unanswered))
 	}

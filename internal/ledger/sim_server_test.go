@@ -45,6 +45,10 @@ const (
 	cmdFlushTx                // MULTI: a flush, and one that has a key
 	cmdSwapTx                 // MULTI: a swap, and one that has a key
 	cmdScript                 // a script whose keys cannot be told
+	cmdMove                   // a blocked BLPOP w[0], or BLMOVE w[0] w[1], that is served
+	cmdHidden                 // a script that writes a key that it does not declare
+	cmdLoad                   // FUNCTION LOAD: it belongs to no key
+	cmdLoadTx                 // MULTI: a load, and one that has a key
 )
 
 // command is one command as a server executes it.
@@ -54,7 +58,9 @@ type command struct {
 	dbs   []int
 	token string
 	fails bool // the server answers with an error
-	exp   int  // ms from now for a client's, absolute for an effect's
+	// hidden: nobody is told of its key.
+	hidden bool
+	exp    int // ms from now for a client's, absolute for an effect's
 }
 
 // entry is a key's value and when it expires (0: never).
@@ -105,6 +111,8 @@ func (s *server) apply(now int, c *command) (reply string, changed bool) {
 			s[a], s[b] = s[b], s[a]
 		}
 		return "ok", true
+	case cmdLoad:
+		return "ok", true // what it does is not in here
 	case cmdMSet:
 		for _, k := range c.w {
 			s[k] = entry{val: c.token}
@@ -139,6 +147,19 @@ func (s *server) apply(now int, c *command) (reply string, changed bool) {
 			*e = entry{}
 		}
 		return first, first != missing
+	case cmdMove:
+		first, rest, _ := strings.Cut(e.val, ",")
+		if first == missing {
+			return "", false
+		}
+		if e.val = rest; rest == missing {
+			*e = entry{}
+		}
+		if len(c.w) > 1 {
+			to := &s[c.w[1]]
+			to.val = join(to.val, first)
+		}
+		return first, true
 	case cmdPEx:
 		if e.val == missing {
 			return "0", false

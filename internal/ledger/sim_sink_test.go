@@ -20,6 +20,7 @@ type landing struct {
 	sentAt  int // true time at which the write was sent to the primary, ms
 	verdict Verdict
 
+	brings *string // a copy of what belongs to no key
 	copied bool
 	key    keyID
 	state  State
@@ -92,6 +93,9 @@ func (k *simSink) execute(p *landing) {
 			on[p.key] = entry{val: p.state.Payload, exp: int(p.state.ExpireAt)}
 		}
 	}
+	if p.brings != nil {
+		s.libs[s.secondary()] = *p.brings
+	}
 	for _, id := range p.guard {
 		ttl := int64(-2)
 		if x := on.live(id, now); x.val != missing {
@@ -106,6 +110,9 @@ func (k *simSink) execute(p *landing) {
 	}
 	for i := range p.cmds {
 		reply, _ := on.apply(now, &p.cmds[i])
+		if c := &p.cmds[i]; c.kind == cmdLoad {
+			s.libs[s.secondary()] = join(s.libs[s.secondary()], c.token)
+		}
 		if p.expects[i] != "" && reply != p.expects[i] {
 			p.verdict = Differs
 			if !s.cfg.loose {
@@ -114,6 +121,7 @@ func (k *simSink) execute(p *landing) {
 		}
 	}
 	s.logf("landed with verdict %d: %v", p.verdict, p)
+	s.serve(s.secondary())
 	k.truthful()
 }
 
@@ -156,7 +164,8 @@ func (k *simSink) up() {
 	s := k.sim
 	if k.wiped {
 		k.zombies = nil
-		s.inst[s.secondary()] = server{}
+		s.inst[s.secondary()], s.libs[s.secondary()] = server{}, ""
+		s.l.OweEverywhere("the secondary has lost its data")
 		if s.no&flawWipe == 0 {
 			s.l.OweSweep("the secondary has lost its data", 0)
 		}

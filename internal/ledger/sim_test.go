@@ -38,8 +38,14 @@ type sim struct {
 	bad      error
 	settle   bool // nothing new begins any more
 
-	sink       simSink
-	pendingInv []keyID // writes past the proxy of which it has not been told
+	sink     simSink
+	libs     [2]string // what belongs to no key, of both servers
+	refLib   string
+	bringing bringing
+
+	blocked   []*simBlocked
+	inRound   bool // of reading all feeds
+	roundLeft int
 
 	copierLane LaneID
 	jobs       []*copyJob
@@ -65,7 +71,12 @@ type simConfig struct {
 	maxDirty int
 	maxLag   int // effects that the Sink takes unacknowledged
 
-	laneFaults, sinkFaults, wipes, refusals, foreign, forget, spurious bool
+	laneFaults, sinkFaults, wipes, refusals, forget, spurious bool
+
+	foreign            bool // writers bypass the proxy
+	feeds              int  // so many lanes have one
+	feedFaults         bool
+	block, blockFaults bool
 
 	empty    bool // the primary has no keys at the start
 	synced   bool // both are equal at the start, and no sweep is owed
@@ -91,6 +102,11 @@ const (
 	flawReadOrder                        // a copy's read asks for the TTL first
 	flawGuard                            // the Sink looks at the TTL before a guarded effect
 	flawWipe                             // a secondary that came back empty owes a sweep
+	flawBlockedDead                      // a blocked command whose connection broke is over when that is known dead
+	flawFeedBack                         // a feed that is back owes a sweep
+	flawFeedRound                        // ... and is relied on after a whole round
+	flawRoundRead                        // a round ends when all feeds have been read
+	flawReportsRead                      // roles change when all reports have been read
 )
 
 // event is something that may happen now; i says to which lane, job or session.
@@ -101,7 +117,7 @@ type event struct {
 
 const simSteps = 4000
 
-var slowEvents = []string{"", "execute", "reply", "lane up", "land", "ack", "sink up", "sink zombie", "foreign noticed", "copy",
+var slowEvents = []string{"", "execute", "reply", "lane up", "land", "ack", "sink up", "sink zombie", "copy",
 	"copy reads", "copy ends", "sweep"}
 
 func newSim(cfg *simConfig, seed uint64) *sim {
@@ -134,13 +150,22 @@ func newSim(cfg *simConfig, seed uint64) *sim {
 		s.hist[k] = []string{missing}
 		s.note(keyID(k))
 	}
+	slow := slowEvents
+	if cfg.feeds > 0 {
+		slow = append(slow[:len(slow):len(slow)], "report", "round")
+	}
+	if cfg.block {
+		slow = append(slow[:len(slow):len(slow)], "block arrives", "block reply")
+	}
 	for i := range s.slow {
-		s.slow[i] = slowEvents[s.r.IntN(len(slowEvents))]
+		s.slow[i] = slow[s.r.IntN(len(slow))]
 	}
 	for range cfg.lanes {
 		s.lanes = append(s.lanes, &simLane{id: s.l.AddLane()})
 	}
 	s.copierLane = s.l.AddLane()
+	s.l.SetForeign(cfg.foreign || slices.Contains(cfg.kinds, cmdHidden))
+	s.startFeeds()
 	for i := range cfg.lanes + 1 {
 		s.sessions = append(s.sessions, &simSession{sim: s, lane: i % cfg.lanes})
 	}
@@ -169,6 +194,12 @@ func (s *sim) fail(format string, args ...any) {
 func (s *sim) note(k keyID) {
 	if v := s.inst[s.prim][k].val; !slices.Contains(s.hist[k], v) {
 		s.hist[k] = append(s.hist[k], v)
+	}
+}
+
+func (s *sim) noteAll() {
+	for k := range keyID(s.cfg.keys) {
+		s.note(k)
 	}
 }
 
@@ -243,8 +274,9 @@ func (s *sim) enabled() {
 	add(len(s.sink.zombies) > 0, "sink zombie", 0)
 	add(fresh && c.sinkFaults && !s.sink.down && s.chance(.08), "sink lost", 0)
 	add(s.sink.down, "sink up", 0)
-	add(fresh && c.foreign && s.writes < c.writes && s.chance(.3), "foreign", 0)
-	add(len(s.pendingInv) > 0, "foreign noticed", 0)
+	s.enabledFeeds(add)
+	s.enabledBlocked(add)
+	s.enabledEverywhere(add)
 	add(fresh && c.forget && s.l.Sweeping() && s.chance(.1), "forget", 0)
 	add(fresh && c.spurious && s.chance(.05), "spurious", 0)
 	add(s.wake && len(s.jobs) < 3, "copy", 0)
@@ -256,7 +288,7 @@ func (s *sim) enabled() {
 	}
 	add(s.sweepPossible(), "sweep", 0)
 	add(c.cutover && fresh && !s.held && !s.l.Sweeping() && s.swaps < 3, "hold", 0)
-	add(s.held && s.l.Drained() && !s.sink.down, "swap roles", 0)
+	add(s.held && s.l.Drained() && !s.sink.down && (s.reportsRead() || s.no&flawReportsRead != 0), "swap roles", 0)
 	add(s.held && (s.settle || s.chance(.1)), "undo", 0)
 	add(c.expiry && s.t < 70, "tick", 0)
 	if s.held && len(s.events) == 1 && s.events[0].what == "undo" && !s.l.Drained() {
@@ -292,10 +324,28 @@ func (s *sim) step(e event) {
 		s.sink.up()
 	case "foreign":
 		s.foreign()
-	case "foreign noticed":
-		k := s.pendingInv[0]
-		s.pendingInv = s.pendingInv[1:]
-		s.l.MakeDirty(&Key{Hash: k.hash(), Name: []byte(k.name()), DB: int32(k.db())})
+	case "report":
+		s.readFeed(s.lanes[e.i])
+	case "round":
+		s.beginRound()
+	case "feed lost":
+		s.feedLost(s.lanes[e.i])
+	case "feed up":
+		s.feedUp(s.lanes[e.i])
+	case "block":
+		s.block()
+	case "block arrives":
+		s.blockArrives(s.blocked[e.i])
+	case "unblock":
+		s.unblock(s.blocked[e.i])
+	case "block reply":
+		s.blockReply(s.blocked[e.i])
+	case "block lost":
+		s.blockLost(s.blocked[e.i])
+	case "block dead":
+		s.blockDead(s.blocked[e.i])
+	case "bring":
+		s.bring()
 	case "forget":
 		s.l.exact.remove(keyID(s.r.IntN(s.cfg.keys)).hash())
 	case "spurious":
@@ -331,21 +381,9 @@ func (s *sim) step(e event) {
 	}
 }
 
-// foreign is a write by someone who bypasses the proxy, which is told later.
-func (s *sim) foreign() {
-	s.writes++
-	kinds := []cmdKind{cmdSet, cmdDel, cmdApp}
-	c := command{kind: kinds[s.r.IntN(3)], w: []keyID{keyID(s.r.IntN(s.cfg.keys))}, token: fmt.Sprintf("f%d", s.writes)}
-	s.logf("%v", &c)
-	s.inst[s.prim].apply(s.now(s.prim), &c)
-	s.ref.apply(s.now(s.prim), &c)
-	s.note(c.w[0])
-	s.pendingInv = append(s.pendingInv, c.w[0])
-}
-
 // swapRoles is the middle of a cutover or rollback.
 func (s *sim) swapRoles() {
-	if !s.cfg.expiry && s.inst[0] != s.inst[1] {
+	if !s.cfg.expiry && (s.inst[0] != s.inst[1] || s.libs[0] != s.libs[1]) {
 		s.fail("roles swap while the instances differ: %v and %v", s.inst[0], s.inst[1])
 		return
 	}
@@ -360,6 +398,8 @@ func (s *sim) swapRoles() {
 	for _, x := range s.lanes {
 		*x = simLane{id: s.l.AddLane()}
 	}
+	s.inRound = false
+	s.startFeeds()
 	s.l.SetSink(&s.sink)
 	s.release(func(w *Write) {
 		if x, ok := w.Waiter.(*simWrite); ok {
