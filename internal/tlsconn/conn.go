@@ -50,9 +50,10 @@ func (c *Conn) Close() error {
 // socket is the connection below TLS.
 type socket struct {
 	net.Conn
-	raw     syscall.RawConn // nil where there is none
-	closing atomic.Bool
-	allow   atomic.Int64 // ns that a write may take without progress; 0 is for ever
+	raw      syscall.RawConn // nil where there is none
+	closing  atomic.Bool
+	allow    atomic.Int64 // ns that a write may take without progress; 0 is for ever
+	progress atomic.Int64 // when bytes got through last, or the deadline was set, Unix ns
 }
 
 func newSocket(c net.Conn) *socket {
@@ -68,10 +69,11 @@ func (s *socket) SetWriteDeadline(t time.Time) error {
 	if s.closing.Load() {
 		return nil // tls.Conn wants to wait for its last message
 	}
-	allow := int64(0)
+	now, allow := time.Now(), int64(0)
 	if !t.IsZero() {
-		allow = max(1, int64(time.Until(t)))
+		allow = max(1, int64(t.Sub(now)))
 	}
+	s.progress.Store(now.UnixNano())
 	s.allow.Store(allow)
 	return s.Conn.SetWriteDeadline(t)
 }
@@ -91,11 +93,18 @@ func (s *socket) Write(b []byte) (int, error) {
 	for done := 0; ; {
 		n, err := s.Conn.Write(b[done:])
 		done += n
-		if err == nil || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || s.closing.Load() {
+		now := time.Now()
+		if n > 0 {
+			s.progress.Store(now.UnixNano())
+		}
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || s.closing.Load() {
 			return done, err
 		}
-		allow := s.allow.Load()
-		if err := s.Conn.SetWriteDeadline(time.Now().Add(time.Duration(allow))); err != nil {
+		left := time.Duration(s.progress.Load() + s.allow.Load() - now.UnixNano())
+		if left <= 0 {
+			return done, err
+		}
+		if err := s.Conn.SetWriteDeadline(now.Add(left)); err != nil {
 			return done, err
 		}
 	}

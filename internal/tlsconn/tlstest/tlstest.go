@@ -108,10 +108,10 @@ func (ca *CA) IssueInto(t testing.TB, p Pair, leaf Leaf) {
 	writePEM(t, p.Cert, "CERTIFICATE", der)
 }
 
-// ServerArgs are the arguments with which redis-server speaks TLS, and TLS only, on port; auth is its
+// ServerArgs are the arguments with which redis-server speaks TLS on port, beside its plain one; auth is its
 // tls-auth-clients: yes, no or optional.
 func (ca *CA) ServerArgs(p Pair, port, auth string) []string {
-	return []string{"--port", "0", "--tls-port", port, "--tls-cert-file", p.Cert, "--tls-key-file", p.Key,
+	return []string{"--tls-port", port, "--tls-cert-file", p.Cert, "--tls-key-file", p.Key,
 		"--tls-ca-cert-file", ca.File, "--tls-auth-clients", auth}
 }
 
