@@ -89,8 +89,7 @@ func (in *input) makeRoom(want int) {
 	}
 	size := len(in.buf)
 	if need := unread + max(1, want); need > size && unread >= size/2 {
-		size *= 2
-		if need < 4*unread || need < size {
+		if size *= 2; need > size && need < 4*unread {
 			size = need // so much of it has come that the rest is believed
 		}
 	} else if unread < readBuffer/2 {
