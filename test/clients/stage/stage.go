@@ -258,6 +258,9 @@ func (s *Stage) compare() {
 	s.t.Logf("%d and %d keys, %d differences; effects: %d forwarded, %d mismatched, %d dropped; copies: %d done, %d failed; %d switches undone",
 		result.First, result.Second, len(result.Differences), st.Effects.Forwarded, st.Effects.Mismatched, st.Effects.Dropped,
 		st.Copies.Done, st.Copies.Failed, s.undone)
+	for _, line := range s.td.mismatches() {
+		s.t.Log(line)
+	}
 	if len(result.Differences) > 0 {
 		s.t.Errorf("source (first) and target (second) differ: %s", result)
 	}

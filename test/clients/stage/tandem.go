@@ -171,6 +171,28 @@ func (td *tandem) status() (s status, raw []byte) {
 	return s, raw
 }
 
+// mismatches are the effects that the secondary has answered otherwise than they should be, by command. They were
+// mended by copies; who looks for a cause begins here.
+func (td *tandem) mismatches() []string {
+	td.t.Helper()
+	resp, err := adminClient.Get(td.admin + "/metrics")
+	if err != nil {
+		td.t.Fatalf("metrics: %v", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		td.t.Fatalf("metrics: %v", err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(body)) {
+		if strings.HasPrefix(line, "tandem_effects_mismatched_total{") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
 // post asks for a step and returns the answer.
 func (td *tandem) post(step string) (code int, answer string) {
 	td.t.Helper()

@@ -1,0 +1,15 @@
+package tools
+
+import (
+	"testing"
+
+	"tandem/test/clients/stage"
+)
+
+func TestMain(m *testing.M) { stage.Main(m) }
+
+func TestToolsOfTheServer(t *testing.T) {
+	for _, pair := range stage.Pairs(stage.Pair{Source: "redis-7.0", Target: "redis-7.0"}) {
+		t.Run(pair.String(), func(t *testing.T) { stage.Play(t, pair, parts()...) })
+	}
+}
