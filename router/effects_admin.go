@@ -92,10 +92,11 @@ func debugWrites(args [][]byte) bool {
 	return len(args) < 2 || !harmlessDebug[string(bytes.ToUpper(args[1]))]
 }
 
-// debugRefuses: DEBUG PROTOCOL PUSH sends a message, which in RESP2 looks like a reply, and then its reply.
+// debugRefuses: DEBUG PROTOCOL PUSH sends a message before or after its reply (and 6.0 no reply, or it
+// crashes).
 func debugRefuses(args [][]byte) string {
 	if len(args) > 2 && equalFold(args[1], "PROTOCOL") && equalFold(args[2], "PUSH") {
-		return reasonTwoReplies
+		return reasonPush
 	}
 	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand"
+	"slices"
 	"strings"
 	"testing"
 
@@ -119,7 +120,24 @@ func TestEffect(t *testing.T) {
 		{"nor is one that is no RESP", v70, v70, 0, "SPOP s 3", "*3\r\n$1\r\nx\r\n", nil, "copy expires"},
 		{"a request that has not the form", v70, v70, 0, "INCR k k", ":1\r\n", nil, "copy expires"},
 		{"a read has none", v70, v70, 0, "GET k", "$1\r\nx\r\n", nil, "none"},
-		{"nor has a refused command", v70, v70, 0, "EVAL x 0", ":1\r\n", nil, "none"},
+		{"nor has one that administers", v70, v70, 0, "CONFIG SET a b", "+OK\r\n", nil, "none"},
+		{"nor has a message", v70, v70, 0, "PUBLISH c m", ":1\r\n", nil, "none"},
+		{"a script without keys", v70, v70, 0, "EVAL x 0", ":1\r\n", nil, "copy expires"},
+		{"BLPOP", v70, v70, 0, "BLPOP a b 0", "*2\r\n$1\r\nb\r\n$1\r\nx\r\n", nil, "rewritten keys[1] | LPOP b"},
+		{"BLPOP that was not served", v70, v70, 0, "BLPOP a b 1", "*-1\r\n", nil, "none"},
+		{"BLPOP that was unblocked", v70, v70, 0, "BLPOP a b 1", "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n", nil, "none"},
+		{"BLPOP of a list that it did not name", v70, v70, 0, "BLPOP a b 0", "*2\r\n$1\r\nc\r\n$1\r\nx\r\n", nil, "copy expires"},
+		{"BLMPOP for 6.0", v70, v60, 0, "BLMPOP 0 2 a b RIGHT", "*2\r\n$1\r\na\r\n*1\r\n$1\r\nx\r\n", nil, "rewritten keys[0] | LTRIM a 0 -2"},
+		{"BLMOVE", v70, v70, 0, "BLMOVE a b left right 0", "$1\r\nx\r\n", nil, "rewritten | LMOVE a b LEFT RIGHT"},
+		{"BLMOVE for 6.0", v70, v60, 0, "BLMOVE a b left right 0", "$1\r\nx\r\n", nil, "rewritten | RPUSH b x | LPOP a"},
+		{"BRPOPLPUSH for 6.0", v70, v60, 0, "BRPOPLPUSH a b 0", "$1\r\nx\r\n", nil, "rewritten | RPOPLPUSH a b"},
+		{"BRPOPLPUSH that was not served", v70, v60, 0, "BRPOPLPUSH a b 1", "$-1\r\n", nil, "none"},
+		{"BZPOPMAX", v70, v70, 0, "BZPOPMAX a b 0", "*3\r\n$1\r\na\r\n$1\r\nm\r\n,1.5\r\n", nil, "rewritten keys[0] | ZREM a m"},
+		{"BZMPOP", v70, v70, 0, "BZMPOP 0 1 a MIN COUNT 2", "*2\r\n$1\r\na\r\n*2\r\n*2\r\n$1\r\nm\r\n$1\r\n1\r\n*2\r\n$1\r\nn\r\n$1\r\n2\r\n", nil, "rewritten keys[0] | ZREM a m n"},
+		{"a group that was waited for", v70, v70, 0, "XREADGROUP GROUP g c BLOCK 0 COUNT 1 BLOCK 5 NOACK STREAMS s >", "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n", nil,
+			"rewritten | XREADGROUP GROUP g c COUNT 1 NOACK STREAMS s >"},
+		{"DEBUG that may change anything", v70, v70, 0, "DEBUG RELOAD", "+OK\r\n", nil, "copy expires"},
+		{"DEBUG that does not", v70, v70, 0, "DEBUG SLEEP 0", "+OK\r\n", nil, "none"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := request(strings.Fields(c.request)...)
@@ -240,8 +258,12 @@ func TestNothingPanics(t *testing.T) {
 		"*2\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n", "*3\r\n$3\r\n0-0\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*-1\r\n*0\r\n", "%1\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*0\r\n",
 		"*2\r\n", "*99999999\r\n", "$9\r\nx\r\n", "*-5\r\n", "$\r\n", "x", "|1\r\n+a\r\n+b\r\n:3\r\n", "~1\r\n$1\r\na\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n"}
 	servers := []Server{{}, {Version: 60016}, {Version: 70015}, {Version: 80002}, {Version: 80800}, {Valkey: true, Version: 90102}}
+	all := slices.Concat(samples, blockingSamples, scriptSamples, tried, vectorSamples)
+	for _, c := range All() {
+		all = append(all, c.Name+" {k} {i} {k} {v} {i}")
+	}
 	for range 60000 {
-		args := r.request(r.pick(samples...))
+		args := r.request(r.pick(all...))
 		switch r.Intn(5) {
 		case 0:
 			args = args[:1+r.Intn(len(args))]
@@ -265,6 +287,16 @@ func TestNothingPanics(t *testing.T) {
 		reply := []byte(r.pick(replies...))
 		cmd.AppendKeys(nil, args)
 		cmd.Refuse(args)
+		cmd.Streams(args)
+		cmd.WithTimeout(nil, args, 0)
+		if frame, _, reshape, ok := cmd.Try(nil, args, env.Primary); ok {
+			if resp.Args(frame, nil) == nil {
+				t.Fatalf("%q is tried as %q", args, frame)
+			}
+			for _, reply := range replies {
+				reshape(nil, []byte(reply))
+			}
+		}
 		var e Effect
 		cmd.Effect(&e, env, args, reply, follow)
 		for i, x := range e.Expects {

@@ -29,6 +29,10 @@ var hot = []struct{ request, reply string }{
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	env := &Env{DBs: 16, Now: 1700000000000, Primary: Server{Version: 70015}, Secondary: Server{Version: 70015}}
 	follow := [][]byte{[]byte(":1700000010000\r\n")}
+	deny, err := NewDeny(DefaultDeny)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, h := range hot {
 		args := request(fields(h.request)...)
 		reply := []byte(h.reply)
@@ -39,7 +43,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 			cmd := Lookup(args)
 			keys, _ = cmd.AppendKeys(keys[:0], args)
 			frames, _ = cmd.FollowUps(frames[:0], args, env.Primary)
-			if cmd.Refuse(args) != "" || !cmd.IsWrite(args) {
+			if cmd.Refuse(args) != "" || deny.Denies(cmd) || cmd.Blocks(args) || cmd.IsScript() || !cmd.IsWrite(args) {
 				return
 			}
 			e.Reset()
@@ -76,6 +80,20 @@ func BenchmarkLookup(b *testing.B) {
 				Lookup(args)
 			}
 		})
+	}
+}
+
+func BenchmarkDeny(b *testing.B) {
+	deny, err := NewDeny(DefaultDeny)
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := byName("GET")
+	b.ReportAllocs()
+	for b.Loop() {
+		if deny.Denies(cmd) {
+			b.Fatal("GET is denied")
+		}
 	}
 }
 

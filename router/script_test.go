@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
 	"tandem/internal/resp"
 )
@@ -218,78 +217,3 @@ func TestFunctionsForAServerWithoutThem(t *testing.T) {
 }
 
 func requestOf(text string) [][]byte { return request(strings.Fields(text)...) }
-
-// TestMigrateDeletesWhatItMoved runs MIGRATE to a third server.
-func TestMigrateDeletesWhatItMoved(t *testing.T) {
-	for _, b := range redisdtest.Binaries(t) {
-		t.Run(b.Name, func(t *testing.T) {
-			a := start(t, b)
-			second := dial(t, redisdtest.Start(t, redisd.Options{Binary: b.Path}).Addr)
-			third := redisdtest.Start(t, redisd.Options{Binary: b.Path})
-			to := dial(t, third.Addr)
-			host, port, _ := strings.Cut(third.Addr, ":")
-			for _, c := range []struct {
-				name string
-				rest []string
-				want string
-			}{
-				{"one key", []string{"a", "0", "5000"}, "rewritten blind | DEL a"},
-				{"a key that is not there", []string{"none", "0", "5000"}, "none"},
-				{"several", []string{"", "0", "5000", "REPLACE", "KEYS", "a", "b", "none"}, "rewritten blind | DEL a b none"},
-				{"copies", []string{"", "0", "5000", "COPY", "REPLACE", "KEYS", "a", "b"}, "none"},
-				{"some of which one is in the way", []string{"", "0", "5000", "KEYS", "a", "b"}, "copy expires"},
-				{"an option that is none", []string{"a", "0", "5000", "NONSENSE"}, "none"},
-			} {
-				for _, k := range []*conn{a, second} {
-					k.must("MSET", "a", "1", "b", "2", "c", "3")
-				}
-				to.must("FLUSHALL")
-				if strings.Contains(c.name, "in the way") {
-					to.must("SET", "b", "in the way")
-				}
-				words := append([]string{"MIGRATE", host, port}, c.rest...)
-				args := request(words...)
-				reply := a.raw(words...)
-				var e Effect
-				Lookup(args).Effect(&e, &Env{Primary: a.server, Secondary: second.server}, args, reply, nil)
-				if got := effectText(&e, args); got != c.want {
-					t.Errorf("%s answered %q: %s", c.name, reply, got)
-				}
-				if e.Kind == Copy {
-					continue
-				}
-				second.exchange(e.Frames, e.N)
-				x, y := a.must("KEYS", "*"), second.must("KEYS", "*")
-				if join(x.Elems, 1, true) != join(y.Elems, 1, true) {
-					t.Errorf("%s answered %q: primary %v, secondary %v", c.name, reply, join(x.Elems, 1, true), join(y.Elems, 1, true))
-				}
-			}
-		})
-	}
-}
-
-// TestPushesThatLookLikeRepliesAreRefused shows why DEBUG PROTOCOL PUSH is refused, and that no other form
-// of it answers twice.
-func TestPushesThatLookLikeRepliesAreRefused(t *testing.T) {
-	for _, b := range redisdtest.Binaries(t) {
-		k := dial(t, redisdtest.Start(t, redisd.Options{Binary: b.Path, Args: debugArgs(t, b)}).Addr)
-		for _, kind := range strings.Fields("string integer double null array set map attrib bignum true false verbatim nonsense") {
-			args := request("DEBUG", "PROTOCOL", kind)
-			if why := Lookup(args).Refuse(args); why != "" {
-				t.Errorf("%s is refused: %s", kind, why)
-			}
-			k.raw("DEBUG", "PROTOCOL", kind)
-			if got := string(k.raw("ECHO", kind)); got != string(appendBulkString(nil, kind)) {
-				t.Errorf("%s: behind DEBUG PROTOCOL %s ECHO is answered %q", b.Name, kind, got)
-			}
-		}
-	}
-}
-
-// debugArgs switch DEBUG on, which is off from 7.0 on.
-func debugArgs(t *testing.T, b redisdtest.Binary) []string {
-	if strings.HasPrefix(b.Name, "redis-6") {
-		return nil
-	}
-	return []string{"--enable-debug-command", "yes"}
-}

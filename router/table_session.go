@@ -5,7 +5,7 @@ const (
 	reasonHTTP          = "it is HTTP"
 	reasonReplication   = "replication is the servers' own affair"
 	reasonDebugger      = "a debugging session speaks another protocol"
-	reasonTwoReplies    = "it has two replies, and who shares its connection would get the second"
+	reasonPush          = "its message could be taken for another client's reply"
 	reasonLearnedPubSub = "it may change what the replies of its connection mean"
 )
 
