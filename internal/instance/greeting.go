@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/redcon"
 
 	"tandem/internal/resp"
+	"tandem/internal/tlsconn"
 )
 
 // step is one command of a greeting.
@@ -191,9 +192,12 @@ func (i *Instance) greet(ctx context.Context, c net.Conn, g greeting) (named boo
 func (i *Instance) broken(ctx context.Context, doing string, err error) error {
 	var p *protocolError
 	var ne net.Error
+	tlsSays, _ := tlsconn.Explained(err)
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %s: %w", i, doing, context.Cause(ctx))
+	case tlsSays != "":
+		return &handshakeError{text: fmt.Sprintf("%s: TLS: %s", i, tlsSays), cause: err}
 	case errors.As(err, &p):
 		return fmt.Errorf("%s: %s: %w (%v): is this a TLS port (rediss://), or another service?", i, doing, ErrNotRedis, err)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &ne) && ne.Timeout():

@@ -61,7 +61,7 @@ func (t *Client) Handshake(ctx context.Context, c net.Conn, host string) (*Conn,
 		// that cannot tell its authorities apart would just say that there is none.
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return h.cert, nil }
 	}
-	explain := func(err error) error { return t.explain(err, name, h.cert != nil) }
+	explain := func(err error, first bool) error { return t.explainLater(err, name, h.cert != nil, first) }
 	s := newSocket(c)
 	conn := &Conn{Conn: tls.Client(s, cfg), below: s, explain: explain}
 	if err := conn.HandshakeContext(ctx); err != nil {

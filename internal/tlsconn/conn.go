@@ -22,20 +22,45 @@ import (
 type Conn struct {
 	*tls.Conn
 	below   *socket
-	explain func(error) error // nil, or makes errors of Read clear
+	explain func(err error, first bool) error // nil, or makes errors clear; first: nothing was ever read
+	heard   atomic.Bool                       // something was read
 }
 
 // Read reads as tls.Conn does.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	switch {
-	case err == nil:
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = io.EOF
-	case c.explain != nil:
-		err = c.explain(err)
+	}
+	if err != nil && c.explain != nil {
+		err = c.explain(err, !c.heard.Load())
 	}
 	return n, err
+}
+
+// Write writes as tls.Conn does. A server with TLS 1.3 that refuses our certificate says so after the handshake
+// and closes; its words are there to be read although a write has failed by then.
+func (c *Conn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err == nil || c.explain == nil || c.heard.Load() || !gone(err) {
+		return n, err
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lastWords))
+	if _, last := c.Conn.Read(make([]byte, 1)); alertOf(last) != "" {
+		err = last
+	}
+	return n, c.explain(err, true)
+}
+
+// lastWords is how long a connection that is gone is read from.
+const lastWords = 100 * time.Millisecond
+
+// gone tells whether the other side has ended the connection.
+func gone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // Close closes the connection at once. The other side is told so if there is room for that.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -21,6 +20,15 @@ type explained struct {
 
 func (e *explained) Error() string { return e.text }
 func (e *explained) Unwrap() error { return e.cause }
+
+// Explained is the text of an error of this package that says what to do, and whether err is one.
+func Explained(err error) (text string, ok bool) {
+	var e *explained
+	if errors.As(err, &e) {
+		return e.text, true
+	}
+	return "", false
+}
 
 // looksLikeTLS tells a record of TLS, of whatever version, from the bytes of another protocol.
 func looksLikeTLS(header [5]byte) bool {
@@ -39,7 +47,7 @@ func alertOf(err error) string {
 
 // explain says what went wrong between us and a server, and which setting helps. name is what its certificate
 // was held against. A server with TLS 1.3 refuses our certificate only after the handshake, so errors of reads
-// come here too; one that TLS has no part in is returned as it is.
+// come here too. It returns nil for an error that TLS has no part in.
 func (t *Client) explain(err error, name string, shown bool) error {
 	because := func(format string, args ...any) error { return &explained{fmt.Sprintf(format, args...), err} }
 	cert, key, ca := t.o.Keys+"cert_file", t.o.Keys+"key_file", t.o.Keys+"ca_file"
@@ -73,7 +81,7 @@ func (t *Client) explain(err error, name string, shown bool) error {
 	case errors.As(err, &verify), errors.As(err, &invalid):
 		return because("its certificate cannot be verified: %v", err)
 	}
-	return err
+	return nil
 }
 
 func shownAs(shown bool, key string) string {
@@ -128,15 +136,30 @@ func (t *Client) explainHandshake(err error, name string, shown bool) error {
 	because := func(text string) error { return &explained{text, err} }
 	var ne net.Error
 	switch known := t.explain(err, name, shown); {
-	case known != err:
+	case known != nil:
 		return known
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		// Redis without TLS takes a TLS greeting for the beginning of a command and waits for the rest.
 		return because("no answer in time: is this a port without TLS? Then write redis:// instead of rediss://")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+	case gone(err), errors.Is(err, io.ErrUnexpectedEOF):
 		return because("it closed the connection: is this a port without TLS? Then write redis:// instead of rediss://")
 	}
 	return err
+}
+
+// explainLater adds to explain what the end of a connection means before its first byte.
+func (t *Client) explainLater(err error, name string, shown, first bool) error {
+	known := t.explain(err, name, shown)
+	switch {
+	case known != nil:
+		return known
+	case !first || !gone(err):
+		return err
+	case shown:
+		return &explained{"it closed the connection after the TLS handshake: does it refuse the certificate of " + t.o.Keys + "cert_file? Its log says", err}
+	}
+	return &explained{"it closed the connection after the TLS handshake: does it want a client certificate? Then set " +
+		t.o.Keys + "cert_file and " + t.o.Keys + "key_file", err}
 }
 
 // explainClient says what went wrong between a client and us, for the log.
