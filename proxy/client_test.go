@@ -208,7 +208,7 @@ func TestShutdownEndsWithAStoppedPrimary(t *testing.T) {
 		}
 	}()
 	h.await("a session that writes", func() bool {
-		ln := h.shard.lanesOf(h.shard.primary, 0)[0]
+		ln := h.shard.lanesOf(h.shard.primary, laneKey{who: h.shard.accounts.own}).shared[0]
 		return ln.writing && ln.queue.n > 1
 	})
 	for _, command := range []string{"MULTI", "SELECT 3", "GET a"} {

@@ -16,6 +16,7 @@ const (
 	PrimaryLost                 // the primary's connection broke while commands of this client were on it
 	PrimaryProtocol             // the primary answered something that is not a reply
 	ShuttingDown                // the proxy stops
+	Killed                      // CLIENT KILL
 	closeReasons
 )
 
@@ -31,6 +32,7 @@ var closeTexts = [closeReasons]string{
 	PrimaryLost:     "primary_lost",
 	PrimaryProtocol: "primary_protocol",
 	ShuttingDown:    "shutdown",
+	Killed:          "killed",
 }
 
 func (r CloseReason) String() string { return closeTexts[r] }

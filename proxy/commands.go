@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -14,74 +13,111 @@ import (
 )
 
 // sessionCommand answers what concerns the session only. False ends it.
-func (s *session) sessionCommand(cmd *router.Command, args [][]byte) bool {
-	if why := cmd.Refuse(args); why != "" {
-		return s.answer(errorReply(nil, "%s is not supported: %s", cmd.Name, why))
-	}
+func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte) bool {
+	n := len(args)
 	switch cmd.Name {
 	case "PING":
-		switch len(args) {
+		switch n {
 		case 1:
 			return s.answer(append(s.room(), "+PONG\r\n"...))
 		case 2:
 			return s.answer(redcon.AppendBulk(s.room(), args[1]))
 		}
 	case "ECHO":
-		if len(args) == 2 {
+		if n == 2 {
 			return s.answer(redcon.AppendBulk(s.room(), args[1]))
 		}
 	case "SELECT":
-		if len(args) == 2 {
+		if n == 2 {
 			return s.selectDB(args[1])
 		}
 	case "HELLO":
-		return s.hello(args)
+		ok := s.hello(args)
+		s.tell()
+		return ok
 	case "AUTH":
-		return s.answer(errorReply(nil, "AUTH is not supported: clients use the proxy's own credentials, "+
-			"so connect without a password"))
+		if n == 2 || n == 3 {
+			ok := s.auth(args)
+			s.tell()
+			return ok
+		}
+		if n > 3 {
+			return s.answer([]byte(errSyntax))
+		}
 	case "QUIT":
+		s.reply = replyOn
 		s.answer([]byte("+OK\r\n"))
-		s.submit()
-		s.awaitAnswers()
-		s.out.flush()
-		s.close(ClientQuit)
-		return false
+		return s.sayGoodbye(ClientQuit)
 	case "RESET":
-		if len(args) == 1 {
+		if n == 1 {
 			return s.resetState()
 		}
+	case "MONITOR":
+		if n == 1 {
+			return s.monitor(cmd, raw)
+		}
 	case "CLIENT SETNAME":
-		if len(args) == 3 {
+		if n == 3 {
 			return s.setName(args[2])
 		}
 	case "CLIENT GETNAME":
-		if len(args) == 2 {
+		if n == 2 {
 			if s.name == "" {
-				return s.answer([]byte("$-1\r\n"))
+				return s.answer(s.nullBulk())
 			}
 			return s.answer(redcon.AppendBulkString(nil, s.name))
 		}
 	case "CLIENT ID":
-		if len(args) == 2 {
+		if n == 2 {
 			return s.answer(redcon.AppendInt(nil, s.id))
 		}
 	case "CLIENT SETINFO":
-		if len(args) == 4 {
+		if n == 4 {
 			return s.setInfo(args)
 		}
 	case "CLIENT INFO":
-		if len(args) == 2 {
-			return s.answer(redcon.AppendBulkString(nil, s.describe()+"\n"))
+		if n == 2 {
+			return s.submit() && s.awaitAnswers() && s.answer(s.text(s.describe()+"\n"))
 		}
-	case "CLIENT NO-EVICT", "CLIENT NO-TOUCH":
-		if len(args) == 3 {
-			return s.answer([]byte("+OK\r\n"))
+	case "CLIENT LIST":
+		return s.submit() && s.awaitAnswers() && s.clientList(args[2:])
+	case "CLIENT KILL":
+		if n >= 3 {
+			return s.submit() && s.awaitAnswers() && s.clientKill(args[2:])
+		}
+	case "CLIENT REPLY":
+		if n == 3 {
+			return s.clientReply(args[2])
+		}
+	case "CLIENT UNBLOCK":
+		if n == 3 || n == 4 {
+			return s.unblock(args)
+		}
+	case "CLIENT TRACKING":
+		if n >= 3 {
+			return s.tracking(cmd, raw, args)
+		}
+	case "CLIENT GETREDIR":
+		if n == 2 {
+			return s.getRedir(cmd, raw)
+		}
+	case "CLIENT CACHING", "CLIENT TRACKINGINFO":
+		return s.pass(cmd, raw) // of the session's own lane, where tracking is on
+	case "CLIENT NO-TOUCH":
+		if n == 3 {
+			return s.keepState(cmd, raw, strings.EqualFold(string(args[2]), "OFF"))
+		}
+	case "CLIENT NO-EVICT":
+		if n == 3 && (strings.EqualFold(string(args[2]), "ON") || strings.EqualFold(string(args[2]), "OFF")) {
+			return s.answer([]byte("+OK\r\n")) // the proxy evicts nobody
+		}
+		if n == 3 {
+			return s.answer([]byte(errSyntax))
 		}
 	default:
-		return s.answer(errorReply(nil, "%s is not supported in this version", cmd.Name))
+		return s.keepState(cmd, raw, false)
 	}
-	return s.answer([]byte("-ERR wrong number of arguments for '" +
-		strings.ToLower(strings.ReplaceAll(cmd.Name, " ", "|")) + "' command\r\n"))
+	return s.pass(cmd, raw) // the server says what is wrong with it
 }
 
 // room returns an empty buffer for a short answer.
@@ -93,70 +129,52 @@ func (s *session) selectDB(arg []byte) bool {
 	if !s.submit() || !s.awaitAnswers() {
 		return false
 	}
+	if s.pins != 0 {
+		return s.selectPinned(arg)
+	}
 	db, err := strconv.Atoi(string(arg))
 	canonical := err == nil && strconv.Itoa(db) == string(arg)
-	if canonical && s.sh.knownDB(db) {
+	if canonical && s.sh.knownDB(s.who, db) {
 		s.db = db
+		s.tell()
 		return s.answer([]byte("+OK\r\n"))
 	}
 	reply, ok := s.trySelect(string(arg))
 	if ok && canonical {
 		s.db = db
+		s.tell()
 	}
 	return s.answer(reply)
 }
 
-// hello answers in RESP2, the only protocol of this version: a client that wants RESP3 is told as a server
-// without it would.
-func (s *session) hello(args [][]byte) bool {
-	i := 1
-	if len(args) > 1 {
-		v, err := strconv.Atoi(string(args[1]))
-		if err != nil {
-			return s.answer([]byte("-ERR Protocol version is not an integer or out of range\r\n"))
+// selectPinned changes the database of the session's own lane. Nothing is on the way.
+func (s *session) selectPinned(arg []byte) bool {
+	return s.onPinned(frame("SELECT", string(arg)), func(ln *lane, reply []byte) []byte {
+		if db, err := strconv.Atoi(string(arg)); err == nil && reply[0] == '+' {
+			s.db, ln.db = db, db
+			s.tell()
 		}
-		if v != 2 {
-			return s.answer([]byte("-NOPROTO unsupported protocol version\r\n"))
-		}
-		i = 2
-	}
-	name := ""
-	for i < len(args) {
-		switch {
-		case strings.EqualFold(string(args[i]), "SETNAME") && i+1 < len(args):
-			name = string(args[i+1])
-			i += 2
-		case strings.EqualFold(string(args[i]), "AUTH"):
-			return s.answer(errorReply(nil, "HELLO with AUTH is not supported: clients use the proxy's own "+
-				"credentials, so connect without a password"))
-		default:
-			return s.answer([]byte("-ERR Syntax error in HELLO option '" + printable(args[i]) + "'\r\n"))
-		}
-	}
-	if name != "" {
-		if !validName(name) {
-			return s.answer([]byte(badName))
-		}
-		s.name = name
-	}
-	server, version := s.sh.serverName()
-	b := redcon.AppendArray(nil, 14)
-	b = redcon.AppendBulkString(b, "server")
-	b = redcon.AppendBulkString(b, server)
-	b = redcon.AppendBulkString(b, "version")
-	b = redcon.AppendBulkString(b, version)
-	b = redcon.AppendBulkString(b, "proto")
-	b = redcon.AppendInt(b, 2)
-	b = redcon.AppendBulkString(b, "id")
-	b = redcon.AppendInt(b, s.id)
-	b = redcon.AppendBulkString(b, "mode")
-	b = redcon.AppendBulkString(b, "standalone")
-	b = redcon.AppendBulkString(b, "role")
-	b = redcon.AppendBulkString(b, "master")
-	b = redcon.AppendBulkString(b, "modules")
-	b = redcon.AppendArray(b, 0)
-	return s.answer(b)
+		return reply
+	})
 }
+
+// onPinned sends a command on the session's own lane and waits for its reply. then is told it, under the lock,
+// and returns what the client gets.
+func (s *session) onPinned(raw []byte, then func(ln *lane, reply []byte) []byte) bool {
+	r := s.request()
+	r.cmd, r.src, r.replies, r.own = ownCommand, raw, 1, true
+	r.then = func(reply []byte) []byte {
+		if s.pinned == nil {
+			return reply
+		}
+		return then(s.pinned, reply)
+	}
+	s.add(r)
+	return s.submit() && s.awaitAnswers()
+}
+
+// ownCommand stands for what the proxy sends for a session by itself.
+var ownCommand = &router.Command{Name: "PING", Class: router.Read}
 
 func (s *session) resetState() bool {
 	if !s.submit() || !s.awaitAnswers() {
@@ -164,7 +182,17 @@ func (s *session) resetState() bool {
 	}
 	s.tx = nil
 	s.dropPin()
-	s.db, s.name = 0, ""
+	s.db, s.name, s.resp3 = 0, "", false
+	sh := s.sh
+	sh.lock()
+	sh.leave(s)
+	if d, who := sh.doorNow(); d == doorOpen {
+		sh.enter(s, who, "")
+	}
+	sh.unlock()
+	if s.who == nil {
+		s.guard.SetLimits(s.srv.Limits.PreAuth())
+	}
 	return s.answer([]byte("+RESET\r\n"))
 }
 
@@ -185,6 +213,7 @@ func (s *session) setName(name []byte) bool {
 		return s.answer([]byte(badName))
 	}
 	s.name = string(name)
+	s.tell()
 	return s.answer([]byte("+OK\r\n"))
 }
 
@@ -203,68 +232,51 @@ func (s *session) setInfo(args [][]byte) bool {
 		return s.answer([]byte("-ERR " + option + " cannot contain spaces, newlines or special characters.\r\n"))
 	}
 	*into = string(args[3])
+	s.tell()
 	return s.answer([]byte("+OK\r\n"))
 }
 
-// describe is the session's line as CLIENT INFO has it.
-func (s *session) describe() string {
-	return "id=" + strconv.FormatInt(s.id, 10) + " addr=" + s.conn.RemoteAddr().String() +
-		" laddr=" + s.conn.LocalAddr().String() + " name=" + s.name + " db=" + strconv.Itoa(s.db) +
-		" resp=2 lib-name=" + s.libName + " lib-ver=" + s.libVer
+// nullBulk is the reply that there is no such string.
+func (s *session) nullBulk() []byte {
+	if s.resp3 {
+		return []byte("_\r\n")
+	}
+	return []byte("$-1\r\n")
 }
 
-// knownDB reports whether the primary is known to have a database.
-func (sh *Shard) knownDB(db int) bool {
+// knownDB reports whether the primary is known to give a database to an account.
+func (sh *Shard) knownDB(who *account, db int) bool {
 	sh.lock()
 	defer sh.unlock()
-	_, ok := sh.primary.lanes[db]
-	return ok && db >= 0
+	for _, resp3 := range []bool{false, true} {
+		if _, ok := sh.primary.lanes[laneKey{who, db, resp3}]; ok {
+			return true
+		}
+	}
+	return false
 }
 
-// trySelect asks the primary for a database, on a connection of its own, and returns its answer.
+// trySelect asks the primary for a database, on a connection of its own, and returns its answer. A client that
+// went on in the database it was in would write to the wrong one: so this waits like any command.
 func (s *session) trySelect(arg string) (reply []byte, ok bool) {
 	sh := s.sh
 	ctx, cancel := s.bound(max(sh.opt.PrimaryWait, time.Second))
 	defer cancel()
-	for pause := retryMin; ; pause = min(2*pause, retryMax) {
-		v, err := sh.selectOn(ctx, sh.Primary(), arg)
-		switch {
-		case err == nil && v.IsError():
-			return append(append([]byte{'-'}, v.Str...), '\r', '\n'), false
-		case err == nil:
-			return []byte("+OK\r\n"), true
-		}
-		// A client that goes on in the database it was in would write to the wrong one: so this waits like any
-		// command.
-		select {
-		case <-ctx.Done():
-			return errorReply(nil, "SELECT could not be tried for %s: %v", sh.opt.PrimaryWait, err), false
-		case <-time.After(pause):
-		}
-	}
-}
-
-// selectOn tries a SELECT on a connection of its own. The error is of the connection.
-func (sh *Shard) selectOn(ctx context.Context, i *instance.Instance, arg string) (resp.Value, error) {
-	conn, err := i.Conn(ctx, sh.ConnName("select"), 0)
-	if err != nil {
-		return resp.Value{}, err
-	}
-	defer conn.Close()
-	replies, err := conn.Pipe(ctx, []string{"SELECT", arg})
-	if err != nil {
-		return resp.Value{}, err
-	}
-	return replies[0], nil
-}
-
-// serverName is what HELLO says of the server.
-func (sh *Shard) serverName() (name, version string) {
 	sh.lock()
-	defer sh.unlock()
-	f := &sh.primary.facts
-	name, version, _ = strings.Cut(f.Version, " ")
-	return name, version
+	login := s.who.login(false)
+	sh.unlock()
+	reply, err := s.insist(ctx, func(i *instance.Instance) ([]byte, error) {
+		conn, _, err := i.OpenAs(ctx, login, sh.ConnName("select"), 0)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		return ask(ctx, conn, frame("SELECT", arg))
+	})
+	if err != nil {
+		return errorReply(nil, "SELECT could not be tried for %s: %v", sh.opt.PrimaryWait, err), false
+	}
+	return reply, reply[0] == '+'
 }
 
 // scan prepares a SCAN-family command. From the first cutover on cursors carry the number of cutovers, for

@@ -18,6 +18,7 @@ import (
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
 	"tandem/internal/resp"
+	"tandem/router"
 )
 
 // What is there before the first test is the library of worker pools, which starts two goroutines on loading.
@@ -53,6 +54,9 @@ func newHouseOn(t *testing.T, source, target redisd.Options, replicate bool, cha
 	l := ledger.New(ledger.Options{MaxDirty: 1000, MaxExact: 1000, Now: func() int64 { return time.Now().UnixNano() }})
 	o := Options{ID: "test", Generation: "1", MaxLagBytes: 1 << 20, AckTimeout: time.Second, PrimaryWait: 2 * time.Second,
 		Settle: time.Second, OnConnect: func(*instance.Instance, instance.Facts) {}, Log: log}
+	if o.Deny, err = router.NewDeny(router.DefaultDeny); err != nil {
+		t.Fatal(err)
+	}
 	so := ServerOptions{Limits: resp.DefaultLimits, MaxClients: 100, OutputLimit: 64 << 20, WriteTimeout: 5 * time.Second,
 		KeepAlive: time.Minute, Log: log}
 	if change != nil {

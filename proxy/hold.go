@@ -19,6 +19,7 @@ func (sh *Shard) Hold() {
 			r.sess.wakeUp()
 		}
 	}
+	sh.takeBack()
 }
 
 // Release ends a hold.
@@ -33,19 +34,15 @@ func (sh *Shard) Release() {
 // Answered reports whether no command is on any lane to the primary, and no old connection is alive that may
 // have some. Together with ledger.Drained it is the moment at which roles may change. The lock is held.
 func (sh *Shard) Answered() bool {
+	answered := true
+	look := func(ln *lane) { answered = answered && ln.answered() }
 	for _, ls := range sh.primary.lanes {
-		for _, ln := range ls {
-			if !ln.answered() {
-				return false
-			}
-		}
+		ls.each(look)
 	}
 	for ln := range sh.primary.pinned {
-		if !ln.answered() {
-			return false
-		}
+		look(ln)
 	}
-	return true
+	return answered
 }
 
 // answered reports whether nothing is on the lane, nor may be executed of what was.

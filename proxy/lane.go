@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,17 +26,24 @@ const (
 	retryMax = 2 * time.Second
 )
 
-// lane is one ordered, multiplexed connection to the primary, for one database. Commands are appended under
-// the shard's lock, written by whoever comes first, and answered in order.
+// lane is one ordered, multiplexed connection to the primary, for one account, protocol and database. Commands
+// are appended under the shard's lock, written by whoever comes first, and answered in order.
 type lane struct {
-	sh      *Shard
-	of      *upstream
-	id      ledger.LaneID
-	db      int
+	sh *Shard
+	of *upstream
+	id ledger.LaneID
+	laneKey
 	what    string // for its name on the server
 	pinned  bool   // serves one session at a time, and is not reopened
 	retired bool   // closed by us
 	user    *session
+
+	// of a pinned lane
+	listening  bool // it has subscriptions
+	monitoring bool
+	stateful   bool  // the server keeps something else for it
+	clientID   int64 // by which the server knows it; 0 if that is not known
+	deaf       bool  // it is being prepared for a session: what it says is for nobody yet
 
 	conn    net.Conn
 	up      bool
@@ -59,10 +67,10 @@ type lane struct {
 	passed  int   // how many bytes of it
 }
 
-func (sh *Shard) newLane(u *upstream, db int) *lane {
+func (sh *Shard) newLane(u *upstream, k laneKey) *lane {
 	id := sh.ledger.AddLane()
 	sh.ledger.LaneDown(id)
-	return &lane{sh: sh, of: u, id: id, db: db, what: fmt.Sprintf("%s%d-%d", lanePrefix, db, id), buf: make([]byte, sh.opt.laneBuffer)}
+	return &lane{sh: sh, of: u, id: id, laneKey: k, what: fmt.Sprintf("%s%d-%d", lanePrefix, k.db, id), buf: make([]byte, sh.opt.laneBuffer)}
 }
 
 // enqueue puts a request on the lane; the lock is held, and the ledger has granted it. Somebody must flush.
@@ -83,6 +91,12 @@ func (ln *lane) enqueue(r *request) {
 		}
 		if r.follow > 0 {
 			ln.out.append(r.follows, false, false)
+		}
+		if b := r.blocking; b != nil {
+			b.waits = true
+			if r.blocked != nil && ln.sh.dual {
+				ln.sh.ledger.Block(r.blocked)
+			}
 		}
 	}
 	ln.queue.push(r)
@@ -134,12 +148,14 @@ func (ln *lane) flushLocked() {
 	}
 }
 
-// run keeps the lane connected as long as its instance is wanted.
+// run keeps the lane connected as long as its instance is wanted, and somebody is there for it.
 func (ln *lane) run() {
 	defer func() {
 		ln.sh.lock()
 		ln.settleLost() // the process ends, or nothing was on the way
+		ln.of.lanes[ln.laneKey].forget(ln)
 		ln.sh.ledger.RemoveLane(ln.id)
+		ln.sh.news.tell()
 		ln.sh.unlock()
 	}()
 	ctx := ln.of.ctx
@@ -147,7 +163,7 @@ func (ln *lane) run() {
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := ln.serve(ctx)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || ln.deserted(ctx) {
 			return
 		}
 		if time.Since(began) > 10*time.Second {
@@ -160,6 +176,34 @@ func (ln *lane) run() {
 		}
 		pause = min(2*pause, retryMax)
 	}
+}
+
+// deserted reports whether the lane is down and nobody is there for it. Then it also makes sure that nothing of
+// it is alive.
+func (ln *lane) deserted(ctx context.Context) bool {
+	ln.sh.lock()
+	absent := ln.who.absent()
+	ln.sh.unlock()
+	if !absent {
+		return false
+	}
+	if ln.bury(ctx, "") != nil {
+		return false
+	}
+	ln.sh.lock()
+	defer ln.sh.unlock()
+	// Who has come since finds it down, and has it connect.
+	return ln.who.absent()
+}
+
+// bury makes sure that older connections of this lane are dead, those named name excepted.
+func (ln *lane) bury(ctx context.Context, name string) error {
+	sh := ln.sh
+	_, err := ln.of.inst.EnsureDead(ctx, func(other string) bool {
+		id, what, _, ok := instance.ParseConnName(other)
+		return ok && id == sh.opt.ID && what == ln.what && other != name || sh.oldName(other)
+	}, sh.opt.Settle)
+	return err
 }
 
 // serve connects, reads replies until the connection breaks, and leaves the lane down. What was unanswered
@@ -194,29 +238,14 @@ var errLoading = errors.New("the server is loading its data")
 // loaded asks on a fresh connection whether the server has its data: as long as it reads them from disk, it is
 // as good as not there.
 func loaded(ctx context.Context, conn net.Conn) error {
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	_ = conn.SetDeadline(time.Now().Add(stallLimit))
-	defer func() { _ = conn.SetDeadline(time.Time{}) }()
-	if _, err := conn.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
+	reply, err := ask(ctx, conn, frame("PING"))
+	switch {
+	case err != nil:
 		return fmt.Errorf("PING: %w", err)
+	case bytes.HasPrefix(reply, []byte("-LOADING")):
+		return errLoading
 	}
-	var reply []byte
-	var framer resp.Framer
-	for one := [1]byte{}; ; { // nothing behind it may be read
-		if _, err := conn.Read(one[:]); err != nil {
-			return fmt.Errorf("PING: %w", err)
-		}
-		reply = append(reply, one[0])
-		_, done, err := framer.Feed(one[:])
-		switch {
-		case err != nil:
-			return fmt.Errorf("PING: %w", err)
-		case done && strings.HasPrefix(string(reply), "-LOADING"):
-			return errLoading
-		case done:
-			return nil
-		}
-	}
+	return nil
 }
 
 // begin makes conn the lane's connection. No older one is alive.
@@ -231,34 +260,46 @@ func (ln *lane) begin(conn net.Conn) {
 func (ln *lane) open(ctx context.Context) (net.Conn, error) {
 	sh, inst := ln.sh, ln.of.inst
 	name := sh.ConnName(ln.what)
-	conn, _, err := inst.Open(ctx, name, ln.db)
+	conn, err := ln.dial(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if !ln.pinned {
-		_, err = inst.EnsureDead(ctx, func(other string) bool {
-			id, what, _, ok := instance.ParseConnName(other)
-			return ok && id == sh.opt.ID && what == ln.what && other != name || sh.oldName(other)
-		}, sh.opt.Settle)
-		if err != nil {
-			_ = conn.Close()
-			return nil, err
-		}
-		facts, err := inst.Facts(ctx)
-		if err == nil {
-			err = loaded(ctx, conn)
-		}
-		if err != nil {
-			_ = conn.Close()
-			return nil, err
-		}
-		sh.lock()
-		ln.of.facts, ln.of.known = facts, true
-		sh.publish()
-		sh.opt.OnConnect(inst, facts)
-		sh.unlock()
+	door, err := ln.meet(ctx, conn, name)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
 	}
+	facts, err := inst.Facts(ctx)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	sh.lock()
+	ln.of.facts, ln.of.known, ln.of.door = facts, true, door
+	sh.publish()
+	sh.opt.OnConnect(inst, facts)
+	sh.unlock()
 	return conn, nil
+}
+
+// dial opens a connection in the name of those whom the lane serves.
+func (ln *lane) dial(ctx context.Context, name string) (net.Conn, error) {
+	ln.sh.lock()
+	login := ln.who.login(ln.resp3)
+	ln.sh.unlock()
+	conn, _, err := ln.of.inst.OpenAs(ctx, login, name, ln.db)
+	return conn, err
+}
+
+// meet prepares a new connection of a shared lane: no older one is alive, and the server has its data.
+func (ln *lane) meet(ctx context.Context, conn net.Conn, name string) (door, error) {
+	if err := ln.bury(ctx, name); err != nil {
+		return doorUnknown, err
+	}
+	if err := loaded(ctx, conn); err != nil {
+		return doorUnknown, err
+	}
+	return ln.sh.knock(ctx, ln.of.inst)
 }
 
 // fail marks the lane down. Clients with unanswered commands are closed, as a failing server would; the
@@ -281,12 +322,15 @@ func (ln *lane) fail(why error) {
 		if r.sess != nil {
 			r.sess.close(reason)
 		}
-		if r.acquired || r.unkeyed {
+		if r.acquired || r.unkeyed || r.blocked != nil {
 			ln.lost.push(r)
 		}
 	}
-	if ln.user != nil {
-		ln.user.wakeUp()
+	if s := ln.user; s != nil {
+		if s.pins&standing != 0 {
+			s.close(reason)
+		}
+		s.wakeUp()
 	}
 	sh.news.tell()
 }
@@ -305,6 +349,9 @@ func (ln *lane) settleLost() {
 		}
 		if r.acquired {
 			sh.ledger.Unanswered(&r.write)
+		}
+		if r.blocked != nil {
+			sh.ledger.Unblock(r.blocked, true)
 		}
 	}
 	ln.stale = false

@@ -18,7 +18,7 @@ func (h *house) cut() {
 	h.shard.lock()
 	defer h.shard.unlock()
 	for _, ls := range h.shard.primary.lanes {
-		for _, ln := range ls {
+		for _, ln := range ls.shared {
 			_ = ln.conn.Close()
 		}
 	}

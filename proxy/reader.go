@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -51,7 +52,7 @@ func (ln *lane) read(conn net.Conn) error {
 		if n > 0 {
 			ln.sh.lock()
 			ln.sh.now = time.Now().UnixNano()
-			scanned, unit, err = ln.take(filled, scanned, unit)
+			filled, scanned, unit, err = ln.take(filled, scanned, unit)
 			if ln.sh.opt.AckBoth {
 				// A gate may be opened by another goroutine as soon as the lock is free.
 				ln.deliver()
@@ -64,6 +65,7 @@ func (ln *lane) read(conn net.Conn) error {
 			ln.deliver()
 			if unit == filled {
 				filled, scanned, unit = 0, 0, 0
+				clear(ln.ends)
 				if size := ln.sh.opt.laneBuffer; len(ln.buf) > 16*size {
 					ln.buf = make([]byte, size)
 				}
@@ -84,40 +86,109 @@ func (ln *lane) moveEnds(by int) {
 // take frames buf[scanned:filled]. A unit is all that one request is answered: the replies for the client
 // and those to its follow-up reads. Of a unit that nothing is told by, what there is of it is passed on at
 // once.
-func (ln *lane) take(filled, scanned, unit int) (newScanned, newUnit int, err error) {
+func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit int, err error) {
 	for scanned < filled {
-		r := ln.queue.head
-		if r == nil {
-			return scanned, unit, errUnasked
+		if ln.queue.head == nil && !ln.pinned {
+			return filled, scanned, unit, errUnasked
 		}
 		n, done, err := ln.framer.Feed(ln.buf[scanned:filled])
 		if err != nil {
-			return scanned, unit, fmt.Errorf("%w: %w", errReply, err)
+			return filled, scanned, unit, fmt.Errorf("%w: %w", errReply, err)
 		}
 		scanned += n
+		r := ln.queue.head
 		if done {
+			from := unit
+			if len(ln.ends) > 0 {
+				from = ln.ends[len(ln.ends)-1]
+			}
+			switch b := ln.buf[from:scanned]; {
+			case ln.pinned && ln.unasked(b):
+				if from == unit {
+					ln.push(b)
+					unit = scanned
+				} else {
+					// In between the replies to one request: those must stay together.
+					ln.push(bytes.Clone(b))
+					copy(ln.buf[from:], ln.buf[scanned:filled])
+					filled, scanned = filled-len(b), from
+				}
+				continue
+			case r == nil:
+				return filled, scanned, unit, errUnasked
+			case r.sub != nil:
+				if err := ln.takeConfirmation(r, b); err != nil {
+					return filled, scanned, unit, err
+				}
+				unit = scanned
+				continue
+			}
 			ln.ends = append(ln.ends, scanned)
 			if len(ln.ends) == r.replies+r.follow {
 				err := ln.complete(unit)
 				unit = scanned
 				if err != nil {
-					return scanned, unit, err
+					return filled, scanned, unit, err
 				}
 			}
 			continue
+		}
+		if r == nil || r.sub != nil || ln.listening || ln.monitoring || ln.framer.Kind() == '>' {
+			continue // it is looked at whole
 		}
 		if !r.kept() || scanned-unit > maxUnit {
 			ln.large = ln.large || r.kept()
 			unit = ln.passOn(r, unit, scanned)
 		}
 	}
-	return scanned, unit, nil
+	return filled, scanned, unit, nil
+}
+
+// push hands the client what it has not asked for.
+func (ln *lane) push(b []byte) {
+	s := ln.user
+	switch {
+	case s == nil || ln.deaf:
+	case ln.sh.gates.holds(s):
+		ln.sh.gates.addPiece(s, b, true)
+	default:
+		ln.addRun(s, b, true, 0)
+	}
+}
+
+// takeConfirmation passes on one of the answers to a command that subscribes or ends subscriptions.
+func (ln *lane) takeConfirmation(r *request, b []byte) error {
+	sh := ln.sh
+	last := ln.confirmed(r, b)
+	ended := int32(0)
+	if last {
+		ended = 1
+	}
+	switch {
+	case r.sess == nil || r.mute:
+		if r.sess != nil && last {
+			ln.runs = append(ln.runs, run{sess: r.sess, ended: 1})
+		}
+	case sh.opt.AckBoth && sh.gates.holds(r.sess) && last:
+		sh.gates.add(sh, r.sess, b, true, gate{})
+	case sh.opt.AckBoth && sh.gates.holds(r.sess):
+		sh.gates.addPiece(r.sess, b, true)
+	default:
+		ln.addRun(r.sess, b, true, ended)
+	}
+	if !last {
+		return nil
+	}
+	return ln.finish(ln.queue.pop(), false)
 }
 
 // passOn hands the client what is there of a unit that is not kept.
 func (ln *lane) passOn(r *request, unit, scanned int) int {
 	if len(ln.ends) >= r.replies {
 		return unit // follow-ups
+	}
+	if r.mute {
+		return ln.skip(scanned)
 	}
 	piece := ln.buf[unit:scanned]
 	if r.cursor && ln.sh.scanEpoch > 0 && !ln.partial {
@@ -135,6 +206,14 @@ func (ln *lane) passOn(r *request, unit, scanned int) int {
 	if ln.passed += len(piece); ln.passed >= bulk && r.sess != nil {
 		r.sess.bulky = true
 	}
+	for i := range ln.ends {
+		ln.ends[i] = scanned
+	}
+	return scanned
+}
+
+// skip drops what is there of a reply that the client does not want.
+func (ln *lane) skip(scanned int) int {
 	for i := range ln.ends {
 		ln.ends[i] = scanned
 	}
@@ -166,25 +245,39 @@ func (ln *lane) complete(unit int) error {
 	case r.unkeyed && sh.dual && (ln.large || last[0] != '-'):
 		sh.tookUnkeyed(r.cmd)
 	}
-	if r.sess != nil {
-		if sh.opt.AckBoth && (gate.closed || sh.gates.holds(r.sess)) {
-			sh.gates.add(sh, r.sess, reply, !ln.partial, gate)
-		} else {
-			ln.addRun(r.sess, reply, !ln.partial, 1)
-		}
+	if r.then != nil {
+		reply = r.then(reply)
 	}
+	if r.blocked != nil {
+		sh.ledger.Unblock(r.blocked, r.blocking.served && sh.dual)
+	}
+	switch {
+	case r.sess == nil:
+	case r.mute, len(reply) == 0: // nothing of it for the client
+		ln.runs = append(ln.runs, run{sess: r.sess, ended: 1})
+	case sh.opt.AckBoth && (gate.closed || sh.gates.holds(r.sess)):
+		sh.gates.add(sh, r.sess, reply, !ln.partial, gate)
+	default:
+		ln.addRun(r.sess, reply, !ln.partial, 1)
+	}
+	ln.ends, ln.partial, ln.large, ln.passed = ln.ends[:0], false, false, 0
+	return ln.finish(r, open)
+}
+
+// finish is done with a request that is answered. open: its transaction may not have ended.
+func (ln *lane) finish(r *request, open bool) error {
+	sh := ln.sh
 	sh.counts.Commands++
 	ln.out.release(r.chunk)
 	sh.freeRequest(r)
-	ln.ends, ln.partial, ln.large, ln.passed = ln.ends[:0], false, false, 0
 	for ln.queue.n > 0 && len(ln.queue.head.canned) > 0 {
 		ln.addCanned(ln.queue.pop())
 	}
 	switch {
 	case open:
 		return errOpen
-	case ends && ln.user != nil:
-		ln.user.unpin() // for the next who needs one
+	case ln.user != nil:
+		ln.user.leavePin()
 	}
 	return nil
 }

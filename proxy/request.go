@@ -49,8 +49,20 @@ type request struct {
 	epoch  int   // of that cursor in the request
 	at     int64 // when it was put on the lane, Unix nanoseconds
 
-	// tx is the transaction that came piecemeal and that this belongs to: it goes to the pinned lane. queued
-	// is its place among the transaction's commands, from 1; 0 if it is none of them, isMulti if it begins it.
+	// own: it goes to the session's pinned lane.
+	own bool
+	// mute: the client does not want the reply (CLIENT REPLY).
+	mute bool
+	// sub: it subscribes, or ends subscriptions.
+	sub *subRequest
+	// blocking: it may block; blocked: on what, if it changes anything.
+	blocking *blocking
+	blocked  *ledger.Blocked
+	// then is told the reply, under the lock, when it is there whole; the client gets what it returns.
+	then func(reply []byte) []byte
+
+	// tx is the transaction that came piecemeal and that this belongs to. queued is its place among the
+	// transaction's commands, from 1; 0 if it is none of them, isMulti if it begins it.
 	tx     *transaction
 	queued int
 	// ends: it is, or ends with, what should end a transaction on the server.
@@ -70,7 +82,9 @@ type part struct {
 }
 
 // kept reports whether the replies are needed whole, because something is told by them.
-func (r *request) kept() bool { return r.acquired || r.unkeyed || r.ends || r.tx != nil }
+func (r *request) kept() bool {
+	return r.acquired || r.unkeyed || r.ends || r.tx != nil || r.then != nil
+}
 
 // unkeyedPart returns a command of the transaction whose keys could not be found, or nil.
 func (r *request) unkeyedPart() *router.Command {
@@ -140,6 +154,9 @@ func (q *requestQueue) push(r *request) {
 	q.tail = r
 	q.n++
 }
+
+// last is the newest, or nil.
+func (q *requestQueue) last() *request { return q.tail }
 
 func (q *requestQueue) pop() *request {
 	r := q.head

@@ -81,8 +81,10 @@ func (srv *Server) accept(conn net.Conn) {
 	}
 	s := &session{
 		srv: srv, sh: srv.sh, conn: conn, since: time.Now(),
-		guard: resp.NewGuard(srv.Limits), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		guard: resp.NewGuard(srv.Limits.PreAuth()), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	s.active.Store(s.since.UnixNano())
+	s.tell()
 	s.input.init(conn)
 	s.out.init(conn, srv.OutputLimit, srv.WriteTimeout, s.close)
 	srv.mu.Lock()
@@ -105,6 +107,15 @@ func (srv *Server) accept(conn net.Conn) {
 		s.close(MaxClients)
 		return
 	}
+	srv.sh.lock()
+	d, who := srv.sh.doorNow()
+	if d == doorOpen {
+		srv.sh.enter(s, who, "")
+	}
+	if d != doorClosed {
+		s.guard.SetLimits(srv.Limits)
+	}
+	srv.sh.unlock()
 	go func() {
 		defer srv.work.Done()
 		s.serve()

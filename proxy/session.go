@@ -52,19 +52,39 @@ type session struct {
 	stocked int
 
 	inflight atomic.Int32 // requests whose reply is not yet with the client
+	watching atomic.Bool  // it reads what the client sends while it waits for an answer
 	closed   atomic.Bool
 	reason   atomic.Uint32
 	wake     chan struct{}
 	done     chan struct{}
 
 	name, libName, libVer string
+	who                   *account // nil until the client has logged in, where it must
 	db                    int
+	resp3                 bool
 	on                    *lane  // that the last command went to
 	ticket                ticket // of the write that waits; under the shard's lock
 	bulky                 bool   // it has had a large command or reply; under the shard's lock
-	pinned                *lane
 	tx                    *transaction
+
+	// under the shard's lock
+	pins      pins
+	pinned    *lane // its own lane, while pins says why it has one
+	subs      subscriptions
+	state     []stateFrame // what brings another connection to the state of the pinned one
+	lostWatch bool         // what it watches was lost with a cutover: its EXEC fails
+
+	// what others may see of it
+	about       atomic.Pointer[about]
+	last        atomic.Pointer[router.Command]
+	active      atomic.Int64 // when it last sent something, Unix nanoseconds
+	queuedParts atomic.Int32 // of its transaction
+
+	reply replyMode
 }
+
+// laneKey is what the session's lane is for.
+func (s *session) laneKey() laneKey { return laneKey{who: s.who, db: s.db, resp3: s.resp3} }
 
 // serve reads and submits commands until the connection ends.
 func (s *session) serve() {
@@ -78,6 +98,7 @@ func (s *session) serve() {
 			return
 		}
 		n, err := s.input.read(s.guard.Want())
+		s.active.Store(time.Now().UnixNano())
 		if n > 0 && !s.consume() {
 			return
 		}
@@ -109,6 +130,9 @@ func (s *session) end() {
 	}
 	s.close(ShuttingDown)
 	s.dropPin()
+	s.sh.lock()
+	s.sh.leave(s)
+	s.sh.unlock()
 	s.input.giveBack()
 	s.srv.remove(s)
 }
@@ -197,33 +221,65 @@ func inlineCommand(line []byte) ([]byte, error) {
 // protocolError answers what came before, then the error, and ends the session, as the server does.
 func (s *session) protocolError(err error) bool {
 	s.answer([]byte("-ERR " + err.Error() + "\r\n"))
+	return s.sayGoodbye(ProtocolError)
+}
+
+// sayGoodbye ends the session when its client has all answers. It returns false, as what ends a session does.
+func (s *session) sayGoodbye(why CloseReason) bool {
 	s.submit()
 	s.awaitAnswers()
 	s.out.flush()
-	s.close(ProtocolError)
+	s.close(why)
 	return false
 }
 
 // command decides where one command goes. False ends the session.
 func (s *session) command(raw []byte, args [][]byte) bool {
 	cmd := router.Lookup(args)
+	s.last.Store(cmd)
+	if s.reply != replyOn {
+		s.nextReply()
+	}
 	switch {
+	case s.onlySubscribed(cmd):
+		return s.pass(cmd, raw) // the server says what it thinks of it
+	case s.who == nil && !beforeLogin(cmd):
+		if admitted, alive := s.admit(); !admitted {
+			return alive
+		}
+		s.tell()
+		return s.command(raw, args)
 	case cmd == nil:
-		return s.refuse("unknown command '%s', or one that this version of Tandem does not know", args)
+		if cmd = s.learn(args); cmd == nil {
+			return s.refuse("%s is not known, and the server does not tell what it does (COMMAND INFO): name it in commands.writes",
+				printable(args[0]))
+		}
+	}
+	switch {
+	case s.sh.opt.Deny.Denies(cmd):
+		return s.refuse("%s is denied by the configuration (commands.deny)", cmd.Name)
 	case s.tx != nil:
 		return s.inTransaction(cmd, raw, args)
 	}
 	switch cmd.Class {
 	case router.Session:
-		return s.sessionCommand(cmd, args)
+		return s.sessionCommand(cmd, raw, args)
 	case router.Transaction:
 		return s.transaction(cmd, raw)
+	case router.PubSub:
+		return s.pubSub(cmd, raw, args)
 	}
-	if why := cmd.Refuse(args); why != "" {
+	switch why := cmd.Refuse(args); {
+	case why != "":
 		return s.answer(errorReply(nil, "%s is not supported: %s", cmd.Name, why))
+	case cmd.Blocks(args):
+		return s.block(cmd, raw, args)
+	case cmd.Stateful():
+		return s.keepState(cmd, raw, false)
 	}
 	r := s.request()
 	r.cmd, r.src, r.replies = cmd, raw, 1
+	r.own = s.pins != 0
 	if cmd.CursorArg > 0 {
 		s.scan(r, args)
 	}
@@ -235,12 +291,8 @@ func (s *session) command(raw []byte, args [][]byte) bool {
 	return true
 }
 
-// refuse answers with an error that names the command.
-func (s *session) refuse(format string, args [][]byte) bool {
-	name := printable(args[0])
-	if len(args) > 1 {
-		name += " " + printable(args[1])
-	}
+// refuse answers with an error. In a transaction it is missing from then on, so EXEC must fail.
+func (s *session) refuse(format, name string) bool {
 	if s.tx != nil {
 		s.tx.aborted = true
 	}
@@ -260,6 +312,7 @@ func printable(b []byte) string {
 }
 
 func (s *session) add(r *request) {
+	r.mute = s.reply != replyOn && s.muted()
 	r.take = len(r.src) >= handover
 	s.own = s.own || r.take
 	s.batch = append(s.batch, r)
@@ -267,6 +320,9 @@ func (s *session) add(r *request) {
 
 // answer puts an answer of our own in its place among the replies.
 func (s *session) answer(reply []byte) bool {
+	if s.reply != replyOn && s.muted() {
+		return true
+	}
 	r := s.request()
 	r.canned = reply
 	s.batch = append(s.batch, r)
@@ -380,6 +436,9 @@ func (s *session) awaitAnswers() bool {
 func (s *session) answered(n int32) {
 	if n > 0 && s.inflight.Add(-n) == 0 {
 		s.wakeUp()
+		if s.watching.Load() {
+			_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // it waits for the client's bytes as well
+		}
 	}
 }
 

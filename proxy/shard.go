@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,12 @@ type Options struct {
 	AckTimeout time.Duration
 	// PrimaryWait is how long a command waits while the primary is unreachable.
 	PrimaryWait time.Duration
+	// Auth is who may come in.
+	Auth Auth
+	// Deny are the commands that are not passed on.
+	Deny *router.Deny
+	// Writes are writing commands that neither the table nor the primary tells of, by name in upper case.
+	Writes map[string]*router.Command
 	// Settle is how long an old connection counts as alive where CLIENT LIST or KILL is blocked.
 	Settle time.Duration
 	// OnConnect is told, under the lock, what an instance is whenever a lane to it has connected.
@@ -52,10 +59,15 @@ type Shard struct {
 	// news is told when what a session may wait for has changed: a hold, a lane, a backlog.
 	news news
 
+	accounts  accounts
+	first     *instance.Instance // the primary that it began with: the source
 	primary   *upstream
 	effects   *EffectLane // nil while nothing is replicated
 	dual      bool        // writes go through the ledger
 	held      bool
+	taking    bool        // commands that block are being taken back
+	sliced    atomic.Bool // they cannot be: they block for short times only
+	learned   map[string]*learned
 	given     map[*instance.Instance]int64 // the last connection to a primary that was given up
 	stopping  bool
 	scanEpoch int
@@ -108,11 +120,50 @@ type upstream struct {
 	inst   *instance.Instance
 	facts  instance.Facts
 	known  bool // a lane has connected: no connection of an earlier process is alive, and facts is filled
+	door   door
+	hellos map[int][]byte // what it answers to HELLO, by protocol
 	ctx    context.Context
 	stop   context.CancelFunc
-	lanes  map[int][]*lane    // by database
-	pinned map[*lane]struct{} // all that serve one session at a time
-	idle   map[int][]*lane    // those of them that nobody uses, by database
+	lanes  map[laneKey]*laneSet
+	pinned map[*lane]struct{}  // all that serve one session at a time
+	idle   map[laneKey][]*lane // those of them that nobody uses
+}
+
+// laneKey is what sessions have in common that share a lane: no command that changes any of it is ever slipped
+// in between theirs.
+type laneKey struct {
+	who   *account
+	db    int
+	resp3 bool
+}
+
+// laneSet are the shared lanes of one key. They are started when they are first asked for.
+type laneSet struct {
+	shared []*lane // sessions are spread over them
+	bulk   *lane   // for sessions with large commands or replies, so that those delay nobody else
+}
+
+func (ls *laneSet) each(f func(*lane)) {
+	for _, ln := range ls.shared {
+		if ln != nil {
+			f(ln)
+		}
+	}
+	if ls.bulk != nil {
+		f(ls.bulk)
+	}
+}
+
+// forget takes a lane out.
+func (ls *laneSet) forget(ln *lane) {
+	for i := range ls.shared {
+		if ls.shared[i] == ln {
+			ls.shared[i] = nil
+		}
+	}
+	if ls.bulk == ln {
+		ls.bulk = nil
+	}
 }
 
 // NewShard returns a shard whose commands go to primary and nowhere else. databases is how many are migrated.
@@ -120,7 +171,7 @@ func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts
 	if o.laneBuffer == 0 {
 		o.laneBuffer = laneBuffer
 	}
-	sh := &Shard{opt: o, ledger: l}
+	sh := &Shard{opt: o, ledger: l, accounts: newAccounts(), first: primary, learned: map[string]*learned{}}
 	sh.ctx, sh.stop = context.WithCancel(context.Background())
 	sh.primary = sh.newUpstream(primary, facts)
 	sh.given = map[*instance.Instance]int64{}
@@ -131,7 +182,8 @@ func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts
 }
 
 func (sh *Shard) newUpstream(i *instance.Instance, f instance.Facts) *upstream {
-	u := &upstream{inst: i, facts: f, lanes: map[int][]*lane{}, pinned: map[*lane]struct{}{}, idle: map[int][]*lane{}}
+	u := &upstream{inst: i, facts: f, hellos: map[int][]byte{}, lanes: map[laneKey]*laneSet{}, pinned: map[*lane]struct{}{},
+		idle: map[laneKey][]*lane{}}
 	u.ctx, u.stop = context.WithCancel(sh.ctx)
 	return u
 }
@@ -140,7 +192,7 @@ func (sh *Shard) newUpstream(i *instance.Instance, f instance.Facts) *upstream {
 func (sh *Shard) Open() {
 	sh.lock()
 	defer sh.unlock()
-	sh.lanesOf(sh.primary, 0)
+	sh.lanesOf(sh.primary, laneKey{who: sh.accounts.own})
 }
 
 // Known reports whether the primary was connected since it is the primary: from then on nothing changes it but
@@ -169,29 +221,34 @@ func (sh *Shard) ConnName(what string) string {
 	return instance.ConnName(sh.opt.ID, what, sh.opt.Generation+"."+strconv.FormatInt(n, 10))
 }
 
-// lanesOf returns the lanes of a database, starting them when they are first asked for. The lock is held.
-func (sh *Shard) lanesOf(u *upstream, db int) []*lane {
-	ls := u.lanes[db]
-	for len(ls) < max(1, sh.opt.Lanes) {
-		ln := sh.newLane(u, db)
-		ls = append(ls, ln)
-		u.lanes[db] = ls
-		sh.work.Go(ln.run)
+// lanesOf returns the lanes of a key, the shared ones started. The lock is held.
+func (sh *Shard) lanesOf(u *upstream, k laneKey) *laneSet {
+	ls := u.lanes[k]
+	if ls == nil {
+		ls = &laneSet{shared: make([]*lane, max(1, sh.opt.Lanes))}
+		u.lanes[k] = ls
+	}
+	for i, ln := range ls.shared {
+		if ln == nil {
+			ls.shared[i] = sh.startLane(u, k)
+		}
 	}
 	return ls
 }
 
-// bulkLane returns the lane of a database for sessions with large commands or replies, so that those delay
-// nobody else. It is behind the others in the list, and is started when it is first asked for. The lock is held.
-func (sh *Shard) bulkLane(u *upstream, db int) *lane {
-	ls := sh.lanesOf(u, db)
-	n := max(1, sh.opt.Lanes)
-	if len(ls) == n {
-		ls = append(ls, sh.newLane(u, db))
-		u.lanes[db] = ls
-		sh.work.Go(ls[n].run)
+// bulkLane returns the lane of a key for large commands and replies. The lock is held.
+func (sh *Shard) bulkLane(u *upstream, k laneKey) *lane {
+	ls := sh.lanesOf(u, k)
+	if ls.bulk == nil {
+		ls.bulk = sh.startLane(u, k)
 	}
-	return ls[n]
+	return ls.bulk
+}
+
+func (sh *Shard) startLane(u *upstream, k laneKey) *lane {
+	ln := sh.newLane(u, k)
+	sh.work.Go(ln.run)
+	return ln
 }
 
 // maxFree is how many requests are kept for reuse.
@@ -213,8 +270,10 @@ func (sh *Shard) DBs() []int {
 	sh.lock()
 	defer sh.unlock()
 	var dbs []int
-	for db := range sh.primary.lanes {
-		dbs = append(dbs, db)
+	for k := range sh.primary.lanes {
+		if !slices.Contains(dbs, k.db) {
+			dbs = append(dbs, k.db)
+		}
 	}
 	return dbs
 }
@@ -265,28 +324,30 @@ func (sh *Shard) Trouble() string {
 	return sh.primary.trouble()
 }
 
-// connected reports whether all lanes are up.
+// connected reports whether all lanes are up that somebody is there for.
 func (u *upstream) connected() bool {
-	for _, ls := range u.lanes {
-		for _, ln := range ls {
-			if !ln.up {
-				return false
-			}
-		}
-	}
-	return true
+	_, down := u.firstDown()
+	return !down
 }
 
 // trouble says why one of the lanes is not.
 func (u *upstream) trouble() string {
-	for _, ls := range u.lanes {
-		for _, ln := range ls {
-			if !ln.up {
-				return ln.lastErr
-			}
+	why, _ := u.firstDown()
+	return why
+}
+
+func (u *upstream) firstDown() (why string, down bool) {
+	for k, ls := range u.lanes {
+		if k.who.absent() {
+			continue
 		}
+		ls.each(func(ln *lane) {
+			if !ln.up {
+				why, down = ln.lastErr, true
+			}
+		})
 	}
-	return ""
+	return why, down
 }
 
 // errorReply makes an error of the proxy's own. Its text names Tandem, so that nobody looks for it in the

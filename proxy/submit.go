@@ -120,10 +120,10 @@ func (s *session) send(r *request) bool {
 			late = s.pause(limit.C)
 			continue
 		}
-		if r.tx != nil {
+		if r.own {
 			// A shared lane is up: older connections are dead, and it is known what server this is.
 			if s.pinned == nil || s.pinned.of != sh.primary || !s.pinned.up {
-				if err := s.repin(r.tx); err != nil {
+				if err := s.repin(); err != nil {
 					return s.unreachable(r, err.Error())
 				}
 				continue
@@ -264,10 +264,10 @@ const bulk = 1 << 20
 func (s *session) lane(r *request) *lane {
 	s.bulky = s.bulky || len(r.src) >= bulk
 	if s.bulky {
-		return s.sh.bulkLane(s.sh.primary, s.db)
+		return s.sh.bulkLane(s.sh.primary, s.laneKey())
 	}
-	ls := s.sh.lanesOf(s.sh.primary, s.db)
-	return ls[int(s.id)%max(1, s.sh.opt.Lanes)]
+	ls := s.sh.lanesOf(s.sh.primary, s.laneKey())
+	return ls.shared[int(s.id)%len(ls.shared)]
 }
 
 // unreachable answers that the primary is not there. A transaction in which a command is missing must not be

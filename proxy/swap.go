@@ -44,9 +44,13 @@ func (n *Next) Ready() bool {
 
 // openLike starts the lanes of u that another upstream has. The lock is held.
 func (sh *Shard) openLike(u, other *upstream) {
-	for db, ls := range other.lanes {
-		if mine := sh.lanesOf(u, db); len(ls) > len(mine) {
-			sh.bulkLane(u, db)
+	for k, ls := range other.lanes {
+		if k.who.absent() {
+			continue
+		}
+		sh.lanesOf(u, k)
+		if ls.bulk != nil {
+			sh.bulkLane(u, k)
 		}
 	}
 }
@@ -84,9 +88,7 @@ func (sh *Shard) GiveUp() {
 	sh.given[u.inst] = sh.generation.Load()
 	u.stop()
 	for _, ls := range u.lanes {
-		for _, ln := range ls {
-			ln.giveUp()
-		}
+		ls.each((*lane).giveUp)
 	}
 	for ln := range u.pinned {
 		ln.giveUp()

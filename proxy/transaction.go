@@ -65,22 +65,29 @@ func queuedWhole(buf []byte, ends []int, at int) bool {
 
 // transaction handles MULTI, EXEC and DISCARD outside of one. False ends the session.
 func (s *session) transaction(cmd *router.Command, raw []byte) bool {
-	if cmd.Name != "MULTI" || len(s.args) != 1 {
-		// The server says what is wrong with it.
-		r := s.request()
-		r.cmd, r.src, r.replies = cmd, raw, 1
-		s.add(r)
-		return true
+	switch {
+	case cmd.Name == "WATCH":
+		return s.pin(pinWatch) && s.pass(cmd, raw)
+	case cmd.Name == "UNWATCH" && s.pins&pinWatch != 0:
+		ok := s.pass(cmd, raw) && s.submit()
+		s.lostWatch = false
+		s.unpin(pinWatch)
+		return ok
+	case cmd.Name != "MULTI" || len(s.args) != 1:
+		return s.pass(cmd, raw) // the server says what is wrong with it
 	}
-	if r := s.wholeBlock(raw); r != nil {
-		s.add(r)
-		return true
+	if s.pins == 0 {
+		if r := s.wholeBlock(raw); r != nil {
+			s.add(r)
+			return true
+		}
 	}
-	if !s.submit() || !s.awaitAnswers() {
+	if !s.pin(pinTransaction) {
 		return false
 	}
 	tx := &transaction{}
 	s.tx = tx
+	s.queuedParts.Store(0)
 	s.addPinned(cmd, raw, isMulti)
 	// The next command may be sent only when the server is known to queue it.
 	if !s.submit() || !s.awaitAnswers() {
@@ -88,9 +95,24 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 	}
 	if !tx.open {
 		s.tx = nil
-		s.dropPin()
+		s.unpin(pinTransaction)
 	}
 	return true
+}
+
+// pass puts a command that changes no data on the session's lane as it is.
+func (s *session) pass(cmd *router.Command, raw []byte) bool {
+	r := s.request()
+	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, s.pins != 0
+	s.add(r)
+	return true
+}
+
+// endTransaction gives up the pinned lane, once nothing is on it. What was watched is watched no longer.
+func (s *session) endTransaction() {
+	s.tx = nil
+	s.lostWatch = false
+	s.unpin(pinTransaction | pinWatch)
 }
 
 // wholeBlock looks whether the transaction that begins with the MULTI just read is there up to its EXEC. If
@@ -127,7 +149,7 @@ func (s *session) wholeBlock(multi []byte) *request {
 			}
 			return r
 		}
-		if !queueable(cmd) || cmd.Refuse(args) != "" {
+		if !queueable(cmd) || cmd.Refuse(args) != "" || s.sh.opt.Deny.Denies(cmd) {
 			break
 		}
 		r.parts = append(r.parts, part{cmd: cmd, from: at - start, to: at + n - start})
@@ -161,13 +183,13 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 	case cmd.Name == "DISCARD" && len(args) == 1:
 		s.addPinned(cmd, raw, 0).ends = true
 		ok := s.submit()
-		s.tx = nil
+		s.endTransaction()
 		return ok
 	case cmd.Class == router.Transaction:
 		s.addPinned(cmd, raw, 0)
 		return true
 	case cmd.Name == "QUIT" || cmd.Name == "RESET":
-		return s.sessionCommand(cmd, args)
+		return s.sessionCommand(cmd, raw, args)
 	case !queueable(cmd):
 		s.tx.aborted = true
 		return s.answer(errorReply(nil, "%s is not supported in a transaction", cmd.Name))
@@ -184,6 +206,7 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 	from := len(tx.block)
 	tx.block = append(tx.block, raw...)
 	tx.parts = append(tx.parts, part{cmd: cmd, from: from, to: len(tx.block)})
+	s.queuedParts.Store(int32(len(tx.parts)))
 	s.addPinned(cmd, raw, len(tx.parts))
 	return true
 }
@@ -194,13 +217,14 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 	if tx.aborted {
 		// The server knows nothing of the refused command and would run the rest.
 		s.answer([]byte("-EXECABORT Transaction discarded because of previous errors.\r\n"))
-		ok := s.submit() && s.awaitAnswers()
-		s.dropPin()
-		s.tx = nil
-		return ok
+		return s.discard()
+	}
+	if s.lostWatch && len(s.args) == 1 {
+		s.answer(s.null())
+		return s.discard()
 	}
 	r := s.request()
-	r.cmd, r.src, r.replies, r.tx, r.ends = cmd, raw, 1, tx, true
+	r.cmd, r.src, r.replies, r.tx, r.ends, r.own = cmd, raw, 1, tx, true, true
 	r.block, r.apart = tx.block, true
 	r.parts = tx.parts
 	for _, p := range tx.parts {
@@ -212,14 +236,39 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 	}
 	s.add(r)
 	ok := s.submit()
-	s.tx = nil
+	s.endTransaction()
 	return ok
+}
+
+// discard ends the transaction on the server, when the client has its answer already.
+func (s *session) discard() bool {
+	if !s.submit() || !s.awaitAnswers() {
+		return false
+	}
+	s.sh.lock()
+	if ln := s.pinned; ln != nil && ln.up && s.tx.open {
+		ln.swallow(discardFrame)
+		ln.flushLocked()
+	}
+	s.sh.unlock()
+	s.endTransaction()
+	return true
+}
+
+var discardFrame = frame("DISCARD")
+
+// null is the reply of an EXEC that did not run.
+func (s *session) null() []byte {
+	if s.resp3 {
+		return []byte("_\r\n")
+	}
+	return []byte("*-1\r\n")
 }
 
 // addPinned puts a command of the transaction into the batch.
 func (s *session) addPinned(cmd *router.Command, raw []byte, queued int) *request {
 	r := s.request()
-	r.cmd, r.src, r.replies, r.tx, r.queued = cmd, raw, 1, s.tx, queued
+	r.cmd, r.src, r.replies, r.tx, r.queued, r.own = cmd, raw, 1, s.tx, queued, true
 	s.add(r)
 	return r
 }
