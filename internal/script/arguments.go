@@ -84,6 +84,7 @@ func (a *arguments) option(x expr, k kind) {
 			a.skip = 2
 		case strings.EqualFold(w, "EXAT") || strings.EqualFold(w, "PXAT"):
 			a.skip = 1
+			a.j.f.MayExpire = true
 		}
 	}
 	if len(words) > 1 {

@@ -17,6 +17,8 @@ type command struct {
 	pops bool
 	// heard: what it answers is not determined, but what it does is no data.
 	heard bool
+	// timed: it gives a key a time to live at an absolute time, or that of another key.
+	timed bool
 	// words are the options that may stand at an 'o', which do not depend on the clock.
 	words []string
 }
@@ -24,7 +26,7 @@ type command struct {
 // commandLines lists the commands that are understood: "r" or "w" for whether they write; a letter for each
 // argument; the kind of the reply, or "open" where the reply or the effect is not determined (random members,
 // the order in which a hash table has its members, clocks, floats of more digits than a double has), "heard"
-// where that is so of the reply alone, "scores" where the text of a double is in it; and option words. The
+// where that is so of the reply alone, "timed" where a time to live comes from elsewhere, "scores" where the text of a double is in it; and option words. The
 // letters:
 //
 //	k  a key
@@ -124,13 +126,13 @@ DECRBY       w  kn      number
 INCRBYFLOAT  w  kn      open
 DEL          w  k*1     number
 UNLINK       w  k*1     number
-RENAME       w  kk      anything
-RENAMENX     w  kk      number
+RENAME       w  kk      timed
+RENAMENX     w  kk      timed
 PERSIST      w  k       number
 EXPIRE       w  keo*1   number  NX XX GT LT
 PEXPIRE      w  keo*1   number  NX XX GT LT
-EXPIREAT     w  kno*1   number  NX XX GT LT
-PEXPIREAT    w  kno*1   number  NX XX GT LT
+EXPIREAT     w  kno*1   timed   NX XX GT LT
+PEXPIREAT    w  kno*1   timed   NX XX GT LT
 HSET         w  ktt*2   number
 HMSET        w  ktt*2   anything
 HSETNX       w  ktt     number
@@ -205,6 +207,8 @@ func parseCommands(lines string) map[string]*command {
 			c.heard = true
 		case "open":
 			c.open = true
+		case "timed":
+			c.timed = true
 		}
 		all[f[0]] = c
 	}

@@ -40,6 +40,7 @@ func (j *judgement) judge(size int, isLibrary bool) Facts {
 	if j.escaped != "" {
 		return worst(j.escaped)
 	}
+	j.f.MayExpire = j.f.MayExpire || j.f.Expires
 	return j.f
 }
 
@@ -228,6 +229,7 @@ func (j *judgement) judgeCommand(c calling, caught bool) {
 			return
 		}
 		j.f.Writes = j.f.Writes || cmd.write
+		j.f.MayExpire = j.f.MayExpire || cmd.timed
 		switch {
 		case cmd.open || cmd.heard && c.place != placeStatement:
 			j.differs(c.line, "%s is not the same everywhere", strings.ToUpper(name))

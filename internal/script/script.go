@@ -42,6 +42,9 @@ type Facts struct {
 	// Expires: it may give its keys a time to live relative to the server's clock, so after a repetition that
 	// of every declared key must be set to what it is on the first server.
 	Expires bool
+	// MayExpire: a key may have a time to live afterwards that it had not before, of whatever form, or from
+	// another key. It holds whenever Expires does.
+	MayExpire bool
 	// Why says, for a person, what stands against Repeats, with its line. Empty if nothing does.
 	Why string
 }
@@ -84,7 +87,7 @@ func (s Server) longNumbers() answer {
 }
 
 // worst is what is said of a source that is not understood.
-func worst(why string) Facts { return Facts{Writes: true, Undeclared: true, Why: why} }
+func worst(why string) Facts { return Facts{Writes: true, Undeclared: true, MayExpire: true, Why: why} }
 
 // Look says what running a script, as given to EVAL or SCRIPT LOAD, may do.
 func Look(source []byte) Facts {
