@@ -149,6 +149,8 @@ func secondsText(ms int64) string {
 // version. t is the command of that form, whose Effect is used; its arguments are those of frame. reshape
 // makes its reply the blocking command's; it retains nothing of args.
 //
+// Its Effect counts even if nothing was served: XREADGROUP may have made a consumer (7.2).
+//
 // ok is false where there is no such form: with several keys before 7.0, for WAIT and WAITAOF, for an XREAD
 // of nothing but what is yet to come, and for a request that the server will refuse.
 func (c *Command) Try(dst []byte, args [][]byte, primary Server) (frame []byte, t *Command, reshape Reshape, ok bool) {

@@ -18,6 +18,7 @@ type Command struct {
 	index     int        // in the table, from 1; 0 for what was learned
 	block     *blocking  // nil: never blocks
 	stateful  bool       // see Stateful
+	apart     bool       // see Apart
 	script    bool       // runs a script or a function
 	since     release    // the first versions that know the command; zero: known to all that we support
 	spec      string     // where its keys are, see keys.go
@@ -52,6 +53,10 @@ func (c *Command) arityOK(n int) bool {
 // IsScript reports whether the command runs a script or a function that may write: EVAL, EVALSHA, FCALL. Of
 // those that may not (EVAL_RO, ...) it is false.
 func (c *Command) IsScript() bool { return c.script }
+
+// Apart reports whether the command is about what may be running or waiting at that moment, and so must not
+// stand behind it on a connection that others share: SCRIPT KILL, FUNCTION STATS, SHUTDOWN, CLIENT UNPAUSE.
+func (c *Command) Apart() bool { return c.apart }
 
 // IsWrite reports whether the request may have an effect. It is false for commands of other classes than
 // Write, Barrier and Everywhere, and for a command of class Write whose arguments make it a read: SORT without

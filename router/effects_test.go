@@ -303,6 +303,9 @@ func TestNothingPanics(t *testing.T) {
 			x.Match(replyOf(replies, i))
 		}
 		checkFrames(t, args, reply, &e)
+		if e.Kind == Verbatim && cmd.Blocks(args) {
+			t.Fatalf("%q answered %q: the effect blocks", args, reply)
+		}
 	}
 }
 
@@ -313,13 +316,12 @@ func checkFrames(t *testing.T, args [][]byte, reply []byte, e *Effect) {
 	t.Helper()
 	n := 0
 	for rest := e.Frames; len(rest) > 0; n++ {
-		if resp.Args(rest, nil) != nil {
-			rest = nil
-			continue
-		}
 		_, took, err := resp.Parse(rest)
 		if err != nil {
 			t.Fatalf("%q answered %q: frames %q: %v", args, reply, e.Frames, err)
+		}
+		if part := resp.Args(rest[:took], nil); Lookup(part).Blocks(part) {
+			t.Fatalf("%q answered %q: the effect blocks: %q", args, reply, part)
 		}
 		rest = rest[took:]
 	}

@@ -286,6 +286,31 @@ func TestLearnNothing(t *testing.T) {
 	}
 }
 
+// TestLearnNeverPanics gives it mutilated facts of real servers.
+func TestLearnNeverPanics(t *testing.T) {
+	r := newRand(1)
+	for _, b := range redisdtest.Binaries(t) {
+		k := start(t, b)
+		for _, info := range k.infos() {
+			for range 10 {
+				info := slices.Clone(info)
+				for range 1 + r.Intn(3) {
+					info[r.Intn(len(info))] = "0123456789-:$*\r\nx"[r.Intn(17)]
+				}
+				c, err := Learn(info[:len(info)-r.Intn(2)*r.Intn(len(info))])
+				if err != nil {
+					continue
+				}
+				args := request("x", "a", "1", "2", "streams", "b")
+				c = c.Resolve(args)
+				c.AppendKeys(nil, args)
+				var e Effect
+				c.Effect(&e, &Env{}, args, []byte("+OK\r\n"), nil)
+			}
+		}
+	}
+}
+
 func TestCommandsOfTheConfiguration(t *testing.T) {
 	for _, c := range []struct {
 		first, last, step int

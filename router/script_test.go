@@ -103,6 +103,37 @@ func TestScriptsAreToldApart(t *testing.T) {
 	}
 }
 
+// TestAScriptIsKilledFromAnotherConnection: on the one where it runs SCRIPT KILL would wait for its end.
+func TestAScriptIsKilledFromAnotherConnection(t *testing.T) {
+	for _, b := range redisdtest.Binaries(t) {
+		k := start(t, b)
+		k.must("CONFIG", "SET", "lua-time-limit", "1")
+		other := dial(t, k.c.RemoteAddr().String())
+		if _, err := k.c.Write(resp.AppendCommand(nil, "EVAL", "while true do end", "0")); err != nil {
+			t.Fatal(err)
+		}
+		for busy := false; !busy; {
+			busy = strings.HasPrefix(string(other.raw("GET", "k")), "-BUSY ")
+		}
+		reply := other.raw("GET", "k")
+		if !refusedUnseen(request("EVAL"), reply) {
+			t.Errorf("%s: %q may come after something ran", b.Name, reply)
+		}
+		for _, name := range []string{"SCRIPT KILL", "FUNCTION KILL", "FUNCTION STATS"} {
+			if !byName(name).Apart() {
+				t.Errorf("%s waits behind the script", name)
+			}
+		}
+		other.must("SCRIPT", "KILL")
+		killed := k.exchange(nil, 1)[0]
+		var e Effect
+		byName("EVAL").Effect(&e, &Env{}, request("EVAL", "while true do end", "0"), killed, nil)
+		if e.Kind != Copy {
+			t.Errorf("%s: a script that was killed with %q has no effect", b.Name, killed)
+		}
+	}
+}
+
 const library = "#!lua name=%s\nredis.register_function('%s', function(keys, args) return %d end)"
 
 // TestWhatIsLoadedReachesTheSecondary loads, replaces and deletes scripts and functions, on a secondary that

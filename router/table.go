@@ -90,6 +90,7 @@ func writesIf(f writeFunc) option   { return func(c *Command) { c.writes = f } }
 func refusesIf(f refuseFunc) option { return func(c *Command) { c.refuses = f } }
 func cursorAt(arg int) option       { return func(c *Command) { c.CursorArg = arg } }
 func blocks(b blocking) option      { return func(c *Command) { c.block = &b } }
+func apart(c *Command)              { c.apart = true }
 func withErrors(c *Command)         { c.errs = true }
 func runsScript(c *Command)         { c.script, c.errs = true, true }
 

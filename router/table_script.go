@@ -14,7 +14,7 @@ var scriptTable = []Command{
 	everywhere("SCRIPT FLUSH", -2, scriptFlushEffect),
 	read("SCRIPT EXISTS", -3, ""),
 	read("SCRIPT HELP", 2, ""),
-	read("SCRIPT KILL", 2, ""),
+	read("SCRIPT KILL", 2, "", apart),
 	read("SCRIPT SHOW", 3, ""),
 	refuse("SCRIPT DEBUG", -3, reasonDebugger),
 
@@ -25,7 +25,7 @@ var scriptTable = []Command{
 	everywhere("FUNCTION RESTORE", -3, functionRestoreEffect, since(redis70)),
 	read("FUNCTION DUMP", 2, ""),
 	read("FUNCTION HELP", 2, ""),
-	read("FUNCTION KILL", 2, ""),
+	read("FUNCTION KILL", 2, "", apart),
 	read("FUNCTION LIST", -2, ""),
-	read("FUNCTION STATS", 2, ""),
+	read("FUNCTION STATS", 2, "", apart),
 }

@@ -116,7 +116,7 @@ var adminTable = []Command{
 	read("SAVE", 1, ""),
 	read("BGSAVE", -1, ""),
 	read("BGREWRITEAOF", 1, ""),
-	read("SHUTDOWN", -1, ""),
+	read("SHUTDOWN", -1, "", apart),
 	read("FAILOVER", -1, ""),
 	unnamed("REPLICAOF", 3),
 	unnamed("SLAVEOF", 3),

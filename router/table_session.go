@@ -39,7 +39,7 @@ var sessionTable = []Command{
 	session("CLIENT TRACKING", -3),
 	session("CLIENT TRACKINGINFO", 2),
 	read("CLIENT PAUSE", -3, ""), // the server pauses all its clients, its replicas and the expiry of keys
-	read("CLIENT UNPAUSE", 2, ""),
+	read("CLIENT UNPAUSE", 2, "", apart),
 	read("CLIENT HELP", 2, ""),
 
 	transaction("MULTI", 1, ""),
