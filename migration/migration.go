@@ -120,7 +120,8 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		Now:      func() int64 { return time.Now().UnixNano() },
 	})
 	m.ledger.OnChange(m.wake)
-	m.shard = proxy.NewShard(m.ledger, m.primaryOf(st.Phase), instance.Facts{}, 16, proxy.Options{
+	options := proxy.Options{
+		Source:      source,
 		ID:          st.ID,
 		Generation:  strconv.FormatInt(st.Generation, 10),
 		Lanes:       cfg.Lanes,
@@ -131,7 +132,12 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		Settle:      cfg.Secondary.Settle,
 		OnConnect:   m.onConnect,
 		Log:         log,
-	})
+	}
+	if err := allow(&options, cfg); err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	m.shard = proxy.NewShard(m.ledger, m.primaryOf(st.Phase), instance.Facts{}, 16, options)
 	m.shard.SetScanEpoch(st.ScanEpoch)
 	listener, err := listen(cfg, log)
 	if err != nil {

@@ -30,6 +30,8 @@ type Options struct {
 	AckTimeout time.Duration
 	// PrimaryWait is how long a command waits while the primary is unreachable.
 	PrimaryWait time.Duration
+	// Source is the instance whose clients these are, and by whose rules they log in; nil: the first primary.
+	Source *instance.Instance
 	// Auth is who may come in.
 	Auth Auth
 	// Deny are the commands that are not passed on.
@@ -60,7 +62,7 @@ type Shard struct {
 	news news
 
 	accounts  accounts
-	first     *instance.Instance // the primary that it began with: the source
+	first     *instance.Instance // the source
 	primary   *upstream
 	effects   *EffectLane // nil while nothing is replicated
 	dual      bool        // writes go through the ledger
@@ -172,6 +174,9 @@ func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts
 		o.laneBuffer = laneBuffer
 	}
 	sh := &Shard{opt: o, ledger: l, accounts: newAccounts(), first: primary, learned: map[string]*learned{}}
+	if o.Source != nil {
+		sh.first = o.Source
+	}
 	sh.ctx, sh.stop = context.WithCancel(context.Background())
 	sh.primary = sh.newUpstream(primary, facts)
 	sh.given = map[*instance.Instance]int64{}

@@ -1,0 +1,39 @@
+package migration
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"tandem/config"
+	"tandem/proxy"
+	"tandem/router"
+)
+
+// allow fills in who may connect and which commands may pass, as the configuration says.
+func allow(o *proxy.Options, cfg *config.Config) error {
+	o.Auth = proxy.Auth{Mode: proxy.AuthMode(cfg.Auth.Mode), Cache: cfg.Auth.Cache, Users: map[string][sha256.Size]byte{}}
+	for _, u := range cfg.Auth.Users {
+		digest, err := u.Digest()
+		if err != nil {
+			return fmt.Errorf("auth.users: %s: %w", u.Name, err)
+		}
+		o.Auth.Users[u.Name] = digest
+	}
+	names := make([]string, 0, len(cfg.Commands.Deny))
+	for _, name := range cfg.Commands.Deny {
+		names = append(names, string(name))
+	}
+	var err error
+	if o.Deny, err = router.NewDeny(names); err != nil {
+		return fmt.Errorf("commands.deny: %w", err)
+	}
+	o.Writes = map[string]*router.Command{}
+	for _, w := range cfg.Commands.Writes {
+		last := w.LastKey
+		if last == 0 {
+			last = w.FirstKey
+		}
+		o.Writes[string(w.Name)] = router.FromConfig(string(w.Name), w.FirstKey, last, w.Step)
+	}
+	return nil
+}
