@@ -63,9 +63,9 @@ func TestMistakesOnTheCommandLineExitWith2(t *testing.T) {
 
 func TestConfigurationMistakesExitWith2AndAreListed(t *testing.T) {
 	for _, args := range [][]string{
-		{"serve", "--listen", "nowhere", "--source", "rediss://u:hunter2@a"},
-		{"config", "check", "--listen", "nowhere", "--source", "rediss://u:hunter2@a"},
-		{"config", "print", "--listen", "nowhere", "--source", "rediss://u:hunter2@a"},
+		{"serve", "--listen", "nowhere", "--source", "redis://u:hunter2@a:port"},
+		{"config", "check", "--listen", "nowhere", "--source", "redis://u:hunter2@a:port"},
+		{"config", "print", "--listen", "nowhere", "--source", "redis://u:hunter2@a:port"},
 	} {
 		code, stdout, stderr := tandem(t, []string{"TANDEM_LANES=x", "TANDEM_BOGUS=1"}, args...)
 		if code != exitUsage {

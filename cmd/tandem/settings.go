@@ -17,7 +17,7 @@ type settingFlag struct {
 
 // instanceFlags name the two servers.
 var instanceFlags = []settingFlag{
-	{"source", "source.url", "server to move from: redis://[user:password@]host:port[/db] as `URL`"},
+	{"source", "source.url", "server to move from: redis://[user:password@]host:port[/db], or rediss:// for TLS, as `URL`"},
 	{"target", "target.url", "server to move to, as `URL`"},
 }
 
