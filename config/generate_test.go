@@ -206,7 +206,7 @@ func (s setting) objectTable(docs map[string]string) string {
 		if f.def != "" {
 			def = "`" + f.def + "`"
 		}
-		text += fmt.Sprintf("| `%s` | %s | %s |\n", f.key, def, docs[f.goName])
+		text += fmt.Sprintf("| **%s** | %s | %s |\n", f.key, def, docs[f.goName])
 	}
 	return text
 }

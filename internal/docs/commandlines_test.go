@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tandem/internal/tlsconn/tlstest"
 )
 
 // TestCommandLinesAreRight parses every command line of tandem's that a page shows as the program would.
@@ -208,6 +210,7 @@ func TestConfigurationFilesAreRight(t *testing.T) {
 // checkConfig runs tandem config check. What files leave out for the sake of brevity is given by flags.
 func checkConfig(t *testing.T, text string) (out []byte, err error) {
 	t.Helper()
+	text = strings.ReplaceAll(text, "/etc/tandem/", shownFiles(t)+"/")
 	file := filepath.Join(t.TempDir(), "tandem.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -225,4 +228,26 @@ func checkConfig(t *testing.T, text string) (out []byte, err error) {
 		cmd.Args = append(cmd.Args, "--target", "redis://new.internal:6379")
 	}
 	return cmd.CombinedOutput()
+}
+
+// shownFiles makes a directory with the files that the pages have under /etc/tandem.
+func shownFiles(t *testing.T) (dir string) {
+	t.Helper()
+	ca := tlstest.NewCA(t, "the pages")
+	authority, err := os.ReadFile(ca.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	for _, name := range []string{"tandem", "proxy"} {
+		ca.IssueInto(t, tlstest.Pair{Cert: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+".key")}, tlstest.Leaf{})
+	}
+	for name, content := range map[string][]byte{
+		"ca.pem": authority, "source-ca.pem": authority, "clients-ca.pem": authority, "source-password": []byte("a password\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
