@@ -21,13 +21,15 @@ import (
 //	b>> BLPOP none 0            sent, and not answered until it blocks on the server
 //	b<                          one more reply or message
 //	b< ~shape                   the same, compared so
+//	b< until text               the first message that has the text in it; what comes before is passed over
 //	b< closed                   the connection ends
+//	close b                     the client ends it
 //	raw "PING\r\n"              bytes as they are; their replies are received with <
 //	until :0 EXISTS k           asked again until the reply begins so
 //	--                          what stands above is there before the migration begins
 //
 // Words are separated by spaces; one with a space, a | or control characters is written "so", with Go's
-// escapes. Behind a heading, [alone] and [slow] set the fields of those names. Text from a # that begins a word to the end of the line is a comment. Names of commands are upper case,
+// escapes. Behind a heading, [alone], [slow] and [needs COMMAND] set the fields of those names. Text from a # that begins a word to the end of the line is a comment. Names of commands are upper case,
 // those of other steps lower case.
 type Scenario struct {
 	// File is the text's, without directory; Name its heading.
@@ -35,7 +37,9 @@ type Scenario struct {
 	// Alone: it concerns more than its own database, so everything is flushed before it.
 	Alone bool
 	// Slow: a server works on it for a third of a second or more; only the full size has the time.
-	Slow  bool
+	Slow bool
+	// Needs is a command without which it makes no sense, as where something is waited for.
+	Needs string
 	Steps []Step
 	// Given is how many of the steps stand above the line "--"; 0 when there is no such line.
 	Given int
@@ -68,8 +72,9 @@ const (
 	Block
 	// Receive takes one more reply or message.
 	Receive
-	// Closed waits for the end of the connection.
+	// Closed waits for the end of the connection; Close makes it.
 	Closed
+	Close
 	// Raw sends bytes.
 	Raw
 	// Until asks until the reply begins with the prefix.
@@ -88,7 +93,7 @@ type Step struct {
 	Mark Mark
 	// Capture is the name that the reply gets; empty: none.
 	Capture string
-	// Text is the bytes of Raw, the prefix of Until.
+	// Text is the bytes of Raw, the prefix of Until, what Receive waits for.
 	Text string
 	// Line is the step's text as it stands in the file.
 	Line string
@@ -134,9 +139,7 @@ func Parse(file, text string) ([]*Scenario, error) {
 			continue
 		}
 		if heading, ok := strings.CutPrefix(line, "== "); ok {
-			name, alone := strings.CutSuffix(heading, " [alone]")
-			name, slow := strings.CutSuffix(name, " [slow]")
-			all = append(all, &Scenario{File: file, Name: strings.TrimSpace(name), Alone: alone, Slow: slow})
+			all = append(all, parseHeading(file, heading))
 			continue
 		}
 		if len(all) == 0 {
@@ -156,6 +159,22 @@ func Parse(file, text string) ([]*Scenario, error) {
 		s.Steps = append(s.Steps, step)
 	}
 	return all, errors.Join(errs...)
+}
+
+// parseHeading reads a name and what stands in brackets behind it.
+func parseHeading(file, heading string) *Scenario {
+	s := &Scenario{File: file}
+	words := strings.Split(heading, " [")
+	s.Name = strings.TrimSpace(words[0])
+	for _, option := range words[1:] {
+		option = strings.TrimSuffix(option, "]")
+		s.Alone = s.Alone || option == "alone"
+		s.Slow = s.Slow || option == "slow"
+		if needs, ok := strings.CutPrefix(option, "needs "); ok {
+			s.Needs = needs
+		}
+	}
+	return s
 }
 
 // parseStep reads one line: [session[:protocol]]>|>>|< [~mark] [name =] words.
@@ -191,6 +210,10 @@ func parseStep(line string) (Step, error) {
 		words = words[2:]
 	}
 	if step.Action == Receive {
+		if len(words) == 2 && words[0].text == "until" {
+			step.Text = words[1].text
+			return step, nil
+		}
 		if len(words) > 0 {
 			return step, fmt.Errorf("%q behind <", words[0].text)
 		}
@@ -229,6 +252,9 @@ func (step *Step) takeWords(words []token) error {
 		return errors.New("a step without words")
 	case words[0].text == "raw" && len(words) == 2:
 		step.Action, step.Text = Raw, words[1].text
+		return nil
+	case words[0].text == "close" && len(words) == 2:
+		step.Action, step.Session = Close, words[1].text
 		return nil
 	case words[0].text == "until" && len(words) > 2:
 		step.Action, step.Text = Until, words[1].text

@@ -20,6 +20,9 @@ var versions = []string{"redis-6.0", "redis-7.0", "redis-8.0", "valkey-8.1", "va
 func present(t *testing.T) (names []string) {
 	t.Helper()
 	for _, name := range versions {
+		if *alone != "" && name != *alone {
+			continue
+		}
 		if _, ok := redisdtest.Find(t, name); ok {
 			names = append(names, name)
 		}
@@ -34,9 +37,9 @@ func start(t *testing.T, version string) *redisd.Server {
 	if !ok {
 		t.Fatalf("%s is not here", version)
 	}
-	args := []string{"--databases", databases, "--latency-tracking", "yes"}
-	if version == "redis-6.0" {
-		args = args[:2]
+	args := []string{"--databases", databases, "--hz", "100"}
+	if version != "redis-6.0" {
+		args = append(args, "--enable-debug-command", "yes")
 	}
 	s, err := redisd.Start(redisd.Options{Binary: found[0].Path, Args: args})
 	if err != nil {
