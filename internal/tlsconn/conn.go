@@ -24,11 +24,13 @@ type Conn struct {
 	below   *socket
 	explain func(err error, first bool) error // nil, or makes errors clear; first: nothing was ever read
 	heard   atomic.Bool                       // something was read
+	more    bool                              // the last Read filled its buffer: there may be more without a record
 }
 
 // Read reads as tls.Conn does.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	c.more = n == len(b)
 	if n > 0 && !c.heard.Load() {
 		c.heard.Store(true)
 	}
@@ -75,6 +77,7 @@ func (c *Conn) Close() error {
 // socket is the connection below TLS.
 type socket struct {
 	net.Conn
+	in       records
 	raw      syscall.RawConn // nil where there is none
 	closing  atomic.Bool
 	allow    atomic.Int64 // ns that a write may take without progress; 0 is for ever
@@ -82,12 +85,14 @@ type socket struct {
 }
 
 func newSocket(c net.Conn) *socket {
-	s := &socket{Conn: c}
+	s := &socket{Conn: c, in: records{from: c}}
 	if sc, ok := c.(syscall.Conn); ok {
 		s.raw, _ = sc.SyscallConn()
 	}
 	return s
 }
+
+func (s *socket) Read(b []byte) (int, error) { return s.in.Read(b) }
 
 // SetWriteDeadline sets the deadline, and remembers how far away it is.
 func (s *socket) SetWriteDeadline(t time.Time) error {
