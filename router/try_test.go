@@ -31,6 +31,14 @@ type trial struct {
 	served, asleep map[string]int
 }
 
+// impatient starts a server that looks for timeouts every 2 ms, and not every 100.
+func impatient(t *testing.T, b redisdtest.Binary) *conn {
+	t.Helper()
+	k := start(t, b)
+	k.must("CONFIG", "SET", "hz", "500")
+	return k
+}
+
 // both runs a request in both databases.
 func (p *trial) both(words ...string) {
 	p.a.parse(words...)
@@ -43,14 +51,14 @@ func TestTriedFormsAnswerAsTheBlockingCommand(t *testing.T) {
 	for _, b := range redisdtest.Binaries(t) {
 		for _, protocol := range []string{"2", "3"} {
 			t.Run(b.Name+" in RESP"+protocol, func(t *testing.T) {
-				k := start(t, b)
+				k := impatient(t, b)
 				p := &trial{served: map[string]int{}, asleep: map[string]int{}, replay: &replay{
 					t: t, r: &sampler{Rand: newRand(seedOf(t))}, a: k, b: dial(t, k.c.RemoteAddr().String()),
 				}}
 				p.b.must("SELECT", "1")
 				p.both("HELLO", protocol)
 				known := p.known(tried)
-				for range stepsOf(t) / 3 {
+				for range stepsOf(t) / 2 {
 					p.change()
 					args := p.r.request(p.r.pick(known...))
 					p.fill(args)
@@ -61,7 +69,7 @@ func TestTriedFormsAnswerAsTheBlockingCommand(t *testing.T) {
 						t.Errorf("%s was never served", name)
 					}
 				}
-				if len(p.asleep) < 5 {
+				if len(p.asleep) < 3 {
 					t.Errorf("only %v found nothing to take", p.asleep)
 				}
 			})
@@ -72,7 +80,7 @@ func TestTriedFormsAnswerAsTheBlockingCommand(t *testing.T) {
 // change makes, fills and empties keys in both databases alike.
 func (p *trial) change() {
 	n := p.r.pick("1", "2", "3")
-	switch p.r.Intn(8) {
+	switch p.r.Intn(10) {
 	case 0, 1:
 		p.both("RPUSH", "l"+n, p.r.pick("a", "b", ""), "c")
 	case 2, 3:
@@ -83,9 +91,9 @@ func (p *trial) change() {
 		if p.r.Intn(3) == 0 {
 			p.both("XGROUP", "CREATE", "x"+n, "g1", "0", "MKSTREAM")
 		}
-	case 6:
-		p.both("DEL", p.r.pick("l", "z", "x")+n)
-	case 7:
+	case 6, 7, 8:
+		p.both("DEL", p.r.pick("l", "l", "z", "z", "x")+n)
+	case 9:
 		p.both("XGROUP", "CREATE", "x"+n, p.r.pick("g1", "g2", "block"), p.r.pick("0", "$"), "MKSTREAM")
 	}
 }
@@ -265,7 +273,7 @@ func TestWithTimeout(t *testing.T) {
 // TestShortTimeoutsEnd: none of them is cut off to 0, which means for ever.
 func TestShortTimeoutsEnd(t *testing.T) {
 	for _, b := range redisdtest.Binaries(t) {
-		k := start(t, b)
+		k := impatient(t, b)
 		for ms := range 12 {
 			for _, text := range []string{"BLPOP none 0", "XREAD BLOCK 0 STREAMS none $", "BRPOPLPUSH none d 0"} {
 				args := request(strings.Fields(text)...)
