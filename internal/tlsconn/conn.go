@@ -77,7 +77,7 @@ func (c *Conn) Close() error {
 // socket is the connection below TLS.
 type socket struct {
 	net.Conn
-	in       records
+	in       *records
 	raw      syscall.RawConn // nil where there is none
 	closing  atomic.Bool
 	allow    atomic.Int64 // ns that a write may take without progress; 0 is for ever
@@ -85,10 +85,11 @@ type socket struct {
 }
 
 func newSocket(c net.Conn) *socket {
-	s := &socket{Conn: c, in: records{from: c}}
+	s := &socket{Conn: c}
 	if sc, ok := c.(syscall.Conn); ok {
 		s.raw, _ = sc.SyscallConn()
 	}
+	s.in = newRecords(c, s.raw)
 	return s
 }
 

@@ -2,6 +2,7 @@ package tlsconn
 
 import (
 	"io"
+	"os"
 	"sync"
 	"syscall"
 )
@@ -11,12 +12,58 @@ import (
 // and was not asked for yet is here, where Await can see it. The buffer is there only while it holds bytes.
 type records struct {
 	from io.Reader
+	raw  syscall.RawConn  // of from, nil where there is none
 	buf  *[readAhead]byte // nil while empty; buf[r:w] was not handed over yet
 	r, w int
 
 	header [headerSize]byte // of the record that is being handed over
 	have   int              // bytes of header that were handed over
 	body   int              // bytes of the record behind its header that are still to come
+
+	// for the closure, so that a read allocates nothing
+	n   int
+	err error
+	try func(fd uintptr) bool
+}
+
+func newRecords(from io.Reader, raw syscall.RawConn) *records {
+	s := &records{from: from, raw: raw}
+	s.try = func(fd uintptr) bool {
+		for {
+			if s.buf == nil {
+				s.buf = readAheads.Get().(*[readAhead]byte)
+			}
+			s.n, s.err = syscall.Read(int(fd), s.buf[:])
+			switch {
+			case s.err == syscall.EINTR:
+				continue
+			case s.err == syscall.EAGAIN:
+				s.giveBack() // while it waits
+				return false
+			case s.err != nil:
+				s.n, s.err = 0, os.NewSyscallError("read", s.err)
+			case s.n == 0:
+				s.err = io.EOF
+			}
+			return true
+		}
+	}
+	return s
+}
+
+// fill waits for bytes. It holds the buffer only once there are some.
+func (s *records) fill() (err error) {
+	if s.raw == nil {
+		s.buf = readAheads.Get().(*[readAhead]byte)
+		s.n, s.err = s.from.Read(s.buf[:])
+	} else if err := s.raw.Read(s.try); err != nil { // a deadline, or closed
+		s.n, s.err = 0, err
+	}
+	s.r, s.w = 0, s.n
+	if s.n == 0 && s.buf != nil {
+		s.giveBack()
+	}
+	return s.err
 }
 
 const (
@@ -30,11 +77,7 @@ var readAheads = sync.Pool{New: func() any { return new([readAhead]byte) }}
 // Read reads to the end of the present record at most.
 func (s *records) Read(b []byte) (int, error) {
 	if s.buf == nil {
-		s.buf = readAheads.Get().(*[readAhead]byte)
-		n, err := s.from.Read(s.buf[:])
-		s.r, s.w = 0, n
-		if n == 0 {
-			s.giveBack()
+		if err := s.fill(); s.buf == nil {
 			return 0, err
 		}
 	}

@@ -25,7 +25,7 @@ func TestReadsEndWithTheRecord(t *testing.T) {
 		"at once": func(r io.Reader) io.Reader { return r }, "byte by byte": iotest.OneByteReader, "halves": iotest.HalfReader,
 	} {
 		for _, room := range []int{1, 4, 5, 6, 1000, 32 << 10} {
-			s := &records{from: from(bytes.NewReader(stream))}
+			s := newRecords(from(bytes.NewReader(stream)), nil)
 			var got []byte
 			ends, at := map[int]bool{}, 0
 			for _, n := range sizes {
@@ -103,6 +103,9 @@ func TestAwaitWaitsAndHoldsNothing(t *testing.T) {
 	_ = ours.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if err := ours.Await(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("with nothing there: %v", err)
+	}
+	if n, err := ours.Read(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read with nothing there: %d, %v", n, err)
 	}
 	if ours.below.in.buf != nil {
 		t.Error("a silent connection has a buffer")
