@@ -145,7 +145,7 @@ async function once(p, consumers, put, take) {
   await Promise.all([produce(), ...Array.from({ length: consumers }, (_, i) => consume(i))]);
 }
 
-const wait = '1.5'; // seconds that a consumer blocks
+const wait = '1'; // seconds that a consumer blocks
 
 async function queue(p, library) {
   const producer = await library.open();
@@ -166,7 +166,7 @@ async function group(p, library) {
   const consumers = await Promise.all([1, 2].map(() => library.open()));
   const key = p.key('stream');
   await library.run(producer, ['XGROUP', 'CREATE', key, 'g', '0', 'MKSTREAM']);
-  const read = (i) => ['XREADGROUP', 'GROUP', 'g', `c${i}`, 'COUNT', '1', 'BLOCK', '1500', 'STREAMS', key, '>'];
+  const read = (i) => ['XREADGROUP', 'GROUP', 'g', `c${i}`, 'COUNT', '1', 'BLOCK', '1000', 'STREAMS', key, '>'];
   await once(p, consumers.length, (item) => library.run(producer, ['XADD', key, 'MAXLEN', '~', '100', '*', 'item', item]), async (i) => {
     const reply = await library.run(consumers[i], read(i));
     if (reply === null) return null;

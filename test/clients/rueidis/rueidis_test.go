@@ -1,7 +1,6 @@
 package rueidis
 
 import (
-	"fmt"
 	"testing"
 
 	"tandem/test/clients/stage"
@@ -11,8 +10,8 @@ func TestMain(m *testing.M) { stage.Main(m) }
 
 func TestRueidis(t *testing.T) {
 	for _, pair := range stage.Pairs(stage.Pair{Source: "valkey-8.1", Target: "valkey-8.1"}) {
-		for _, v := range []protocol{2, 3} {
-			t.Run(fmt.Sprintf("%s RESP%d", pair, v), func(t *testing.T) { stage.Play(t, pair, v.parts()...) })
-		}
+		t.Run(pair.String(), func(t *testing.T) {
+			stage.Play(t, pair, append(protocol(2).parts(), protocol(3).parts()...)...)
+		})
 	}
 }

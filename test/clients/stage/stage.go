@@ -22,6 +22,8 @@ type Stage struct {
 	players        []*Player
 	switches       atomic.Int64 // raised when a switch is asked for and when it was answered: odd in between
 	undone         int
+	act            string // what the walk is doing
+	began          time.Time
 }
 
 // The keyspace that the backfill copies beside the parts' own keys, and how fast it may, so that the phase lasts
@@ -47,7 +49,7 @@ func Play(t *testing.T, pair Pair, parts ...Part) {
 		t.Log("no part is named so")
 		return
 	}
-	s := &Stage{t: t, source: start(t, pair.Source)}
+	s := &Stage{t: t, source: start(t, pair.Source), began: time.Now()}
 	addr := s.source.Addr
 	both := Features{}
 	if direct {
@@ -103,6 +105,7 @@ func (s *Stage) walk() {
 		s.t.Fatalf("start: %d %s", code, answer)
 	}
 	s.during("backfill")
+	s.enter("the way to synced")
 	s.until("phase synced", 2*time.Minute, func() bool { return s.phase() == "synced" })
 	s.during("synced")
 	for _, step := range []struct{ name, phase string }{{"cutover", "reversed"}, {"rollback", "synced"}, {"cutover", "reversed"}} {
@@ -119,6 +122,7 @@ func (s *Stage) phase() string {
 // during lets every part do its rounds in a phase.
 func (s *Stage) during(phase string) {
 	s.t.Helper()
+	s.enter(phase)
 	began := time.Now()
 	targets := make([]int64, len(s.players))
 	for i, p := range s.players {
@@ -144,13 +148,20 @@ func (s *Stage) during(phase string) {
 		}
 		return false
 	})
-	s.t.Logf("%-11s %5d ms", phase, time.Since(began).Milliseconds())
+}
+
+// enter says in the output what comes now; a problem is reported with it.
+func (s *Stage) enter(act string) {
+	s.t.Helper()
+	s.act = act
+	s.t.Logf("%6.2f s  %s", time.Since(s.began).Seconds(), act)
 }
 
 // switchOver takes a cutover or rollback while all parts play. It may be undone under load, if it happens in the
 // end: clients see a pause and nothing else.
 func (s *Stage) switchOver(step string) {
 	s.t.Helper()
+	s.enter(step)
 	s.until("ready to switch", time.Minute, func() bool {
 		st, _ := s.td.status()
 		return st.ReadyToCutover || st.Phase == "reversed"
@@ -171,7 +182,7 @@ func (s *Stage) switchOver(step string) {
 	s.switches.Add(1)
 	st, _ := s.td.status()
 	if st.Cutover.LastPauseMs != nil {
-		s.t.Logf("%-11s held clients for %.1f ms", step, *st.Cutover.LastPauseMs)
+		s.t.Logf("          clients were held for %.1f ms", *st.Cutover.LastPauseMs)
 	}
 }
 
@@ -209,17 +220,19 @@ func (s *Stage) mustBeFine() {
 		}
 	}
 	if len(problems) > 0 {
-		s.t.Fatalf("client saw a problem:\n  %s", strings.Join(problems, "\n  "))
+		s.t.Fatalf("client saw a problem in %s:\n  %s", s.act, strings.Join(problems, "\n  "))
 	}
 }
 
 // stop has all parts end after their round, and waits.
 func (s *Stage) stop() {
 	s.t.Helper()
+	if !s.players[0].Going() {
+		return // it was done
+	}
+	s.enter("the end")
 	for _, p := range s.players {
-		if p.Going() {
-			close(p.stopping)
-		}
+		close(p.stopping)
 	}
 	deadline := time.After(roundTime)
 	for _, p := range s.players {
@@ -246,6 +259,7 @@ func (s *Stage) compare() {
 	if direct || s.t.Failed() {
 		return
 	}
+	s.enter("comparison")
 	s.until("all writes settled, nothing dirty", time.Minute, func() bool {
 		st, _ := s.td.status()
 		return st.DirtyKeys == 0 && st.UnsettledWrites == 0 && st.LagBytes == 0 && st.Backfill.State != "running"

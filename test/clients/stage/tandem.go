@@ -83,7 +83,7 @@ func serve(t *testing.T, source, target *redisd.Server, settings []string) *tand
 	listen, admin := freeAddr(t), freeAddr(t)
 	td := &tandem{t: t, addr: listen, admin: "http://" + admin, log: filepath.Join(dir, "tandem.log"), exited: make(chan struct{})}
 	file := filepath.Join(dir, "tandem.yaml")
-	lines := append([]string{"start: manual"}, settings...)
+	lines := append([]string{"start: manual", "log:", "  level: debug"}, settings...)
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

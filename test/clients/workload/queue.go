@@ -12,7 +12,7 @@ import (
 )
 
 // Wait is how long a consumer blocks at a time: long enough to be blocked most of the time, and over switches.
-const Wait = 2 * time.Second
+const Wait = time.Second
 
 // takeTime bounds the way of an item to a consumer, on a loaded machine and over a switch.
 const takeTime = 30 * time.Second
