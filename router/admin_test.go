@@ -83,6 +83,30 @@ func debugArgs(t *testing.T, b redisdtest.Binary) []string {
 	return []string{"--enable-debug-command", "yes"}
 }
 
+// TestHarmlessDebugIsKnown: each of these subcommands is in the help of some version.
+func TestHarmlessDebugIsKnown(t *testing.T) {
+	binaries := redisdtest.Binaries(t)
+	if len(binaries) < 5 {
+		t.Logf("only %d versions are here: names are checked where all are", len(binaries))
+		return
+	}
+	help := map[string]bool{"HELP": true}
+	for _, b := range binaries {
+		k := dial(t, redisdtest.Start(t, redisd.Options{Binary: b.Path, Args: debugArgs(t, b)}).Addr)
+		for _, line := range k.must("DEBUG", "HELP").Elems {
+			name, _, _ := strings.Cut(strings.ToUpper(string(line.Str)), " ")
+			for word := range strings.SplitSeq(name, "|") {
+				help[word] = true
+			}
+		}
+	}
+	for name := range harmlessDebug {
+		if !help[name] {
+			t.Errorf("no server has DEBUG %s", name)
+		}
+	}
+}
+
 func TestDeny(t *testing.T) {
 	deny, err := NewDeny([]string{"shutdown", "CONFIG set", "debug", "MOD.FLUSH", "FT.CONFIG  SET", "CLUSTER"})
 	if err != nil {

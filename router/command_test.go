@@ -84,7 +84,7 @@ func TestRefuse(t *testing.T) {
 	}{
 		{"XREAD BLOCK 0 STREAMS s $", false}, {"BLPOP k 0", false}, {"GET k", false}, {"WATCH k", false}, {"EVAL x 0", false},
 		{"CLIENT LIST", false}, {"SHUTDOWN", false}, {"SYNC", true}, {"PSYNC ? -1", true}, {"POST / HTTP/1.1", true}, {"Host: x", true},
-		{"SCRIPT DEBUG YES", true}, {"DEBUG PROTOCOL push", true}, {"DEBUG PROTOCOL string", false}, {"DEBUG SLEEP 0", false},
+		{"SCRIPT DEBUG YES", true}, {"DEBUG PROTOCOL push", true}, {"debug mark-internal-client", true}, {"DEBUG PROTOCOL string", false}, {"DEBUG SLEEP 0", false},
 	} {
 		args := request(strings.Fields(c.request)...)
 		if got := Lookup(args).Refuse(args); (got != "") != c.refused {

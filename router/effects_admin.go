@@ -1,6 +1,9 @@
 package router
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // The effects of commands that tools and administrators send and that change keys all the same.
 
@@ -76,16 +79,18 @@ func migrateEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
 	}
 }
 
-// harmlessDebug are the subcommands of DEBUG that change no key. Some end or stop the server, which is
-// seen from the connection.
-var harmlessDebug = map[string]bool{
-	"HELP": true, "SLEEP": true, "OBJECT": true, "JMAP": true, "DIGEST": true, "DIGEST-VALUE": true, "SDSLEN": true,
-	"ZIPLIST": true, "LISTPACK": true, "QUICKLIST": true, "HTSTATS": true, "HTSTATS-KEY": true, "LOG": true, "ERROR": true,
-	"PROTOCOL": true, "STRUCTSIZE": true, "CLIENT-EVICTION": true, "STRINGMATCH-LEN": true, "MALLCTL": true, "MALLCTL-STR": true,
-	"SET-ACTIVE-EXPIRE": true, "PAUSE-CRON": true, "REPLYBUFFER": true, "DICT-RESIZING": true, "STRINGMATCH": true,
-	"PANIC": true, "ASSERT": true, "SEGFAULT": true, "OOM": true, "LEAK": true, "DICT-STATS": true, "CLIENT-ENFORCE-REPLY-LIST": true,
-	"CONFIG-REWRITE-FORCE-ALL": true, "SET-DISABLE-DENY-SCRIPTS": true, "DROP-CLUSTER-PACKET-FILTER": true,
-}
+// harmlessDebug are the subcommands of DEBUG that change no key. Some of them end or stop the server, which
+// its connections show.
+var harmlessDebug = func() map[string]bool {
+	names := map[string]bool{}
+	for name := range strings.FieldsSeq(`HELP SLEEP OBJECT DIGEST DIGEST-VALUE SDSLEN ZIPLIST LISTPACK QUICKLIST HTSTATS
+		HTSTATS-KEY LOG ERROR PROTOCOL STRUCTSIZE MALLCTL MALLCTL-STR SCRIPT STRINGMATCH-TEST CLIENT-EVICTION
+		CLIENT-ENFORCE-REPLY-LIST REPLYBUFFER DICT-RESIZING QUICKLIST-PACKED-THRESHOLD SET-ACTIVE-EXPIRE PAUSE-CRON
+		CONFIG-REWRITE-FORCE-ALL CHANGE-REPL-ID REPLICATE AOF-FLUSH-SLEEP PANIC ASSERT SEGFAULT OOM LEAK`) {
+		names[name] = true
+	}
+	return names
+}()
 
 // debugWrites: RELOAD, LOADAOF, POPULATE, RESTART, and what is not known may change any key.
 func debugWrites(args [][]byte) bool {
@@ -93,8 +98,11 @@ func debugWrites(args [][]byte) bool {
 }
 
 // debugRefuses: DEBUG PROTOCOL PUSH sends a message before or after its reply (and 6.0 no reply, or it
-// crashes).
+// crashes); DEBUG MARK-INTERNAL-CLIENT lets the connection do what clients may not.
 func debugRefuses(args [][]byte) string {
+	if len(args) > 1 && equalFold(args[1], "MARK-INTERNAL-CLIENT") {
+		return reasonInternal
+	}
 	if len(args) > 2 && equalFold(args[1], "PROTOCOL") && equalFold(args[2], "PUSH") {
 		return reasonPush
 	}

@@ -38,7 +38,8 @@ func scriptEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
 // among them.
 func refusedUnseen(args [][]byte, reply []byte) bool {
 	for _, prefix := range []string{
-		"-NOAUTH ", "-LOADING ", "-BUSY Redis is busy", "-BUSY Valkey is busy", "-MASTERDOWN ",
+		"-NOAUTH Authentication required", "-LOADING Redis is loading the dataset", "-LOADING Valkey is loading the dataset",
+		"-BUSY Redis is busy", "-BUSY Valkey is busy",
 	} {
 		if bytes.HasPrefix(reply, []byte(prefix)) {
 			return true

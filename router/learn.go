@@ -11,6 +11,11 @@ import (
 
 // Commands that the table does not know, of modules, of a provider, of newer versions: what COMMAND INFO
 // says of them is enough to find their keys and to tell whether they write. Their effect is always a copy.
+//
+// Where Lookup knows no command, COMMAND INFO is asked for the first word, its answer learned and kept by
+// that word, and Resolve gives the command of each request. That holds for a new subcommand too: the answer
+// for its container has all of them. Where the answer is ErrNotKnown, Unknown is sent, for the server's own
+// error; where it cannot be asked, only what the configuration names can be passed on (FromConfig).
 
 // ErrNotKnown: the server does not know the command either. Unknown is what to make of it.
 var ErrNotKnown = errors.New("the server does not know the command")

@@ -6,7 +6,11 @@
 //
 // The way of a command:
 //
-//	Lookup ──► Command ── Refuse ──► an error, not passed on
+//	Lookup ──► Command ── Refuse, Deny ──► an error, not passed on
+//	   │          │
+//	 Learn ──►    │  (what the table does not have)
+//	              │
+//	           Blocks ─── Try: a form that does not block takes its place
 //	              │
 //	          AppendKeys ── the stripes that the request needs
 //	              │
@@ -16,8 +20,9 @@
 //	                                └────► or a Copy of the keys
 //
 // The table (table_*.go) is data, one line per command. What a line cannot say is a function: of the keys in
-// keys.go, of the effect in effects_*.go. A request, option or reply that these do not understand makes a
-// Copy, never a guess.
+// keys.go, of the effect in effects_*.go, of what can be tried in try.go. Commands that it does not have are
+// learned from the server (learn.go). A request, option or reply that is not understood makes a Copy, never a
+// guess.
 package router
 
 // Class says how a command travels.

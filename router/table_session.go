@@ -5,6 +5,7 @@ const (
 	reasonHTTP          = "it is HTTP"
 	reasonReplication   = "replication is the servers' own affair"
 	reasonDebugger      = "a debugging session speaks another protocol"
+	reasonInternal      = "it is about the connection, which is not the client's"
 	reasonPush          = "its message could be taken for another client's reply"
 	reasonLearnedPubSub = "it may change what the replies of its connection mean"
 )
