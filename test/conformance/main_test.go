@@ -23,7 +23,7 @@ var (
 	update = flag.Bool("update", false, "write docs/commands.md instead of comparing with it")
 	alone  = flag.String("version", "", "play only on this version, as redis-7.0")
 	resp   = flag.Int("resp", 0, "play only in this protocol: 2 or 3; 0: both")
-	only   = flag.String("scenario", "", "play only scenarios whose name contains this")
+	only   = flag.String("scenario", "", "play only scenarios whose file and name match this expression")
 )
 
 // TestMain builds the program once, unless TANDEM_TEST_BINARY names one that is to be tested.

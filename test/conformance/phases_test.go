@@ -225,6 +225,7 @@ func (w *world) passthrough(all []play, want transcripts) {
 // migration begins once more.
 func (w *world) backfill(own, alone []play, want transcripts) {
 	w.t.Helper()
+	own = slices.DeleteFunc(slices.Clone(own), func(p play) bool { _, ok := want[p]; return !ok })
 	w.serve()
 	w.hold()
 	w.through("backfill", alone, w.onSource, want)

@@ -2,8 +2,8 @@ package conformance
 
 import (
 	"os"
+	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"tandem/internal/redisd"
@@ -11,7 +11,7 @@ import (
 )
 
 // databases is how many the servers have: one for each scenario of each run between two flushes.
-const databases = "8192"
+const databases = "1024"
 
 // versions are what the suite is for; the first is the oldest.
 var versions = []string{"redis-6.0", "redis-7.0", "redis-8.0", "valkey-8.1", "valkey-9.1"}
@@ -60,12 +60,17 @@ func control(t *testing.T, s *redisd.Server) *Control {
 	return c
 }
 
-// corpus is all scenarios, or those that -scenario asks for.
+// corpus is all scenarios and what is derived from them, or those that -scenario asks for.
 func corpus(t *testing.T) []*Scenario {
 	t.Helper()
 	all, err := Load(os.DirFS("scenarios"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.DeleteFunc(all, func(s *Scenario) bool { return !strings.Contains(s.ID(), *only) || s.Slow && !full })
+	all = append(all, Derive(all)...)
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		t.Fatalf("-scenario: %v", err)
+	}
+	return slices.DeleteFunc(all, func(s *Scenario) bool { return !wanted.MatchString(s.ID()) || s.Slow && !full })
 }

@@ -179,14 +179,24 @@ func (td *tandem) status() (s statusReply) {
 	return s
 }
 
-// settle waits until the secondary has everything. Nobody may be writing.
+// settle waits until the secondary has everything. Nobody may be writing. It fails the test, and goes on, when
+// something will never settle by itself.
 func (td *tandem) settle() {
 	td.t.Helper()
+	failing := ""
 	td.until("nothing dirty, nothing unsettled, no sweep", func() bool {
 		s := td.status()
-		return (s.Phase == "synced" || s.Phase == "reversed") && s.DirtyKeys == 0 && s.UnsettledWrites == 0 &&
-			s.LagBytes == 0 && s.Backfill.State != "running"
+		for _, b := range s.Blockers {
+			if b.Code == "copy_failing" {
+				failing = b.Message
+			}
+		}
+		return failing != "" || (s.Phase == "synced" || s.Phase == "reversed") && s.DirtyKeys == 0 &&
+			s.UnsettledWrites == 0 && s.LagBytes == 0 && s.Backfill.State != "running"
 	})
+	if failing != "" {
+		td.t.Errorf("this never settles: %s", failing)
+	}
 }
 
 // counts is what replication has done so far, for the log.
