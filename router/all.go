@@ -6,7 +6,8 @@ import (
 )
 
 // All returns every command of the table by name, subcommands included: what the reference is made from.
-// A container (CONFIG, XGROUP) is left out, for only its subcommands are commands. The commands are shared, the slice is not.
+// A container (CONFIG, XGROUP) is left out, for only its subcommands are commands. The commands are shared,
+// the slice is not.
 func All() []*Command {
 	var all []*Command
 	for _, table := range tables {
