@@ -49,17 +49,14 @@ func (c *Command) Blocks(args [][]byte) bool {
 	return false
 }
 
-// Timeout reads for how long a request that may block does so. forever is true for 0. A learned command
-// that blocks is taken to do so for ever.
+// Timeout reads for how long a request that may block does so. forever is true for 0.
 //
-// ok is false when the request does not block, or when the server is expected to refuse it; but as versions
-// differ in what they take for a number, such a request too is safe only where it cannot block others.
+// ok is false when the request does not block, when it is a learned one, of which that cannot be told, or
+// when the server is expected to refuse it; but as versions differ in what they take for a number, all these
+// are safe only where they cannot block others.
 func (c *Command) Timeout(args [][]byte) (d time.Duration, forever, ok bool) {
-	if !c.Blocks(args) {
+	if !c.Blocks(args) || c.block.unknown {
 		return 0, false, false
-	}
-	if c.block.unknown {
-		return 0, true, true
 	}
 	at, ok := c.timeoutAt(args)
 	if !ok {
