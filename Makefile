@@ -10,7 +10,11 @@ FUZZTIME ?= 30s
 E2E  := ./test/...
 UNIT  = $(shell $(GO) list ./... | grep -v '^tandem/test')
 
-.PHONY: build demo test test-full bench fuzz lint redis servers clean
+# The tests of real clients are a module of their own. They run the program that was built.
+CLIENTS  = TANDEM_TEST_BINARY='$(CURDIR)/bin/tandem' $(GO) test -C test/clients -count=1 -p 1 -v
+GO_ONES := ./goredis ./rueidis ./redigo ./tools
+
+.PHONY: build demo test test-node test-full bench fuzz lint redis node servers clean
 
 build: ## ./bin/tandem
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/tandem ./cmd/tandem
@@ -19,16 +23,22 @@ demo: build redis ## a whole migration on servers that it starts and stops itsel
 	./bin/tandem demo
 
 # A tenth of the sizes: at most 10 minutes on 2 cores.
-test: redis servers lint
+test: build redis servers lint
 	$(GO) test -timeout 5m $(UNIT)
 	$(GO) test -count=1 -timeout 10m -p 1 -v $(E2E)
+	$(CLIENTS) -timeout 5m $(GO_ONES)
+	@echo 'make test-node tests the clients that need Node.js: ioredis, node-redis, BullMQ'
+
+test-node: build redis servers node ## ioredis, node-redis and BullMQ; installs Node.js where it is missing
+	$(CLIENTS) -timeout 5m ./node
 
 # 1,000,000 keys, 100 MB and 512 MB values; wants 8 GB of memory and some 50 minutes on 2 cores. The other
 # packages run with the race detector, and the ledger through 100,000 interleavings of each kind.
-test-full: redis servers lint
+test-full: build redis servers node lint
 	$(GO) test -race -timeout 15m $(UNIT)
 	LEDGER_RUNS=100000 $(GO) test -count=1 -timeout 30m -run TestInterleavings ./internal/ledger
 	TANDEM_TEST_FULL=1 $(GO) test -count=1 -timeout 90m -p 1 -v $(E2E)
+	TANDEM_TEST_FULL=1 $(CLIENTS) -timeout 60m $(GO_ONES) ./node
 
 bench: build redis ## against direct connections and other proxies; the report is under bench/results
 	./bench/run.sh
@@ -39,9 +49,13 @@ fuzz: ## every fuzz target for FUZZTIME
 lint:
 	@bad=$$(find . -name '*.go' -not -path './.*' -print0 | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "not gofmt'ed:" $$bad >&2; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -C test/clients ./...
 
 redis:
 	@./scripts/install-redis.sh
+
+node:
+	@./test/clients/node/install.sh
 
 # Without a version the tests of that version say so and are left out: the others still run.
 servers:

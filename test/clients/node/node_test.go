@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { stage.Main(m) }
 
 // oldest is the oldest version of Node.js that the libraries support.
-const oldest = 20
+const oldest = 18
 
 // mustHaveNode fails a test that cannot run; it says how it could.
 func mustHaveNode(t *testing.T) {

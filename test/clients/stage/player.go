@@ -22,8 +22,13 @@ type Part struct {
 const defaultRounds = 5
 
 // roundTime bounds a round, on a loaded machine and with a switch in between: a part that gets nothing done for
-// so long is a client that hangs.
-const roundTime = 45 * time.Second
+// so long is a client that hangs. A million commands are one round of redis-cli.
+func roundTime() time.Duration {
+	if Full {
+		return 4 * time.Minute
+	}
+	return 45 * time.Second
+}
 
 // Player is what a part sees of its stage. Its methods may be called from several goroutines.
 type Player struct {
@@ -88,7 +93,7 @@ func (p *Player) OnSwitch(f func(underway bool)) {
 
 // Context ends after a bound that no round of a healthy client comes near.
 func (p *Player) Context() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), roundTime)
+	return context.WithTimeout(context.Background(), roundTime())
 }
 
 func (p *Player) play() {

@@ -130,7 +130,7 @@ func (s *Stage) during(phase string) {
 	}
 	last := append([]int64(nil), targets...) // rounds at the last progress
 	moved := time.Now()
-	s.until("rounds in "+phase, 10*time.Minute, func() bool {
+	s.until("rounds in "+phase, 30*time.Minute, func() bool {
 		waiting := []string{}
 		for i, p := range s.players {
 			if n := p.rounds.Load(); n != last[i] {
@@ -143,8 +143,8 @@ func (s *Stage) during(phase string) {
 		if len(waiting) == 0 {
 			return time.Since(began) >= least()
 		}
-		if time.Since(moved) > roundTime {
-			s.t.Fatalf("in %s, nothing done for %v by: %s", phase, roundTime, strings.Join(waiting, ", "))
+		if time.Since(moved) > roundTime() {
+			s.t.Fatalf("in %s, nothing done for %v by: %s", phase, roundTime(), strings.Join(waiting, ", "))
 		}
 		return false
 	})
@@ -234,7 +234,7 @@ func (s *Stage) stop() {
 	for _, p := range s.players {
 		close(p.stopping)
 	}
-	deadline := time.After(roundTime)
+	deadline := time.After(roundTime())
 	for _, p := range s.players {
 		select {
 		case <-p.ended:

@@ -18,7 +18,7 @@ var rates = []string{"PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "LPUSH",
 func benchmark(p *stage.Player, protocol ...string) error {
 	n := "300"
 	if stage.Full {
-		n = "20000"
+		n = "5000"
 	}
 	for p.Going() {
 		for _, run := range []struct {
