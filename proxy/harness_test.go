@@ -30,6 +30,7 @@ type house struct {
 	t              *testing.T
 	source, target *redisd.Server
 	src, tgt       *instance.Instance
+	passwords      map[*redisd.Server]string
 	shard          *Shard
 	server         *Server
 }
@@ -43,11 +44,12 @@ func newHouse(t *testing.T, replicate bool, change func(*Options, *ServerOptions
 func newHouseOn(t *testing.T, source, target redisd.Options, replicate bool, change func(*Options, *ServerOptions)) *house {
 	t.Helper()
 	h := &house{t: t, source: redisdtest.Start(t, source), target: redisdtest.Start(t, target)}
+	h.passwords = map[*redisd.Server]string{h.source: source.Password, h.target: target.Password}
 	var err error
-	if h.src, err = instance.New(instance.Source, "redis://"+h.source.Addr, instance.Options{}); err != nil {
+	if h.src, err = instance.New(instance.Source, "redis://"+h.source.Addr, instance.Options{Password: source.Password}); err != nil {
 		t.Fatal(err)
 	}
-	if h.tgt, err = instance.New(instance.Target, "redis://"+h.target.Addr, instance.Options{}); err != nil {
+	if h.tgt, err = instance.New(instance.Target, "redis://"+h.target.Addr, instance.Options{Password: target.Password}); err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -128,6 +130,16 @@ func dial(t *testing.T, addr string) *wire {
 	return &wire{t: t, Conn: c, r: bufio.NewReader(c)}
 }
 
+// direct connects to a server itself.
+func (h *house) direct(s *redisd.Server) *wire {
+	h.t.Helper()
+	w := dial(h.t, s.Addr)
+	if p := h.passwords[s]; p != "" {
+		w.expect("AUTH "+p, "+OK")
+	}
+	return w
+}
+
 func (h *house) client() *wire { h.t.Helper(); return dial(h.t, h.server.Addr().String()) }
 
 func (w *wire) send(s string) {
@@ -173,7 +185,7 @@ func (w *wire) expect(command, want string) {
 // equal compares a key on both servers by its DUMP and its expiry.
 func (h *house) equal(db int, keys ...string) {
 	h.t.Helper()
-	a, b := dial(h.t, h.source.Addr), dial(h.t, h.target.Addr)
+	a, b := h.direct(h.source), h.direct(h.target)
 	for _, w := range []*wire{a, b} {
 		w.expect(fmt.Sprintf("SELECT %d", db), "+OK")
 	}

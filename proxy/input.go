@@ -61,8 +61,16 @@ func (in *input) init(conn net.Conn) {
 func (in *input) read(want int) (n int, err error) {
 	in.makeRoom(want)
 	if in.raw == nil {
+		if in.w == 0 {
+			in.giveBack() // while it waits
+			if c, ok := in.conn.(interface{ Await() error }); ok {
+				if err := c.Await(); err != nil {
+					return 0, err
+				}
+			}
+		}
 		if in.buf == nil {
-			in.buf = make([]byte, readBuffer)
+			in.buf = readBuffers.Get().(*[readBuffer]byte)[:]
 		}
 		n, err = in.conn.Read(in.buf[in.w:])
 		in.w += n

@@ -148,16 +148,19 @@ func (ln *lane) flushLocked() {
 	}
 }
 
-// run keeps the lane connected as long as its instance is wanted, and somebody is there for it.
+// run is the lane's life.
 func (ln *lane) run() {
-	defer func() {
-		ln.sh.lock()
-		ln.settleLost() // the process ends, or nothing was on the way
-		ln.of.lanes[ln.laneKey].forget(ln)
-		ln.sh.ledger.RemoveLane(ln.id)
-		ln.sh.news.tell()
-		ln.sh.unlock()
-	}()
+	ln.keepConnected()
+	ln.sh.lock()
+	ln.settleLost() // the process ends, or nothing was on the way
+	ln.of.lanes[ln.laneKey].forget(ln)
+	ln.sh.ledger.RemoveLane(ln.id)
+	ln.sh.news.tell()
+	ln.sh.unlock()
+}
+
+// keepConnected keeps the lane connected as long as its instance is wanted, and somebody is there for it.
+func (ln *lane) keepConnected() {
 	ctx := ln.of.ctx
 	pause := retryMin
 	for ctx.Err() == nil {

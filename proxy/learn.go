@@ -41,6 +41,11 @@ func (s *session) learn(args [][]byte) *router.Command {
 		l = s.askAbout(name)
 	}
 	if l == nil {
+		if len(args) > 1 {
+			if cmd := sh.opt.Writes[name+" "+strings.ToUpper(string(args[1]))]; cmd != nil {
+				return cmd
+			}
+		}
 		return sh.opt.Writes[name]
 	}
 	return l.cmd.Resolve(args)

@@ -117,7 +117,7 @@ func beforeLogin(cmd *router.Command) bool {
 
 // admit lets a session act that has not logged in, if the door is open; it waits, as any command, until that is
 // known. False: the command was answered.
-func (s *session) admit() (admitted, alive bool) {
+func (s *session) admit(cmd *router.Command, raw []byte, args [][]byte) (admitted, alive bool) {
 	sh := s.sh
 	limit := time.NewTimer(sh.opt.PrimaryWait)
 	defer limit.Stop()
@@ -132,7 +132,7 @@ func (s *session) admit() (admitted, alive bool) {
 			return true, true
 		case d == doorClosed:
 			sh.unlock()
-			return false, s.answer([]byte(noAuth))
+			return false, s.turnAway(cmd, raw, args)
 		case late || s.closed.Load():
 			why := sh.primary.trouble()
 			sh.unlock()
@@ -142,6 +142,24 @@ func (s *session) admit() (admitted, alive bool) {
 		sh.lanesOf(sh.primary, laneKey{who: sh.accounts.own})
 		late = s.pause(limit.C)
 	}
+}
+
+// turnAway refuses a command of a client that must log in. Servers look first whether they know the command.
+func (s *session) turnAway(cmd *router.Command, raw []byte, args [][]byte) bool {
+	n := len(args)
+	if !s.sh.asksWho() || cmd != nil && (cmd.Arity == n || cmd.Arity < 0 && n >= -cmd.Arity) {
+		return s.answer([]byte(noAuth))
+	}
+	if !s.submit() || !s.awaitAnswers() {
+		return false
+	}
+	ctx, cancel := s.bound(max(s.sh.opt.PrimaryWait, time.Second))
+	defer cancel()
+	reply, err := s.insist(ctx, func(i *instance.Instance) ([]byte, error) { return s.sh.askAnew(ctx, i, raw) })
+	if err != nil || reply[0] != '-' {
+		reply = []byte(noAuth)
+	}
+	return s.answer(reply)
 }
 
 // logIn takes the session's credentials: the primary's answer to them, its error in its own words. The session
@@ -265,7 +283,8 @@ func (s *session) hello(args [][]byte) bool {
 	}
 	h, ok := parseHello(args)
 	switch {
-	case !ok || s.who == nil && h.user == "":
+	case !ok, s.who == nil && h.user == "", len(args) == 1 && !s.sh.hints.Load().server.HasPXAT():
+		// Before 6.2 a HELLO must name a protocol.
 		return s.helloRefused(args)
 	case h.user != "":
 		if reply, ok := s.logIn(h.user, h.password, false); !ok {
@@ -348,7 +367,7 @@ func (s *session) helloRefused(args [][]byte) bool {
 	}
 	if s.who == nil {
 		// It may be that nobody needs to log in.
-		if admitted, alive := s.admitQuietly(); admitted {
+		if admitted, alive := s.admitQuietly(args); admitted {
 			return s.hello(args)
 		} else if !alive {
 			return false
@@ -378,14 +397,14 @@ func (s *session) helloRefused(args [][]byte) bool {
 }
 
 // admitQuietly is admit for a command that need not be refused if the door is closed.
-func (s *session) admitQuietly() (admitted, alive bool) {
+func (s *session) admitQuietly(args [][]byte) (admitted, alive bool) {
 	s.sh.lock()
 	d, _ := s.sh.doorNow()
 	s.sh.unlock()
 	if d == doorClosed {
 		return false, true
 	}
-	admitted, alive = s.admit()
+	admitted, alive = s.admit(router.Lookup(args), nil, args)
 	return admitted, alive && admitted
 }
 

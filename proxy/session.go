@@ -244,7 +244,7 @@ func (s *session) command(raw []byte, args [][]byte) bool {
 	case s.onlySubscribed(cmd):
 		return s.pass(cmd, raw) // the server says what it thinks of it
 	case s.who == nil && !beforeLogin(cmd):
-		if admitted, alive := s.admit(); !admitted {
+		if admitted, alive := s.admit(cmd, raw, args); !admitted {
 			return alive
 		}
 		s.tell()

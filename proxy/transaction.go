@@ -102,6 +102,9 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 
 // pass puts a command that changes no data on the session's lane as it is.
 func (s *session) pass(cmd *router.Command, raw []byte) bool {
+	if s.who == nil {
+		return s.turnAway(cmd, raw, s.args)
+	}
 	r := s.request()
 	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, s.pins != 0
 	s.add(r)
