@@ -389,7 +389,7 @@ func TestEffectsMakeTheSecondaryEqual(t *testing.T) {
 			}
 			p := newReplay(t, seedOf(t), from, to)
 			p.seedDumps()
-			known := p.known(samples)
+			known := p.known(slices.Concat(samples, scriptSamples))
 			for range stepsOf(t) {
 				p.step(p.next(known))
 			}
@@ -416,7 +416,7 @@ func (p *replay) seedDumps() {
 }
 
 // enoughSteps is from how many requests on every command must have had an effect.
-const enoughSteps = 4000
+const enoughSteps = 8000
 
 // report is summary, and after enough requests fails if some command never had an effect.
 func (p *replay) report() {

@@ -95,7 +95,7 @@ var samples = []string{
 	"PEXPIRE {k} {ms} NX|XX|GT|LT", "EXPIREAT {k} {at}", "PEXPIREAT {k} {pat} NX|XX|GT|LT|", "PERSIST {k}", "RENAME {k} {k}",
 	"RENAMENX {k} {k}", "COPY {k} {k}", "COPY {k} {k} REPLACE", "COPY {k} {k} DB 1|2 REPLACE|", "MOVE {k} 1|2",
 	"RESTORE {k} 0 {dump}", "RESTORE {k} {ms} {dump} REPLACE", "RESTORE {k} {pat} {dump} REPLACE ABSTTL",
-	"RESTORE {k} 0 {dump} REPLACE IDLETIME 100", "SORT {l} ALPHA", "SORT {l} ALPHA STORE {l}", "SORT {e} BY nosort STORE {l}",
+	"RESTORE {k} 0 {dump} REPLACE IDLETIME 100", "RESTORE-ASKING {k} {ms} {dump} REPLACE", "PFDEBUG TODENSE|ENCODING|GETREG {p}", "SORT {l} ALPHA", "SORT {l} ALPHA STORE {l}", "SORT {e} BY nosort STORE {l}",
 	"SORT {l} LIMIT 0 2 ALPHA DESC STORE {l}", "SORT {z} ALPHA GET # STORE {l}", "SORT {e} BY w_* ALPHA GET {v} STORE {l}",
 	"SORT {n} STORE {l}",
 	// arity and form mistakes, which a server must refuse
