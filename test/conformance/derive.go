@@ -91,7 +91,7 @@ func arities() *Scenario {
 		if c.Arity < 0 {
 			n = -c.Arity - 1
 		}
-		if n < len(command) || denied[c.Name] {
+		if n < len(command) || denied[c.Name] || c.Class == router.Refused {
 			continue
 		}
 		for len(command) < n {

@@ -76,16 +76,6 @@ func reset(t *testing.T, c *Control) {
 	}
 }
 
-// compare fails the test for each difference.
-func (want transcripts) compare(t *testing.T, where string, got transcripts) {
-	t.Helper()
-	for p, g := range got {
-		for _, d := range Diff(p.scenario, want[p], g) {
-			t.Errorf("%s, RESP%d, %s: %s", p.scenario.ID(), p.protocol, where, d)
-		}
-	}
-}
-
 // What a scenario says is comparable must be: played twice on servers of the same version, line by line and
 // pipelined, everything is answered the same. Without this, nothing could be said of the proxy.
 func TestScenariosAreDetermined(t *testing.T) {
@@ -98,7 +88,9 @@ func TestScenariosAreDetermined(t *testing.T) {
 					t.Errorf("%s (RESP%d): %v", p.scenario.ID(), p.protocol, got.Err)
 				}
 			}
-			first.compare(t, "the second time", playDirect(t, all, version, true))
+			found := &findings{}
+			found.compare("the second time", first, playDirect(t, all, version, true))
+			found.report(t)
 		})
 	}
 }

@@ -313,7 +313,7 @@ func Diff(s *Scenario, want, got Transcript) (all []Difference) {
 			if !step.Mark.equal(w, g) {
 				line := step.Line
 				if len(step.Commands) > 1 && k < len(step.Commands) {
-					line = join(step.Commands[k]) + " (of " + line + ")"
+					line = join(step.Commands[k]) + " (of " + line[:min(len(line), 60)] + "...)"
 				}
 				all = append(all, Difference{line, w.String(), g.String()})
 			}

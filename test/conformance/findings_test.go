@@ -1,0 +1,42 @@
+package conformance
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// findings collects differences, each once with all the places where it was seen: a difference in one scenario
+// mostly shows in every phase.
+type findings struct {
+	order []string
+	seen  map[string][]string
+}
+
+// compare adds what was answered differently.
+func (f *findings) compare(where string, want, got transcripts) {
+	for p, g := range got {
+		for _, d := range Diff(p.scenario, want[p], g) {
+			f.add(p.scenario.ID()+": "+d.String(), fmt.Sprintf("%s, RESP%d", where, p.protocol))
+		}
+	}
+}
+
+func (f *findings) add(what, where string) {
+	if f.seen == nil {
+		f.seen = map[string][]string{}
+	}
+	if f.seen[what] == nil {
+		f.order = append(f.order, what)
+	}
+	f.seen[what] = append(f.seen[what], where)
+}
+
+// report fails the test for each.
+func (f *findings) report(t *testing.T) {
+	t.Helper()
+	for _, what := range f.order {
+		places := f.seen[what]
+		t.Errorf("%s\n      %d times: %s", what, len(places), strings.Join(places[:min(len(places), 4)], "; "))
+	}
+}
