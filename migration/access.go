@@ -37,3 +37,19 @@ func allow(o *proxy.Options, cfg *config.Config) error {
 	}
 	return nil
 }
+
+// info is what INFO says of Tandem.
+func (m *Migration) info() []string {
+	s := m.Status()
+	return []string{
+		"tandem_id:" + m.id,
+		"tandem_phase:" + s.Phase,
+		"tandem_primary:" + s.Primary,
+		fmt.Sprintf("tandem_uptime_in_seconds:%d", s.UptimeS),
+		fmt.Sprintf("tandem_sessions:%d", s.Sessions),
+		fmt.Sprintf("tandem_dirty_keys:%d", s.DirtyKeys),
+		fmt.Sprintf("tandem_unsettled_writes:%d", s.UnsettledWrites),
+		"tandem_source:" + m.source.Addr,
+		"tandem_target:" + m.target.Addr,
+	}
+}

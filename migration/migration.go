@@ -130,6 +130,7 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		AckTimeout:  cfg.AckTimeout,
 		PrimaryWait: cfg.Primary.Wait,
 		Settle:      cfg.Secondary.Settle,
+		Info:        m.info,
 		OnConnect:   m.onConnect,
 		Log:         log,
 	}

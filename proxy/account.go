@@ -39,7 +39,7 @@ type account struct {
 	name     string
 	someone  bool // not the proxy's own credentials
 	password string
-	sessions int
+	sessions map[*session]struct{}
 
 	salt     [16]byte
 	hash     [sha256.Size]byte
@@ -54,7 +54,11 @@ type accounts struct {
 }
 
 func newAccounts() accounts {
-	return accounts{own: &account{}, nobody: &account{someone: true}, users: map[string]*account{}}
+	return accounts{own: newAccount("", false), nobody: newAccount("", true), users: map[string]*account{}}
+}
+
+func newAccount(name string, someone bool) *account {
+	return &account{name: name, someone: someone, sessions: map[*session]struct{}{}}
 }
 
 // login is what a lane of the account says first.
@@ -63,7 +67,7 @@ func (a *account) login(resp3 bool) instance.Login {
 }
 
 // absent reports whether nobody is there who could open a lane: the password is forgotten.
-func (a *account) absent() bool { return a.someone && a.name != "" && a.sessions == 0 }
+func (a *account) absent() bool { return a.someone && a.name != "" && len(a.sessions) == 0 }
 
 // accept remembers a password that the primary has accepted just now.
 func (a *account) accept(password string, now time.Time) {
@@ -89,7 +93,7 @@ func (a *account) salted(password string) [sha256.Size]byte {
 func (sh *Shard) enter(s *session, a *account, password string) {
 	sh.leave(s)
 	s.who = a
-	a.sessions++
+	a.sessions[s] = struct{}{}
 	if a.name != "" {
 		a.password = password
 	}
@@ -102,7 +106,7 @@ func (sh *Shard) leave(s *session) {
 		return
 	}
 	s.who = nil
-	if a.sessions--; a.sessions == 0 {
+	if delete(a.sessions, s); len(a.sessions) == 0 {
 		a.password = ""
 	}
 }
@@ -115,7 +119,7 @@ func (sh *Shard) userAccount(user, password string) *account {
 	}
 	a := sh.accounts.users[user]
 	if a == nil {
-		a = &account{name: user, someone: true}
+		a = newAccount(user, true)
 		sh.accounts.users[user] = a
 	}
 	return a
@@ -125,4 +129,19 @@ func (sh *Shard) userAccount(user, password string) *account {
 // always used, or of the instance that answers now. The lock is held.
 func (sh *Shard) isOwn(user, password string) bool {
 	return sh.first.IsOwn(user, password) || sh.primary.inst.IsOwn(user, password)
+}
+
+// shutOut closes the sessions of an account that the primary no longer lets in, as a server does whose user is
+// deleted.
+func (sh *Shard) shutOut(a *account) {
+	sh.lock()
+	all := make([]*session, 0, len(a.sessions))
+	for s := range a.sessions {
+		all = append(all, s)
+	}
+	a.accepted = time.Time{}
+	sh.unlock()
+	for _, s := range all {
+		s.close(ShutOut)
+	}
 }

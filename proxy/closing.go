@@ -17,6 +17,7 @@ const (
 	PrimaryProtocol             // the primary answered something that is not a reply
 	ShuttingDown                // the proxy stops
 	Killed                      // CLIENT KILL
+	ShutOut                     // the primary no longer lets this user in
 	closeReasons
 )
 
@@ -33,6 +34,7 @@ var closeTexts = [closeReasons]string{
 	PrimaryProtocol: "primary_protocol",
 	ShuttingDown:    "shutdown",
 	Killed:          "killed",
+	ShutOut:         "shut_out",
 }
 
 func (r CloseReason) String() string { return closeTexts[r] }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +73,7 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 			return s.answer(redcon.AppendInt(nil, s.id))
 		}
 	case "CLIENT SETINFO":
-		if n == 4 {
+		if n == 4 && s.sh.hints.Load().server.HasSetInfo() {
 			return s.setInfo(args)
 		}
 	case "CLIENT INFO":
@@ -242,6 +243,69 @@ func (s *session) nullBulk() []byte {
 		return []byte("_\r\n")
 	}
 	return []byte("$-1\r\n")
+}
+
+// apart sends a command on a connection of its own: it must not wait behind what it acts on (SCRIPT KILL, say).
+func (s *session) apart(raw []byte) bool {
+	sh := s.sh
+	if !s.submit() || !s.awaitAnswers() {
+		return false
+	}
+	ctx, cancel := s.bound(max(sh.opt.PrimaryWait, time.Second))
+	defer cancel()
+	sh.lock()
+	login := s.who.login(s.resp3)
+	sh.unlock()
+	reply, err := s.insist(ctx, func(i *instance.Instance) ([]byte, error) {
+		conn, _, err := i.OpenAs(ctx, login, "", 0) // a server that is busy with a script takes no name
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		return ask(ctx, conn, raw)
+	})
+	if err != nil {
+		return s.answer(errorReply(nil, "%s cannot be reached for %s: %v", sh.Primary(), sh.opt.PrimaryWait, err))
+	}
+	return s.answer(reply)
+}
+
+// info passes INFO on, and adds a section about Tandem to what is not about one of the server's own sections.
+func (s *session) info(cmd *router.Command, raw []byte, args [][]byte) bool {
+	wanted := len(args) == 1
+	for _, section := range args[1:] {
+		switch strings.ToLower(string(section)) {
+		case "all", "default", "everything", "tandem":
+			wanted = true
+		}
+	}
+	if !wanted || s.sh.opt.Info == nil {
+		return s.pass(cmd, raw)
+	}
+	// Before the shard's lock is taken, under which the reply comes.
+	section := "# Tandem\r\n" + strings.Join(s.sh.opt.Info(), "\r\n") + "\r\n"
+	r := s.request()
+	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, s.pins != 0
+	r.then = func(reply []byte) []byte { return withSection(reply, section) }
+	s.add(r)
+	return true
+}
+
+// withSection adds a section to an INFO reply, a bulk string or a verbatim one.
+func withSection(reply []byte, section string) []byte {
+	if reply[0] != '$' && reply[0] != '=' {
+		return reply
+	}
+	head := bytes.IndexByte(reply, '\n') + 1
+	text := reply[head : len(reply)-2]
+	if len(text) > len("txt:") {
+		section = "\r\n" + section
+	}
+	out := append([]byte{reply[0]}, strconv.Itoa(len(text)+len(section))...)
+	out = append(out, "\r\n"...)
+	out = append(out, text...)
+	out = append(out, section...)
+	return append(out, "\r\n"...)
 }
 
 // knownDB reports whether the primary is known to give a database to an account.

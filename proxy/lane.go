@@ -172,6 +172,9 @@ func (ln *lane) keepConnected() {
 		if time.Since(began) > 10*time.Second {
 			pause = retryMin
 		}
+		if errors.Is(err, instance.ErrCredentials) && ln.who.someone {
+			ln.sh.shutOut(ln.who)
+		}
 		ln.trouble.failed(ln.sh.opt.Log, "lane lost", err, "instance", ln.of.inst.String(), "db", ln.db)
 		select {
 		case <-ctx.Done():

@@ -99,11 +99,11 @@ func TestPasswordsAreForgottenWithTheLastSession(t *testing.T) {
 		return h.shard.accounts.users["ann"]
 	}
 	ann := account()
-	if ann.password != "annpw" || ann.sessions != 1 {
-		t.Fatalf("%q, %d sessions", ann.password, ann.sessions)
+	if ann.password != "annpw" || len(ann.sessions) != 1 {
+		t.Fatalf("%q, %d sessions", ann.password, len(ann.sessions))
 	}
 	_ = c.Close()
-	h.await("the password is forgotten", func() bool { return ann.password == "" && ann.sessions == 0 })
+	h.await("the password is forgotten", func() bool { return ann.password == "" && len(ann.sessions) == 0 })
 	// The server accepts another password now; the old one is taken for a while, without asking.
 	admin := dial(t, h.source.Addr)
 	admin.expect("AUTH secret", "+OK")
@@ -117,7 +117,7 @@ func TestPasswordsAreForgottenWithTheLastSession(t *testing.T) {
 	other.expect("GET ann:a", "$1 1")
 	_ = c.Close()
 	_ = other.Close()
-	h.await("both are gone", func() bool { return ann.sessions == 0 })
+	h.await("both are gone", func() bool { return len(ann.sessions) == 0 })
 	// A lane that breaks while nobody is there is not opened again, and leaves nothing behind.
 	h.shard.lock()
 	h.shard.primary.lanes[laneKey{who: ann}].each(func(ln *lane) { _ = ln.conn.Close() })
@@ -190,4 +190,18 @@ func TestOwnCredentialsOutliveACutover(t *testing.T) {
 	later.expect("GET a", "$1 2")
 	h.settled()
 	h.equal(0, "a", "ann:a")
+}
+
+// A user who is deleted is disconnected by the server, and so are the sessions that it is served by.
+func TestADeletedUserIsDisconnected(t *testing.T) {
+	h := newHouseOn(t, locked, redisd.Options{Password: "secret"}, false, nil)
+	ann, other := h.client(), h.client()
+	ann.expect("AUTH ann annpw", "+OK")
+	ann.expect("SET ann:a 1", "+OK")
+	other.expect("AUTH secret", "+OK")
+	other.expect("ACL DELUSER ann", ":1")
+	if _, err := ann.r.ReadByte(); err == nil {
+		t.Error("the session of a deleted user goes on")
+	}
+	other.expect("GET ann:a", "$1 1")
 }

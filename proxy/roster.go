@@ -240,6 +240,9 @@ func (s *session) clientKill(words [][]byte) bool {
 	if !old {
 		f, trouble = parseFilter(words, true)
 	}
+	if trouble == "" && f.user != "" && !s.userExists(f.user) {
+		trouble = "-ERR No such user '" + printable([]byte(f.user)) + "'\r\n"
+	}
 	if trouble != "" {
 		return s.answer([]byte(trouble))
 	}
@@ -267,4 +270,12 @@ func (s *session) clientKill(words [][]byte) bool {
 		return true
 	}
 	return s.sayGoodbye(Killed)
+}
+
+// userExists asks the primary. Where that cannot be asked, it is taken for granted.
+func (s *session) userExists(name string) bool {
+	ctx, cancel := s.bound(max(s.sh.opt.PrimaryWait, time.Second))
+	defer cancel()
+	reply, err := s.sh.control(ctx, "ACL", "GETUSER", name)
+	return err != nil || !isNull(reply)
 }

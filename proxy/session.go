@@ -98,7 +98,9 @@ func (s *session) serve() {
 			return
 		}
 		n, err := s.input.read(s.guard.Want())
-		s.active.Store(time.Now().UnixNano())
+		if n > 0 {
+			s.active.Store(time.Now().UnixNano())
+		}
 		if n > 0 && !s.consume() {
 			return
 		}
@@ -108,7 +110,10 @@ func (s *session) serve() {
 			if s.srv.draining.Load() {
 				return
 			}
-			if s.inflight.Load() == 0 && s.out.size() == 0 { // else it is not the client who is silent
+			// The deadline may have been one of another purpose that came late.
+			_ = s.conn.SetReadDeadline(time.Time{})
+			t, silent := s.srv.IdleTimeout, time.Since(time.Unix(0, s.active.Load()))
+			if t > 0 && silent >= t && s.inflight.Load() == 0 && s.out.size() == 0 { // else it is not the client who is silent
 				s.close(IdleTimeout)
 			}
 		case errors.Is(err, io.EOF):
@@ -256,6 +261,8 @@ func (s *session) command(raw []byte, args [][]byte) bool {
 		}
 	}
 	switch {
+	case cmd.Name == "POST", cmd.Name == "HOST:":
+		return s.sayGoodbye(ProtocolError) // a browser was made to send this: servers close without a word
 	case s.sh.opt.Deny.Denies(cmd):
 		return s.refuse("%s is denied by the configuration (commands.deny)", cmd.Name)
 	case s.tx != nil:
@@ -272,6 +279,10 @@ func (s *session) command(raw []byte, args [][]byte) bool {
 	switch why := cmd.Refuse(args); {
 	case why != "":
 		return s.answer(errorReply(nil, "%s is not supported: %s", cmd.Name, why))
+	case cmd.Apart():
+		return s.apart(raw)
+	case cmd.Name == "INFO":
+		return s.info(cmd, raw, args)
 	case cmd.Blocks(args):
 		return s.block(cmd, raw, args)
 	case cmd.Stateful():

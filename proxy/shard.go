@@ -84,6 +84,7 @@ type Shard struct {
 	// primaryAhead is the primary's clock minus ours.
 	primaryAhead time.Duration
 	gates        gates
+	feeds        feeds
 
 	generation atomic.Int64
 	hints      atomic.Pointer[hints]

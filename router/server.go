@@ -61,6 +61,9 @@ func (s Server) HasPExpireTime() bool { return redis70.in(s) }
 // was nothing for it (7.2).
 func (s Server) HasEmptyConsumers() bool { return redis72.in(s) }
 
+// HasSetInfo: CLIENT SETINFO (7.2).
+func (s Server) HasSetInfo() bool { return redis72.in(s) }
+
 // HasHashFieldTTL: HPEXPIREAT and its family (Redis 7.4, Valkey 9.0).
 func (s Server) HasHashFieldTTL() bool { return fieldTTLs.in(s) }
 

@@ -36,7 +36,8 @@ func (l *Ledger) Block(b *Blocked) {
 
 // Unblock says that b is over. served is true if its reply says that it changed something, and if its outcome
 // is unknown: its connection is lost, and is known dead (until then it may be served still, and stays blocked).
-// It is false after nil, a time-out, an error, CLIENT UNBLOCK, and where nothing is replicated any more.
+// It is false after nil, a time-out, an error and CLIENT UNBLOCK. Where nothing is replicated any more (there is no
+// Sink) it does not matter.
 func (l *Ledger) Unblock(b *Blocked, served bool) {
 	if !b.waiting {
 		return
@@ -49,7 +50,7 @@ func (l *Ledger) Unblock(b *Blocked, served bool) {
 			delete(l.blockedOn, h)
 		}
 	}
-	if served && l.without&ruleServedDirty == 0 {
+	if served && l.sink != nil && l.without&ruleServedDirty == 0 {
 		for i := range b.Keys {
 			if !b.Keys[i].Write {
 				continue

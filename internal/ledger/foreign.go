@@ -34,17 +34,24 @@ func (l *Ledger) SetFeed(id LaneID, on bool) {
 func (l *Ledger) SetForeign(on bool) { l.foreign = on }
 
 // Foreign judges a report on a lane's feed that a key was changed: unless another lane's write explains it,
-// the key becomes dirty. It returns whether it did. The reports name no database, so it is called for each one
+// the key becomes dirty. It returns whether it did; it may have been dirty before. The reports name no database, so it is called for each one
 // in use; all those that a SWAPDB may name are. k need not outlive the call.
 func (l *Ledger) Foreign(feed LaneID, k *Key) bool {
 	x := k.Hash.Stripe()
-	if owner := l.stripes[x].owner; owner != feed && l.hasFeed(owner) && !l.handed.has(x) {
+	if owner := l.stripes[x].lastOwner(); owner != feed && l.hasFeed(owner) && !l.handed.has(x) {
 		return false
 	}
-	l.stats.Foreign++
+	was := l.IsDirty(k.Hash)
 	l.MakeDirty(k)
-	return true
+	if !was {
+		l.stats.Foreign++
+	}
+	return !was
 }
+
+// Flushes returns how many flushes of ours the primary has done, and whether one is in flight. The server reports
+// each flush, whoever sends it, to every feed once and without a name; the caller tells ours from others by count.
+func (l *Ledger) Flushes() (done uint64, inFlight bool) { return l.flushed, l.flushing > 0 }
 
 // maxHanded bounds the stripes of which is remembered that they have changed hands; beyond it, all count as if.
 const maxHanded = 1 << 16
@@ -82,16 +89,16 @@ func (h *handedOver) add(x uint32) {
 
 // handOver notes that w takes a stripe from another lane.
 func (l *Ledger) handOver(x uint32, s *stripe) {
-	if l.hasFeed(s.owner) && l.without&ruleHandedOver == 0 {
+	if l.hasFeed(s.lastOwner()) && l.without&ruleHandedOver == 0 {
 		l.handed.add(x)
 	}
 }
 
 // hasFeed reports whether what others do to a lane's stripes is on a feed of its own. A lane that is gone has
-// none, nor has one that was never there: that of a stripe that nobody has owned yet may be such a one, or any
-// other, for all feeds report what is done to it.
+// none, nor has the owner of a stripe that nobody has owned yet: what is done to those is on all feeds, and each
+// counts.
 func (l *Ledger) hasFeed(id LaneID) bool {
-	return int(id) < len(l.lanes) && l.lanes[id].feed || l.without&ruleFeedless != 0
+	return id >= 0 && l.lanes[id].feed || l.without&ruleFeedless != 0
 }
 
 // RoundWanted reports whether stripes have changed hands since the last round began.

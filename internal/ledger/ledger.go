@@ -128,9 +128,13 @@ type Sink interface {
 // stripe is the unit of ordering. 16 bytes, 2^20 of them.
 type stripe struct {
 	version  uint64 // sequence number of the last write sent, or of the last key here that became dirty
-	owner    LaneID // the lane that was the last to own it, and that does while inflight > 0
+	owner    int32  // the lane that was the last to own it, and that does while inflight > 0, plus 1; 0 for none yet
 	inflight int32
 }
+
+// lastOwner is the lane that owns the stripe, or was the last to. It may be gone, and its number another's. -1 for a
+// stripe that nobody has owned yet.
+func (s *stripe) lastOwner() LaneID { return LaneID(s.owner - 1) }
 
 // Options are a ledger's bounds.
 type Options struct {
@@ -157,7 +161,7 @@ type Stats struct {
 	Swept      uint64 // owed sweeps completed
 	Overflows  uint64 // times the dirty set passed its bound
 	Waits      uint64 // writes that had to wait for another lane
-	Foreign    uint64 // reports of changed keys that no lane's write explained
+	Foreign    uint64 // keys that became dirty by a report of a change which no lane's write explained
 }
 
 // Ledger is the state of one shard. See the package comment for its lock.
@@ -188,6 +192,8 @@ type Ledger struct {
 	waitingBarriers int                 // barriers among them
 	held            bool
 	barriers        int    // barriers in flight, all on barrierLane
+	flushing        int    // flushes among them
+	flushed         uint64 // flushes that were done
 	barrierLane     LaneID // valid while barriers > 0
 
 	sweeping bool // a key outside the exact set is unknown

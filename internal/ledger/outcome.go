@@ -48,6 +48,11 @@ func (l *Ledger) Reply(w *Write, e *Effect) Outcome {
 	switch {
 	case e == nil:
 	case w.barrier():
+		for i := range e.Steps {
+			if e.Steps[i].flushes(w) {
+				l.flushed++
+			}
+		}
 		out = l.replyBarrier(w, e)
 	case l.mayForward(w, e) && l.append(w, e):
 		out = Forwarded

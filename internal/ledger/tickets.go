@@ -67,7 +67,7 @@ func (l *Ledger) can(w *Write) bool {
 			}
 		}
 		s := &l.stripes[x]
-		if s.inflight > 0 && s.owner != w.Lane && l.without&ruleOwnership == 0 {
+		if s.inflight > 0 && s.lastOwner() != w.Lane && l.without&ruleOwnership == 0 {
 			return false
 		}
 	}
@@ -100,10 +100,10 @@ func (l *Ledger) grant(w *Write) {
 	for i := range w.Keys {
 		x := w.Keys[i].Hash.Stripe()
 		s := &l.stripes[x]
-		if l.feeds > 0 && s.owner != w.Lane {
+		if l.feeds > 0 && s.lastOwner() != w.Lane {
 			l.handOver(x, s)
 		}
-		s.owner = w.Lane
+		s.owner = int32(w.Lane) + 1
 		s.inflight++
 		if w.Keys[i].Write && w.Kind != CopyRead {
 			s.version = l.seq
@@ -112,6 +112,9 @@ func (l *Ledger) grant(w *Write) {
 	if w.barrier() {
 		l.barrier = l.seq
 		l.barriers++
+		if w.Kind == Flush {
+			l.flushing++
+		}
 		l.barrierLane = w.Lane
 	}
 	if w.Everywhere {
@@ -141,6 +144,9 @@ func (l *Ledger) release(w *Write) {
 	}
 	if w.barrier() {
 		l.barriers--
+		if w.Kind == Flush {
+			l.flushing--
+		}
 	}
 	if w.Everywhere {
 		l.everywhere.inflight--

@@ -1,0 +1,361 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/internal/instance"
+	"tandem/internal/redisd"
+	"tandem/internal/redisd/redisdtest"
+	"tandem/internal/resp"
+)
+
+// tracked is a house that listens to changes.
+func tracked(t *testing.T, source redisd.Options, c Changes, change func(*Options, *ServerOptions)) *house {
+	t.Helper()
+	h := newHouseOn(t, source, redisd.Options{}, true, change)
+	h.client().expect("GET nothing", "$-1")
+	h.track(c, true)
+	h.await("feeds for all lanes", func() bool { return h.allSet() })
+	return h
+}
+
+func (h *house) track(c Changes, on bool) {
+	h.shard.lock()
+	h.shard.Track(c, on)
+	h.shard.unlock()
+}
+
+// allSet reports whether every shared lane has a feed that the ledger relies on.
+func (h *house) allSet() bool {
+	n, set := 0, 0
+	h.shard.eachShared(func(ln *lane) {
+		n++
+		if f := h.shard.feeds.all[ln]; f != nil && f.state == feedSet {
+			set++
+		}
+	})
+	return n >= max(1, h.shard.opt.Lanes) && n == set
+}
+
+// dirty returns whether a key is, once all has been read that the primary has reported.
+func (h *house) dirty(db int, key string) bool {
+	h.t.Helper()
+	h.read()
+	h.shard.lock()
+	defer h.shard.unlock()
+	return h.shard.ledger.IsDirty(h.shard.ledger.Hash(db, []byte(key)))
+}
+
+func (h *house) read() {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := h.shard.ReadReports(ctx); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) wantDirty(db int, key string, want bool) {
+	h.t.Helper()
+	if got := h.dirty(db, key); got != want {
+		h.t.Errorf("db %d, %s: dirty is %v, want %v", db, key, got, want)
+	}
+}
+
+func (h *house) tracking() Tracking {
+	h.shard.lock()
+	defer h.shard.unlock()
+	return h.shard.Tracking()
+}
+
+func (h *house) sweepOwed() (string, bool) {
+	h.shard.lock()
+	defer h.shard.unlock()
+	_, why, owed := h.shard.ledger.SweepOwed()
+	return why, owed
+}
+
+// TestFeedsTellOthersFromUs: what nobody of us did is dirty, and nothing else.
+func TestFeedsTellOthersFromUs(t *testing.T) {
+	for _, x := range redisdtest.Binaries(t) {
+		t.Run(x.Name, func(t *testing.T) {
+			h := tracked(t, redisd.Options{Binary: x.Path}, OfScripts, func(o *Options, _ *ServerOptions) {
+				o.Lanes = 2
+			})
+			a, b, other := h.client(), h.client(), dial(t, h.source.Addr)
+			for i := range 20 {
+				a.expect(fmt.Sprintf("SET a%d 1", i), "+OK")
+				b.expect(fmt.Sprintf("SET b%d 1", i), "+OK")
+			}
+			a.send("*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$2\r\ntx\r\n$1\r\n1\r\n*1\r\n$4\r\nEXEC\r\n")
+			for _, want := range []string{"+OK", "+QUEUED", "*1 +OK"} {
+				if got := a.reply(); got != want {
+					t.Fatalf("a transaction is answered %q, want %q", got, want)
+				}
+			}
+			h.wantDirty(0, "tx", false)
+			for i := range 20 {
+				h.wantDirty(0, fmt.Sprintf("a%d", i), false)
+				h.wantDirty(0, fmt.Sprintf("b%d", i), false)
+			}
+			if n := h.tracking().Foreign; n != 0 {
+				t.Errorf("%d foreign writes were counted, there were none", n)
+			}
+			other.expect("SET a1 theirs", "+OK")
+			other.expect("SET b1 theirs", "+OK")
+			other.expect("SET new theirs", "+OK")
+			for _, k := range []string{"a1", "b1", "new"} {
+				h.wantDirty(0, k, true)
+			}
+			if n := h.tracking().Foreign; n != 3 {
+				t.Errorf("%d foreign writes were counted, there were 3", n)
+			}
+			h.wantDirty(0, "a2", false)
+			if why, owed := h.sweepOwed(); owed {
+				t.Errorf("a sweep is owed: %s", why)
+			}
+		})
+	}
+}
+
+// TestFeedsReportUndeclaredKeys of a script that is sent on the lane itself, in whatever database.
+func TestFeedsReportUndeclaredKeys(t *testing.T) {
+	for _, x := range redisdtest.Binaries(t) {
+		t.Run(x.Name, func(t *testing.T) {
+			h := tracked(t, redisd.Options{Binary: x.Path}, OfScripts, nil)
+			ln := h.lanes()[0]
+			for _, script := range []string{"redis.call('SET','hidden','1')", "redis.call('SET','hidden','2')"} {
+				h.onLane(ln, "EVAL", script, "0")
+			}
+			h.wantDirty(0, "hidden", true)
+		})
+	}
+}
+
+// lanes returns the shared lanes.
+func (h *house) lanes() (lanes []*lane) {
+	h.shard.lock()
+	defer h.shard.unlock()
+	h.shard.eachShared(func(ln *lane) { lanes = append(lanes, ln) })
+	return lanes
+}
+
+// onLane sends a command on a lane that the ledger is not asked for, and waits for the reply.
+func (h *house) onLane(ln *lane, args ...string) string {
+	h.t.Helper()
+	got := make(chan string, 1)
+	h.shard.lock()
+	ln.enqueue(&request{src: resp.AppendCommand(nil, args...), replies: 1, then: func(reply []byte) []byte {
+		got <- string(reply)
+		return nil
+	}})
+	ln.flushLocked()
+	h.shard.unlock()
+	select {
+	case reply := <-got:
+		return reply
+	case <-time.After(10 * time.Second):
+		h.t.Fatalf("%v was not answered", args)
+		return ""
+	}
+}
+
+// TestFeedsOweASweep when something was or may have been missed, and not otherwise.
+func TestFeedsOweASweep(t *testing.T) {
+	t.Run("writers may have been there before", func(t *testing.T) {
+		h := tracked(t, redisd.Options{}, OfWriters, nil)
+		if _, owed := h.sweepOwed(); !owed {
+			t.Error("no sweep is owed")
+		}
+	})
+	t.Run("writers are looked for later than scripts", func(t *testing.T) {
+		h := tracked(t, redisd.Options{}, OfScripts, nil)
+		if why, owed := h.sweepOwed(); owed {
+			t.Errorf("a sweep is owed: %s", why)
+		}
+		h.track(OfWriters, true)
+		if _, owed := h.sweepOwed(); !owed {
+			t.Error("no sweep is owed")
+		}
+	})
+	t.Run("the feed is lost", func(t *testing.T) {
+		h := tracked(t, redisd.Options{}, OfScripts, nil)
+		before := h.covered()
+		h.kill("feed")
+		h.await("a sweep owed", func() bool { _, _, owed := h.shard.ledger.SweepOwed(); return owed })
+		h.await("another feed", func() bool { return h.shard.Covered() != 0 && h.shard.Covered() != before })
+	})
+	t.Run("the lane is lost", func(t *testing.T) {
+		h := tracked(t, redisd.Options{}, OfScripts, nil)
+		before := h.covered()
+		h.kill("lane-0-" + fmt.Sprint(h.lanes()[0].id))
+		h.await("a sweep owed", func() bool { _, _, owed := h.shard.ledger.SweepOwed(); return owed })
+		h.await("another feed", func() bool { return h.shard.Covered() != 0 && h.shard.Covered() != before && h.allSet() })
+		dial(t, h.source.Addr).expect("SET a theirs", "+OK")
+		h.wantDirty(0, "a", true)
+	})
+}
+
+func (h *house) covered() uint64 {
+	h.shard.lock()
+	defer h.shard.unlock()
+	return h.shard.Covered()
+}
+
+// kill ends the source's connections of one use, by the server.
+func (h *house) kill(what string) {
+	h.t.Helper()
+	w := dial(h.t, h.source.Addr)
+	killed := 0
+	for line := range strings.SplitSeq(w.bulk("CLIENT LIST"), "\n") {
+		id, rest, _ := strings.Cut(line, " ")
+		for field := range strings.FieldsSeq(rest) {
+			name, ok := strings.CutPrefix(field, "name=")
+			if _, use, _, ours := instance.ParseConnName(name); ok && ours && use == what {
+				w.expect("CLIENT KILL ID "+strings.TrimPrefix(id, "id="), ":1")
+				killed++
+			}
+		}
+	}
+	if killed == 0 {
+		h.t.Fatalf("the server has no connection for %q", what)
+	}
+}
+
+// bulk sends a command that is answered by a string, and returns that.
+func (w *wire) bulk(command string) string {
+	w.t.Helper()
+	w.send(string(resp.AppendCommand(nil, strings.Fields(command)...)))
+	n, err := header(w.r, '$')
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	b := make([]byte, n+2)
+	if _, err := io.ReadFull(w.r, b); err != nil {
+		w.t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+// TestFeedsCountFlushes: ours owe nothing, whatever their number and form, and each of others owes a sweep.
+func TestFeedsCountFlushes(t *testing.T) {
+	for _, x := range redisdtest.Binaries(t) {
+		t.Run(x.Name, func(t *testing.T) {
+			h := tracked(t, redisd.Options{Binary: x.Path}, OfScripts, func(o *Options, _ *ServerOptions) {
+				o.Lanes = 2
+			})
+			a, b, other := h.client(), h.client(), dial(t, h.source.Addr)
+			for range 5 {
+				a.expect("SET k 1", "+OK")
+				a.expect("FLUSHALL", "+OK")
+				b.expect("FLUSHDB", "+OK")
+				a.expect("MULTI", "+OK")
+				a.expect("FLUSHDB", "+QUEUED")
+				a.expect("FLUSHALL", "+QUEUED")
+				a.expect("EXEC", "*2 +OK +OK")
+				if got := b.do("FLUSHALL WRONGLY"); got[0] != '-' {
+					t.Fatalf("a wrong FLUSHALL is answered %q", got)
+				}
+				h.read()
+			}
+			h.read()
+			if why, owed := h.sweepOwed(); owed {
+				t.Fatalf("a sweep is owed: %s", why)
+			}
+			other.expect("FLUSHDB", "+OK")
+			a.expect("FLUSHDB", "+OK")
+			h.read()
+			h.await("a sweep owed", func() bool { _, _, owed := h.shard.ledger.SweepOwed(); return owed })
+			if n := h.tracking().Emptyings; n != 1 {
+				t.Errorf("%d flushes by others were counted", n)
+			}
+		})
+	}
+}
+
+// TestFeedsOfRefusedLanes: whose user may not track keys has a lane without a feed, and that is said.
+func TestFeedsOfRefusedLanes(t *testing.T) {
+	h := newHouse(t, true, nil)
+	h.client().expect("GET nothing", "$-1")
+	dial(t, h.source.Addr).expect("ACL SETUSER default -client|tracking", "+OK")
+	h.track(OfScripts, true)
+	h.await("a refusal", func() bool { return h.shard.Tracking().Problem != "" })
+	got := h.tracking()
+	if got.Listening || got.Without != 1 || got.Lanes != 1 || !strings.Contains(got.Problem, "NOPERM") {
+		t.Errorf("%+v", got)
+	}
+	if err := h.shard.ReadReports(context.Background()); err == nil {
+		t.Error("reports are read that nobody hears")
+	}
+}
+
+// TestFeedsEnd when nobody wants them any more, and begin again.
+func TestFeedsEnd(t *testing.T) {
+	h := tracked(t, redisd.Options{}, OfScripts, nil)
+	for range 3 {
+		h.track(OfScripts, false)
+		h.await("the end", func() bool { return !h.shard.feeds.running })
+		h.read() // has nothing to do
+		dial(t, h.source.Addr).expect("SET a theirs", "+OK")
+		h.wantDirty(0, "a", false)
+		h.track(OfScripts, true)
+		h.await("feeds", h.allSet)
+		dial(t, h.source.Addr).expect("SET b theirs", "+OK")
+		h.wantDirty(0, "b", true)
+		h.shard.lock()
+		h.shard.ledger.Forget()
+		h.shard.unlock()
+	}
+}
+
+// TestFeedsGiveLanesTheirOwn as they come, other databases' too: what one of them does is no stranger's.
+func TestFeedsGiveLanesTheirOwn(t *testing.T) {
+	h := tracked(t, redisd.Options{}, OfScripts, nil)
+	w := h.client()
+	w.expect("SELECT 3", "+OK")
+	w.expect("SET k 1", "+OK")
+	h.await("feeds", func() bool { return h.allSet() && len(h.shard.feeds.all) == 2 })
+	h.settled()
+	h.forgetDirty()
+	w.expect("SET j 1", "+OK")
+	h.wantDirty(3, "j", false)
+	other := dial(t, h.source.Addr)
+	other.expect("SELECT 3", "+OK")
+	other.expect("SET j theirs", "+OK")
+	h.wantDirty(3, "j", true)
+}
+
+// forgetDirty makes all keys exact again.
+func (h *house) forgetDirty() {
+	h.shard.lock()
+	defer h.shard.unlock()
+	h.shard.ledger.Forget()
+}
+
+// TestFeedsReadLargeReports: many keys and long names in one turn of the server.
+func TestFeedsReadLargeReports(t *testing.T) {
+	h := tracked(t, redisd.Options{}, OfScripts, nil)
+	args := []string{"MSET"}
+	for i := range 900 {
+		args = append(args, fmt.Sprintf("key%d", i), "x")
+	}
+	args = append(args, strings.Repeat("long", 20_000), "x")
+	other := dial(t, h.source.Addr)
+	other.send(string(resp.AppendCommand(nil, args...)))
+	if got := other.reply(); got != "+OK" {
+		t.Fatal(got)
+	}
+	h.wantDirty(0, "key0", true)
+	h.wantDirty(0, "key899", true)
+	h.wantDirty(0, args[len(args)-2], true)
+	h.shard.lock()
+	defer h.shard.unlock()
+	if n := h.shard.ledger.DirtyKeys(); n != 901 {
+		t.Errorf("%d keys are dirty", n)
+	}
+}
