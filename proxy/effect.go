@@ -6,6 +6,7 @@ import (
 
 	"tandem/internal/ledger"
 	"tandem/internal/resp"
+	"tandem/internal/script"
 	"tandem/router"
 )
 
@@ -17,6 +18,8 @@ type payload struct {
 	expects []router.Expect
 	lasting bool   // the memory of frames is not used again: it may be sent from there
 	name    string // of the command, for the count of mismatches
+	load    []*script.Script
+	record  *script.Record
 	at      int64  // when the write was sent to the primary, Unix nanoseconds
 	own     []byte // memory of frames, reused
 }
@@ -69,11 +72,23 @@ func (sh *Shard) singleEffect(r *request, reply []byte) *ledger.Effect {
 	e := &sh.effect
 	e.Reset()
 	sh.setEnv(r)
-	r.cmd.Effect(e, &sh.env, sh.args, reply, sh.follow)
+	p := &sh.payload
+	p.load, p.record = p.load[:0], nil
+	var timed []int
+	if r.script != nil {
+		timed = sh.scriptEffect(e, r.script, r.cmd, sh.args, reply, sh.follow)
+		if s := r.script.load(r.cmd, e); s != nil {
+			p.load = append(p.load, s)
+		}
+		if e.Kind == router.Rewritten {
+			p.record = r.script.record
+		}
+	} else {
+		r.cmd.Effect(e, &sh.env, sh.args, reply, sh.follow)
+	}
 	if e.Kind == router.None {
 		return nil
 	}
-	p := &sh.payload
 	p.db, p.name, p.at = int(r.lane.db), r.cmd.Name, r.at
 	p.n, p.expects = e.N, e.Expects
 	p.frames, p.lasting = e.Frames, false
@@ -84,7 +99,11 @@ func (sh *Shard) singleEffect(r *request, reply []byte) *ledger.Effect {
 	le.Payload = p
 	le.Steps = append(le.Steps[:0], ledger.Step{
 		Blind: e.Blind, Copy: e.Kind == router.Copy, MayExpire: e.MayExpire, Keys: e.Keys,
+		Everywhere: r.write.Everywhere,
 	})
+	if len(timed) > 0 {
+		le.Steps = append(le.Steps, ledger.Step{MayExpire: true, Keys: timed})
+	}
 	return le
 }
 
@@ -99,9 +118,15 @@ func (sh *Shard) copyEffect(r *request) *ledger.Effect {
 	if cmd := r.unkeyedPart(); cmd != nil {
 		sh.tookUnkeyed(cmd)
 	}
+	if cmd := r.unseenPart(); cmd != nil {
+		sh.wroteUnseen(cmd)
+	}
 	le := &sh.lEffect
 	le.Payload = nil
 	le.Steps = append(le.Steps[:0], ledger.Step{Copy: true, MayExpire: true})
+	if r.write.Everywhere {
+		le.Steps = append(le.Steps, ledger.Step{Everywhere: true})
+	}
 	return le
 }
 
@@ -122,7 +147,7 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 	}
 	p, le := &sh.payload, &sh.lEffect
 	p.db, p.name, p.at, p.n = r.lane.db, "EXEC", r.at, 0
-	p.own = p.own[:0]
+	p.own, p.load, p.record = p.own[:0], p.load[:0], nil
 	p.expects = nil
 	le.Payload, le.Steps = p, le.Steps[:0]
 	sh.setEnv(r)
@@ -131,7 +156,12 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 		part := &r.parts[i]
 		mine := follow[:part.follow]
 		follow = follow[part.follow:]
-		if len(part.keys) == 0 && !part.barrier {
+		everywhere := part.cmd.Class == router.Everywhere
+		if part.script != nil && len(part.keys) == 0 {
+			sh.unnamedKeys(part.script, part.cmd, resp.Args(r.block[part.from:part.to], nil), elements[i])
+			continue
+		}
+		if len(part.keys) == 0 && !part.barrier && !everywhere {
 			continue
 		}
 		args := resp.Args(r.block[part.from:part.to], nil)
@@ -142,11 +172,19 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 			mine = nil // they say what the key was like after those
 		}
 		var e router.Effect
-		part.cmd.Effect(&e, &sh.env, args, elements[i], mine)
+		var timed []int
+		if part.script != nil {
+			timed = sh.scriptEffect(&e, part.script, part.cmd, args, elements[i], mine)
+			if s := part.script.load(part.cmd, &e); s != nil {
+				p.load = append(p.load, s)
+			}
+		} else {
+			part.cmd.Effect(&e, &sh.env, args, elements[i], mine)
+		}
 		if e.Kind == router.None {
 			continue
 		}
-		step := ledger.Step{Blind: e.Blind, Copy: e.Kind == router.Copy, MayExpire: e.MayExpire}
+		step := ledger.Step{Blind: e.Blind, Copy: e.Kind == router.Copy, MayExpire: e.MayExpire, Everywhere: everywhere}
 		if len(e.Keys) == 0 {
 			step.Keys = part.keys
 		} else {
@@ -155,6 +193,13 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 			}
 		}
 		le.Steps = append(le.Steps, step)
+		if len(timed) > 0 {
+			step.Keys, step.MayExpire = nil, true
+			for _, k := range timed {
+				step.Keys = append(step.Keys, part.keys[k])
+			}
+			le.Steps = append(le.Steps, step)
+		}
 		if e.Kind == router.Verbatim {
 			e.Frames, e.N = r.block[part.from:part.to], 1
 		}

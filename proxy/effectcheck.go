@@ -8,17 +8,21 @@ import (
 
 	"tandem/internal/ledger"
 	"tandem/internal/resp"
+	"tandem/internal/script"
 	"tandem/router"
 )
 
-// awaited is what the replies to one effect or copy should be. Replies come as: a +OK for SELECT if select
-// is set; then, without block, n replies to check; with block +OK, a +QUEUED for each command, and an array
-// of guards PTTLs and the n replies to check. With probe it is a SELECT of db and nothing more.
+// awaited is what the replies to one effect or copy should be. Replies come as: a +OK for SELECT if selects
+// is set; one to each of the scripts loaded; then, without block, n replies to check; with block +OK, a +QUEUED
+// for each command, and an array of guards PTTLs and the n replies to check. With probe it is a SELECT of db and
+// nothing more.
 type awaited struct {
 	one     router.Expect
 	many    []router.Expect // instead of one, if n > 1
 	n       int32
 	guards  int32
+	loads   int32          // scripts that are loaded in front
+	record  *script.Record // of the script that is repeated
 	selects bool
 	block   bool
 	copied  bool
@@ -38,7 +42,7 @@ func (a *awaited) replies() int {
 	if a.selects {
 		n++
 	}
-	return n
+	return n + int(a.loads)
 }
 
 type awaitedRing struct {
@@ -143,7 +147,16 @@ func (e *EffectLane) judge(a *awaited, unit int, ends []int, now int64) error {
 		}
 		unit, ends = ends[0], ends[1:]
 	}
+	if n := a.loads; n > 0 {
+		unit, ends = ends[n-1], ends[n:] // if one of them failed, the script is not there
+	}
 	v, why := e.verdict(a, unit, ends, now)
+	if a.record != nil && v != ledger.AtEdge {
+		a.record.Went(v == ledger.Good)
+	}
+	if v == ledger.Differs && len(e.loaded) > 0 && noScript([]byte(why)) {
+		clear(e.loaded)
+	}
 	if v != ledger.Good && !a.copied {
 		e.sh.counts.MismatchedBy[a.name]++
 	}

@@ -45,9 +45,10 @@ type EffectLane struct {
 	out      outbox
 	w        writing
 	awaited  awaitedRing
-	db       int    // selected on the connection, -1 if that is not known
-	dbs      []bool // those that can be selected
-	lagBytes int    // of effects that are not acknowledged
+	db       int             // selected on the connection, -1 if that is not known
+	dbs      []bool          // those that can be selected
+	loaded   map[string]bool // scripts that this connection has loaded, by name
+	lagBytes int             // of effects that are not acknowledged
 	skew     time.Duration
 	facts    instance.Facts
 	lastErr  string
@@ -167,10 +168,12 @@ func (e *EffectLane) serve() error {
 	e.facts, e.lastErr, e.dbs = facts, "", dbs
 	e.sh.opt.OnConnect(e.inst, facts)
 	e.conn, e.up, e.db = conn, true, -1
+	e.loaded = map[string]bool{}
 	e.progress.Store(time.Now().UnixNano())
 	e.framer.Reset()
 	if e.sh.effects == e {
 		e.sh.publish()
+		e.sh.ledger.OweEverywhere("the secondary was away")
 		e.sh.ledger.Wake()
 		e.sh.openGates()
 	}

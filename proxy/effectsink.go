@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/redcon"
 
 	"tandem/internal/ledger"
+	"tandem/internal/resp"
 	"tandem/router"
 )
 
@@ -38,7 +39,7 @@ func (e *EffectLane) Append(w *ledger.Write, le *ledger.Effect) bool {
 			return false // its PTTL would need another database; a copy needs none
 		}
 	}
-	a := awaited{n: int32(p.n), bytes: size, at: p.at, name: p.name, guards: int32(len(le.Guard))}
+	a := awaited{n: int32(p.n), bytes: size, at: p.at, name: p.name, guards: int32(len(le.Guard)), record: p.record}
 	a.block = a.guards > 0 || p.n > 1
 	if p.n == 1 {
 		a.one = p.expects[0]
@@ -46,6 +47,7 @@ func (e *EffectLane) Append(w *ledger.Write, le *ledger.Effect) bool {
 		a.many = append([]router.Expect(nil), p.expects...)
 	}
 	a.selects = e.selectDB(p.db)
+	a.loads = e.load(p)
 	if a.block {
 		e.put(multiFrame)
 		for _, g := range le.Guard {
@@ -113,6 +115,21 @@ func (e *EffectLane) AppendCopy(c *ledger.Copy, s *ledger.State) bool {
 	}
 	e.await(a)
 	return true
+}
+
+// load sees to it that the scripts are there which an effect calls by name, and returns how many it sends.
+func (e *EffectLane) load(p *payload) (n int32) {
+	for _, s := range p.load {
+		if !e.loaded[s.Name] {
+			e.loaded[s.Name] = true
+			e.put(resp.AppendCommand(nil, "SCRIPT", "LOAD", s.Source))
+			n++
+		}
+	}
+	if p.name == "SCRIPT FLUSH" {
+		clear(e.loaded)
+	}
+	return n
 }
 
 // has reports whether a database is known to be there.

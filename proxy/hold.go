@@ -34,7 +34,7 @@ func (sh *Shard) Release() {
 // Answered reports whether no command is on any lane to the primary, and no old connection is alive that may
 // have some. Together with ledger.Drained it is the moment at which roles may change. The lock is held.
 func (sh *Shard) Answered() bool {
-	answered := true
+	answered := !sh.scripts.unseen.pending // else a sweep will be owed
 	look := func(ln *lane) { answered = answered && ln.answered() }
 	for _, ls := range sh.primary.lanes {
 		ls.each(look)
@@ -72,6 +72,8 @@ func (sh *Shard) Await(ctx context.Context, condition func() bool) error {
 func (sh *Shard) Replicate(e *EffectLane) {
 	sh.effects, sh.dual = e, true
 	sh.ledger.SetSink(e)
+	sh.ledger.OweEverywhere("the secondary's functions are not known to be the primary's")
+	sh.keepLibrariesOnce()
 	sh.publish()
 }
 

@@ -353,6 +353,9 @@ func (ln *lane) settleLost() {
 		if cmd != nil && sh.dual {
 			sh.ledger.OweSweep("the outcome of a "+cmd.Name+" whose keys could not be told is unknown", 0)
 		}
+		if cmd := r.unseenPart(); cmd != nil && sh.dual {
+			sh.wroteUnseen(cmd)
+		}
 		if r.acquired {
 			sh.ledger.Unanswered(&r.write)
 		}

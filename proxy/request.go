@@ -40,6 +40,8 @@ type request struct {
 	planned *hints
 	// unkeyed: a write whose keys could not be found; the server is expected to refuse it.
 	unkeyed bool
+	// script: what it runs, of a script or function that was planned.
+	script *scriptRun
 	// acquired: the ledger has granted it.
 	acquired bool
 	write    ledger.Write
@@ -79,6 +81,7 @@ type part struct {
 	follow   int
 	barrier  bool // it flushes or swaps databases
 	unkeyed  bool // a write whose keys could not be found
+	script   *scriptRun
 }
 
 // kept reports whether the replies are needed whole, because something is told by them.
@@ -90,6 +93,19 @@ func (r *request) kept() bool {
 func (r *request) unkeyedPart() *router.Command {
 	for i := range r.parts {
 		if r.parts[i].unkeyed {
+			return r.parts[i].cmd
+		}
+	}
+	return nil
+}
+
+// unseenPart returns a script of the request that may write keys which it does not name, or nil.
+func (r *request) unseenPart() *router.Command {
+	if r.script != nil && r.script.facts.Undeclared {
+		return r.cmd
+	}
+	for i := range r.parts {
+		if run := r.parts[i].script; run != nil && run.facts.Undeclared {
 			return r.parts[i].cmd
 		}
 	}

@@ -297,6 +297,8 @@ func (s *session) command(raw []byte, args [][]byte) bool {
 	r.writes = cmd.IsWrite(args)
 	if h := s.sh.hints.Load(); r.writes && h.dual {
 		s.plan(r, args, h)
+	} else if r.writes {
+		s.sh.noteSource(cmd, args)
 	}
 	s.add(r)
 	return true
@@ -375,6 +377,7 @@ func (s *session) restock(n int) {
 // replan plans a write that was planned in another state of things, or not at all.
 func (s *session) replan(r *request, h *hints) {
 	r.write.Kind, r.write.DBs, r.unkeyed = ledger.Plain, nil, false
+	r.write.Everywhere, r.script = false, nil
 	if len(r.parts) > 0 {
 		s.planBlock(r, h)
 		return
@@ -388,6 +391,10 @@ func (s *session) plan(r *request, args [][]byte, h *hints) {
 	r.planned = h
 	keys := r.write.Keys[:0]
 	switch first, last, ok := r.cmd.FlushedDBs(&router.Env{DB: s.db, DBs: h.databases}); {
+	case r.cmd.Class == router.Everywhere:
+		s.sh.noteSource(r.cmd, args)
+		r.write.Everywhere = true
+		return
 	case ok:
 		r.write.Kind, r.write.DBs = ledger.Flush, nil
 		for db := first; db <= last; db++ {
@@ -401,8 +408,13 @@ func (s *session) plan(r *request, args [][]byte, h *hints) {
 		return
 	}
 	var ok bool
-	s.places, ok = r.cmd.AppendKeys(s.places[:0], args)
-	if !ok || len(s.places) == 0 {
+	if r.cmd.IsScript() {
+		r.script, r.follows, r.follow, ok = s.planScript(r.cmd, args, h, r.follows[:0])
+	} else {
+		s.places, ok = r.cmd.AppendKeys(s.places[:0], args)
+		ok = ok && len(s.places) > 0
+	}
+	if !ok {
 		r.unkeyed = true
 		return
 	}
@@ -410,7 +422,9 @@ func (s *session) plan(r *request, args [][]byte, h *hints) {
 		keys = append(keys, s.key(k, args))
 	}
 	r.write.Keys = keys
-	r.follows, r.follow = r.cmd.FollowUps(r.follows[:0], args, h.server)
+	if r.script == nil {
+		r.follows, r.follow = r.cmd.FollowUps(r.follows[:0], args, h.server)
+	}
 }
 
 func (s *session) key(k router.Key, args [][]byte) ledger.Key {

@@ -13,6 +13,7 @@ import (
 
 	"tandem/internal/instance"
 	"tandem/internal/ledger"
+	"tandem/internal/script"
 	"tandem/router"
 )
 
@@ -42,6 +43,8 @@ type Options struct {
 	Settle time.Duration
 	// OnConnect is told, under the lock, what an instance is whenever a lane to it has connected.
 	OnConnect func(i *instance.Instance, f instance.Facts)
+	// Scripts says what becomes of scripts and functions on the secondary.
+	Scripts Scripts
 	// Log gets what an operator should know.
 	Log *slog.Logger
 
@@ -70,6 +73,7 @@ type Shard struct {
 	taking    bool        // commands that block are being taken back
 	sliced    atomic.Bool // they cannot be: they block for short times only
 	learned   map[string]*learned
+	scripts   scripts
 	given     map[*instance.Instance]int64 // the last connection to a primary that was given up
 	stopping  bool
 	scanEpoch int
@@ -178,6 +182,7 @@ func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts
 	if o.Source != nil {
 		sh.first = o.Source
 	}
+	sh.scripts.book = script.NewBook(scriptMemory)
 	sh.ctx, sh.stop = context.WithCancel(context.Background())
 	sh.primary = sh.newUpstream(primary, facts)
 	sh.given = map[*instance.Instance]int64{}

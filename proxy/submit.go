@@ -153,6 +153,9 @@ func (s *session) send(r *request) bool {
 			if h := sh.hints.Load(); r.planned != h {
 				s.replan(r, h)
 			}
+			if !s.cover(r) {
+				continue
+			}
 			sent, alive := s.sendWrite(ln, r)
 			if !sent && alive {
 				continue // taken back by a hold

@@ -288,7 +288,7 @@ func (s *session) planBlock(r *request, h *hints) {
 	r.follows, r.follow = r.follows[:0], 0
 	for i := range r.parts {
 		p := &r.parts[i]
-		p.keys, p.follow, p.barrier, p.unkeyed = nil, 0, false, false
+		p.keys, p.follow, p.barrier, p.unkeyed, p.script = nil, 0, false, false, nil
 		_, args, _, _, _ := redcon.ReadNextCommand(block[p.from:], nil)
 		switch first, last, ok := p.cmd.FlushedDBs(&router.Env{DB: s.db, DBs: h.databases}); {
 		case ok:
@@ -304,13 +304,25 @@ func (s *session) planBlock(r *request, h *hints) {
 			p.barrier = true
 			r.write.Kind = ledger.Swap
 			continue
+		case p.cmd.Class == router.Everywhere:
+			s.sh.noteSource(p.cmd, args)
+			r.write.Everywhere = true
+			continue
 		}
 		if !p.cmd.IsWrite(args) {
 			continue // what a transaction reads orders nothing
 		}
-		places, ok := p.cmd.AppendKeys(s.places[:0], args)
-		s.places = places
-		if !ok || len(places) == 0 {
+		var places []router.Key
+		var ok bool
+		var n int
+		if p.cmd.IsScript() {
+			p.script, r.follows, n, ok = s.planScript(p.cmd, args, h, r.follows)
+			places = s.places
+		} else {
+			places, ok = p.cmd.AppendKeys(s.places[:0], args)
+			s.places, ok = places, ok && len(places) > 0
+		}
+		if !ok {
 			p.unkeyed = true // the server is expected to refuse it, the others may go through
 			continue
 		}
@@ -325,8 +337,9 @@ func (s *session) planBlock(r *request, h *hints) {
 			keys[at].Write = keys[at].Write || key.Write
 			p.keys = append(p.keys, at)
 		}
-		var n int
-		r.follows, n = p.cmd.FollowUps(r.follows, args, h.server)
+		if p.script == nil {
+			r.follows, n = p.cmd.FollowUps(r.follows, args, h.server)
+		}
 		p.follow = n
 		r.follow += n
 	}
