@@ -41,6 +41,8 @@ type Options struct {
 	Writes map[string]*router.Command
 	// Settle is how long an old connection counts as alive where CLIENT LIST or KILL is blocked.
 	Settle time.Duration
+	// Info is what INFO says of Tandem itself: lines "name:value". Nil: nothing.
+	Info func() []string
 	// OnConnect is told, under the lock, what an instance is whenever a lane to it has connected.
 	OnConnect func(i *instance.Instance, f instance.Facts)
 	// Scripts says what becomes of scripts and functions on the secondary.
