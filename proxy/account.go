@@ -131,10 +131,15 @@ func (sh *Shard) isOwn(user, password string) bool {
 	return sh.first.IsOwn(user, password) || sh.primary.inst.IsOwn(user, password)
 }
 
-// shutOut closes the sessions of an account that the primary no longer lets in, as a server does whose user is
-// deleted.
-func (sh *Shard) shutOut(a *account) {
+// shutOut closes the sessions of an account whose lane the primary no longer lets in, as a server does whose user
+// is deleted. An instance that is about to be the primary must not have that effect.
+func (sh *Shard) shutOut(ln *lane) {
+	a := ln.who
 	sh.lock()
+	if ln.of != sh.primary {
+		sh.unlock()
+		return
+	}
 	all := make([]*session, 0, len(a.sessions))
 	for s := range a.sessions {
 		all = append(all, s)

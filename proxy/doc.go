@@ -11,6 +11,17 @@
 //	                                          ▼
 //	                                     EffectLane ──► secondary
 //
+// Lanes are per account, protocol and database (laneKey), so the primary's rules for a user hold, and no command
+// that changes any of these is ever slipped in between. A session that the server must keep something for (an open
+// transaction, WATCH, subscriptions, CLIENT TRACKING, MONITOR, a command that blocks) has a lane of its own as long
+// as there is a reason (pins); what comes there that no command asked for is pushed to it as it is.
+//
+//	account.go login.go       who may in, and in whose name
+//	pin.go standing.go        lanes of a session's own, and what another connection needs to take over
+//	blocking.go pubsub.go     commands that wait, messages
+//	clientcmd.go roster.go    CLIENT and MONITOR; who is connected
+//	learn.go                  commands that the table does not have
+//
 // A session is one goroutine that reads a client's commands and puts them on its lane; it never waits for
 // replies. A lane is one connection to the primary; its reader goroutine takes the replies, has the ledger
 // judge each write, and hands the bytes to the clients without ever waiting for one. Whoever has appended to

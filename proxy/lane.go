@@ -173,7 +173,7 @@ func (ln *lane) keepConnected() {
 			pause = retryMin
 		}
 		if errors.Is(err, instance.ErrCredentials) && ln.who.someone {
-			ln.sh.shutOut(ln.who)
+			ln.sh.shutOut(ln)
 		}
 		ln.trouble.failed(ln.sh.opt.Log, "lane lost", err, "instance", ln.of.inst.String(), "db", ln.db)
 		select {

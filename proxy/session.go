@@ -172,6 +172,7 @@ func (s *session) consume() bool {
 	for {
 		n, complete, err := s.guard.Next(s.buf[s.r:s.w])
 		if err != nil {
+			s.noteTLS()
 			return s.protocolError(err)
 		}
 		if !complete {
@@ -210,6 +211,14 @@ func (s *session) consume() bool {
 		s.batch = nil
 	}
 	return ok
+}
+
+// noteTLS tells the operator when what is not Redis protocol looks like the beginning of TLS.
+func (s *session) noteTLS() {
+	if s.last.Load() == nil && s.w-s.r > 2 && s.buf[s.r] == 0x16 && s.buf[s.r+1] == 0x03 {
+		s.srv.Log.Warn("a client speaks TLS, and this listener does not: set tls.cert_file and tls.key_file, or have it connect without",
+			"addr", s.conn.RemoteAddr().String())
+	}
 }
 
 var errUnparsed = errors.New("Protocol error: unreadable request")
