@@ -2,14 +2,10 @@ package proxy
 
 import (
 	"bytes"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/tidwall/redcon"
-
-	"tandem/internal/resp"
 	"tandem/router"
 )
 
@@ -58,25 +54,24 @@ func (s *session) clientReply(mode []byte) bool {
 // its own from then on. What is kept is brought to another connection by the same command. With off, it takes
 // back what an earlier one of that name has set.
 func (s *session) keepState(cmd *router.Command, raw []byte, off bool) bool {
+	return s.keepFrame(cmd, raw, stateFrame{name: cmd.Name}, off, false)
+}
+
+// keepFrame is keepState for what f says of the command besides its bytes; with adds, it does not take the place
+// of an earlier one.
+func (s *session) keepFrame(cmd *router.Command, raw []byte, f stateFrame, off, adds bool) bool {
 	if off && s.pins&pinState == 0 {
 		return s.pass(cmd, raw) // nothing to take back: the server says what it thinks of it
 	}
 	if !s.pin(pinState) {
 		return false
 	}
-	frame := append([]byte(nil), raw...)
+	f.raw = bytes.Clone(raw)
 	r := s.request()
-	r.cmd, r.src, r.replies, r.own, r.mute = cmd, raw, 1, true, s.muted()
+	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, true
 	r.then = func(reply []byte) []byte {
-		if reply[0] == '-' {
-			return reply
-		}
-		s.state = slices.DeleteFunc(s.state, func(f stateFrame) bool { return f.name == cmd.Name })
-		if !off {
-			s.state = append(s.state, stateFrame{cmd.Name, frame})
-		}
-		if s.pinned != nil {
-			s.pinned.stateful = len(s.state) > 0
+		if reply[0] != '-' {
+			s.keep(f, off, adds)
 		}
 		return reply
 	}
@@ -93,82 +88,6 @@ func (s *session) keepState(cmd *router.Command, raw []byte, off bool) bool {
 	return true
 }
 
-// tracking is CLIENT TRACKING: invalidations come on the session's own lane, or on that of the session that
-// they are redirected to, whose id the server knows by another number.
-func (s *session) tracking(cmd *router.Command, raw []byte, args [][]byte) bool {
-	off := len(args) > 2 && strings.EqualFold(string(args[2]), "OFF")
-	for i := 3; i+1 < len(args); i++ {
-		if !strings.EqualFold(string(args[i]), "REDIRECT") {
-			continue
-		}
-		id, err := strconv.ParseInt(string(args[i+1]), 10, 64)
-		if err != nil {
-			break
-		}
-		args = slices.Clone(args)
-		args[i+1] = strconv.AppendInt(nil, s.srv.serverID(id), 10)
-		raw = resp.AppendArgs(nil, args)
-	}
-	return s.keepState(cmd, raw, off)
-}
-
-// serverID is by what id the primary knows the lane that a session has for itself; -1, which no client has, if
-// it has none.
-func (srv *Server) serverID(id int64) int64 {
-	s := srv.byID(id)
-	if s == nil {
-		return -1
-	}
-	s.sh.lock()
-	defer s.sh.unlock()
-	if s.pinned == nil || s.pinned.clientID == 0 {
-		return -1
-	}
-	return s.pinned.clientID
-}
-
-// ofServerID is the other way round: the session's id that stands behind one of the primary's.
-func (srv *Server) ofServerID(id int64) int64 {
-	for _, s := range srv.all() {
-		s.sh.lock()
-		found := s.pinned != nil && s.pinned.clientID == id
-		s.sh.unlock()
-		if found {
-			return s.id
-		}
-	}
-	return id
-}
-
-// getRedir is CLIENT GETREDIR, in the proxy's ids.
-func (s *session) getRedir(cmd *router.Command, raw []byte) bool {
-	if s.pins&pinState == 0 {
-		return s.pass(cmd, raw)
-	}
-	if !s.submit() || !s.awaitAnswers() {
-		return false
-	}
-	r := s.request()
-	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, true
-	var reply []byte
-	r.then = func(b []byte) []byte {
-		reply = append(reply, b...)
-		return nil
-	}
-	s.add(r)
-	if !s.submit() || !s.awaitAnswers() {
-		return false
-	}
-	if len(reply) == 0 {
-		return !s.closed.Load()
-	}
-	id, err := strconv.ParseInt(strings.TrimSpace(string(reply[1:])), 10, 64)
-	if reply[0] == ':' && err == nil && id > 0 {
-		reply = redcon.AppendInt(nil, s.srv.ofServerID(id))
-	}
-	return s.answer(reply)
-}
-
 // monitor is MONITOR: from then on the server sends a line for each command that it executes.
 func (s *session) monitor(cmd *router.Command, raw []byte) bool {
 	if !s.pin(pinMonitor) {
@@ -179,6 +98,7 @@ func (s *session) monitor(cmd *router.Command, raw []byte) bool {
 	r.then = func(reply []byte) []byte {
 		if ln := s.pinned; ln != nil && reply[0] == '+' {
 			ln.monitoring = true
+			s.keep(stateFrame{name: monitorName, raw: frame(monitorName)}, false, false)
 		} else {
 			s.pins &^= pinMonitor
 		}
@@ -222,11 +142,27 @@ func (s *session) unblock(args [][]byte) bool {
 	return s.answer(reply)
 }
 
+// serverID is by what id the primary knows the lane that a session has for itself; noClient if it has none.
+func (srv *Server) serverID(id int64) int64 {
+	s := srv.byID(id)
+	if s == nil {
+		return noClient
+	}
+	s.sh.lock()
+	defer s.sh.unlock()
+	if s.pinned == nil || s.pinned.clientID == 0 {
+		return noClient
+	}
+	return s.pinned.clientID
+}
+
 // learnID finds out by which id the server knows a pinned lane. The lock is held.
 func (ln *lane) learnID() {
 	ln.enqueue(&request{src: clientIDFrame, replies: 1, then: func(reply []byte) []byte {
 		if reply[0] == ':' {
 			ln.clientID, _ = strconv.ParseInt(string(bytes.TrimSpace(reply[1:])), 10, 64)
+		} else {
+			ln.nameless = true
 		}
 		return nil
 	}})

@@ -100,10 +100,12 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 		}
 	case "CLIENT GETREDIR":
 		if n == 2 {
-			return s.getRedir(cmd, raw)
+			return s.redirectReply(cmd, raw, ":")
 		}
-	case "CLIENT CACHING", "CLIENT TRACKINGINFO":
-		return s.pass(cmd, raw) // of the session's own lane, where tracking is on
+	case "CLIENT CACHING":
+		return s.cachingCommand(cmd, raw)
+	case "CLIENT TRACKINGINFO":
+		return s.redirectReply(cmd, raw, "redirect\r\n:")
 	case "CLIENT NO-TOUCH":
 		if n == 3 {
 			return s.keepState(cmd, raw, strings.EqualFold(string(args[2]), "OFF"))
@@ -181,7 +183,7 @@ func (s *session) resetState() bool {
 	if !s.submit() || !s.awaitAnswers() {
 		return false
 	}
-	s.tx = nil
+	s.enterTransaction(nil)
 	s.dropPin()
 	s.db, s.name, s.resp3 = 0, "", false
 	sh := s.sh

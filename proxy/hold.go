@@ -11,6 +11,7 @@ func (sh *Shard) Hold() {
 	sh.lock()
 	defer sh.unlock()
 	sh.held = true
+	sh.holds++
 	sh.ledger.Hold()
 	for _, w := range sh.ledger.Waiting() {
 		if r, ok := w.Waiter.(*request); ok {
@@ -41,6 +42,9 @@ func (sh *Shard) Answered() bool {
 	}
 	for ln := range sh.primary.pinned {
 		look(ln)
+	}
+	if answered && sh.held {
+		answered = sh.fenced()
 	}
 	return answered
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"tandem/internal/instance"
@@ -41,9 +42,14 @@ type lane struct {
 	// of a pinned lane
 	listening  bool // it has subscriptions
 	monitoring bool
-	stateful   bool  // the server keeps something else for it
-	clientID   int64 // by which the server knows it; 0 if that is not known
-	deaf       bool  // it is being prepared for a session: what it says is for nobody yet
+	stateful   bool   // the server keeps something else for it
+	clientID   int64  // by which the server knows it; 0 if that is not known
+	nameless   bool   // ... for the server does not tell
+	deaf       bool   // it is being prepared for a session: what it says is for nobody yet
+	refused    string // what the server says to a command that is part of the session's state
+	fence      uint64 // the hold that its fence was sent for (see fenced)
+	// undelivered: the reader is about to hand something to the client.
+	undelivered atomic.Bool
 
 	conn    net.Conn
 	up      bool
@@ -61,10 +67,11 @@ type lane struct {
 	buf     []byte
 	framer  resp.Framer
 	runs    []run
-	ends    []int // where the replies of the unit in progress end in buf
-	partial bool  // a part of the reply in progress has been passed on
-	large   bool  // ... because it is too large to make an effect from
-	passed  int   // how many bytes of it
+	ends    []int    // where the replies of the unit in progress end in buf
+	partial bool     // a part of the reply in progress has been passed on
+	large   bool     // ... because it is too large to make an effect from
+	passed  int      // how many bytes of it
+	late    [][]byte // what came unasked in between a reply and its follow-ups
 }
 
 func (sh *Shard) newLane(u *upstream, k laneKey) *lane {
@@ -258,7 +265,7 @@ func loaded(ctx context.Context, conn net.Conn) error {
 func (ln *lane) begin(conn net.Conn) {
 	ln.conn, ln.up, ln.lastErr = conn, true, ""
 	ln.framer.Reset()
-	ln.ends, ln.partial, ln.large, ln.passed = ln.ends[:0], false, false, 0
+	ln.ends, ln.partial, ln.large, ln.passed, ln.late = ln.ends[:0], false, false, 0, nil
 	ln.sh.ledger.LaneUp(ln.id)
 }
 

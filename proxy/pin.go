@@ -17,11 +17,12 @@ const (
 	pinMonitor                      // MONITOR
 	pinState                        // what CLIENT TRACKING, CLIENT NO-TOUCH and their like have set
 	pinBlocked                      // a command may block
+	pinRedirected                   // others have had their invalidations redirected to it
 )
 
 // standing are the reasons that last beyond a command and concern what the server sends: the lane moves with a
 // cutover, not with the session's next command.
-const standing = pinSubscribed | pinMonitor | pinState
+const standing = pinSubscribed | pinMonitor | pinState | pinRedirected
 
 // maxIdlePins is how many pinned lanes of a key are kept for the next session that needs one.
 const maxIdlePins = 64
@@ -92,13 +93,16 @@ func (s *session) repin() error {
 			return nil
 		}
 	}
-	s.restore(s.pinned)
-	if tx := s.tx; tx != nil && tx.begun {
-		s.pinned.swallow(multiFrame)
-		for _, p := range tx.parts[:tx.sent] {
-			s.pinned.swallow(tx.block[p.from:p.to])
-		}
+	if s.pins&standing != 0 {
+		s.restore(s.pinned, func(id int64) int64 {
+			if other := sh.standing(id); other != nil && other.pinned.clientID != 0 {
+				return other.pinned.clientID
+			}
+			return noClient
+		})
+		s.invalidateSoon()
 	}
+	s.queueAgain(s.pinned)
 	return nil
 }
 
@@ -166,6 +170,9 @@ func (ln *lane) runPinned(dial context.Context, up chan<- error) {
 	sh.lock()
 	ln.begin(conn)
 	ln.learnID()
+	if ln.deaf {
+		ln.flushLocked() // no command follows
+	}
 	sh.unlock()
 	up <- nil
 	err = ln.read(conn)
@@ -199,7 +206,7 @@ func (ln *lane) remove() {
 // dropPin closes the pinned lane, and with it whatever the server holds for it.
 func (s *session) dropPin() {
 	s.sh.lock()
-	s.pins, s.lostWatch, s.subs, s.state = 0, false, subscriptions{}, nil
+	s.pins, s.lostWatch, s.subs, s.state, s.caching = 0, false, subscriptions{}, nil, nil
 	if s.pinned != nil {
 		s.sh.retire(s.pinned)
 		if s.on == s.pinned {

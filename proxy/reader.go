@@ -61,8 +61,12 @@ func (ln *lane) read(conn net.Conn) error {
 				ln.crowded = false
 				ln.sh.news.tell()
 			}
+			ln.undelivered.Store(ln.pinned && len(ln.runs) > 0)
 			ln.sh.unlock()
 			ln.deliver()
+			if ln.pinned {
+				ln.undelivered.Store(false)
+			}
 			if unit == filled {
 				filled, scanned, unit = 0, 0, 0
 				clear(ln.ends)
@@ -108,8 +112,8 @@ func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit 
 					ln.push(b)
 					unit = scanned
 				} else {
-					// In between the replies to one request: those must stay together.
-					ln.push(bytes.Clone(b))
+					// In between a reply and those to its follow-up reads: behind the reply, for the client.
+					ln.late = append(ln.late, bytes.Clone(b))
 					copy(ln.buf[from:], ln.buf[scanned:filled])
 					filled, scanned = filled-len(b), from
 				}
@@ -133,7 +137,7 @@ func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit 
 			}
 			continue
 		}
-		if r == nil || r.sub != nil || ln.listening || ln.monitoring || ln.framer.Kind() == '>' {
+		if r == nil || r.sub != nil || ln.mayBeUnasked(ln.framer.Kind()) {
 			continue // it is looked at whole
 		}
 		if !r.kept() || scanned-unit > maxUnit {
@@ -261,6 +265,11 @@ func (ln *lane) complete(unit int) error {
 		ln.addRun(r.sess, reply, !ln.partial, 1)
 	}
 	ln.ends, ln.partial, ln.large, ln.passed = ln.ends[:0], false, false, 0
+	for i, b := range ln.late {
+		ln.push(b)
+		ln.late[i] = nil
+	}
+	ln.late = ln.late[:0]
 	return ln.finish(r, open)
 }
 
@@ -268,6 +277,9 @@ func (ln *lane) complete(unit int) error {
 func (ln *lane) finish(r *request, open bool) error {
 	sh := ln.sh
 	sh.counts.Commands++
+	if ln.user != nil {
+		ln.user.executed(r)
+	}
 	ln.out.release(r.chunk)
 	sh.freeRequest(r)
 	for ln.queue.n > 0 && len(ln.queue.head.canned) > 0 {

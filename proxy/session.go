@@ -52,6 +52,7 @@ type session struct {
 	stocked int
 
 	inflight atomic.Int32 // requests whose reply is not yet with the client
+	wanted   atomic.Bool  // it is to get a lane of its own (see stand)
 	watching atomic.Bool  // it reads what the client sends while it waits for an answer
 	closed   atomic.Bool
 	reason   atomic.Uint32
@@ -68,11 +69,14 @@ type session struct {
 	tx                    *transaction
 
 	// under the shard's lock
-	pins      pins
-	pinned    *lane // its own lane, while pins says why it has one
-	subs      subscriptions
-	state     []stateFrame // what brings another connection to the state of the pinned one
-	lostWatch bool         // what it watches was lost with a cutover: its EXEC fails
+	pins    pins
+	pinned  *lane // its own lane, while pins says why it has one
+	subs    subscriptions
+	state   []stateFrame // what brings another connection to the state of the pinned one
+	caching []byte       // the CLIENT CACHING that the next command is to be executed with, or nil
+	// stateChanges is how often state has changed.
+	stateChanges uint64
+	lostWatch    bool // what it watches was lost with a cutover: its EXEC fails
 
 	// what others may see of it
 	about       atomic.Pointer[about]
@@ -93,7 +97,13 @@ func (s *session) serve() {
 		if t := s.srv.IdleTimeout; t > 0 {
 			_ = s.conn.SetReadDeadline(time.Now().Add(t))
 		}
-		// Behind the deadline: a drain that begins now sets its own after this one.
+		// Behind the deadline: who wants something now, or a drain that begins, sets one after this.
+		if s.wanted.Swap(false) {
+			_ = s.conn.SetReadDeadline(time.Time{})
+			if !s.stand() {
+				return
+			}
+		}
 		if s.srv.draining.Load() {
 			return
 		}

@@ -72,6 +72,7 @@ type Shard struct {
 	effects   *EffectLane // nil while nothing is replicated
 	dual      bool        // writes go through the ledger
 	held      bool
+	holds     uint64      // how many there have been
 	taking    bool        // commands that block are being taken back
 	sliced    atomic.Bool // they cannot be: they block for short times only
 	learned   map[string]*learned

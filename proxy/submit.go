@@ -146,6 +146,9 @@ func (s *session) send(r *request) bool {
 			continue
 		}
 		s.on = ln
+		if s.lostWatch && r.tx != nil && r.ends && r.runsTransaction() {
+			return s.execLost(r, ln)
+		}
 		if r.cursor && r.epoch != sh.scanEpoch {
 			sh.rescan(r)
 		}

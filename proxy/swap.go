@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -12,34 +13,36 @@ import (
 // Prepare connects lanes to the instance that is to be the primary, for every database in use, so that
 // nobody waits for a connection after the swap.
 func (sh *Shard) Prepare(ctx context.Context, i *instance.Instance, f instance.Facts) (*Next, error) {
-	u := sh.newUpstream(i, f)
-	sh.lock()
-	sh.openLike(u, sh.primary)
-	sh.unlock()
-	err := sh.Await(ctx, u.connected)
+	n := &Next{sh: sh, u: sh.newUpstream(i, f), standbys: map[*session]*standby{}}
+	err := sh.Await(ctx, func() bool {
+		sh.openLike(n.u, sh.primary)
+		return n.prepared() && n.u.connected()
+	})
 	if err != nil {
 		sh.lock()
 		defer sh.unlock()
-		sh.abandon(u)
-		if why := u.trouble(); why != "" {
+		if why := cmp.Or(n.u.trouble(), n.trouble()); why != "" {
 			err = errors.New(why)
 		}
+		n.abandon()
 		return nil, err
 	}
-	return &Next{sh: sh, u: u}, nil
+	return n, nil
 }
 
 // Next is a primary to be.
 type Next struct {
-	sh *Shard
-	u  *upstream
+	sh       *Shard
+	u        *upstream
+	standbys map[*session]*standby
 }
 
-// Ready reports whether every database in use has its lanes connected; sessions may have begun to use
-// another one since. The lock is held.
+// Ready reports whether every database in use has its lanes connected, and every session with subscriptions or
+// the like its standby, up to date; they may have changed since. The lock is held.
 func (n *Next) Ready() bool {
 	n.sh.openLike(n.u, n.sh.primary)
-	return n.u.connected()
+	ready := n.tend()
+	return n.u.connected() && ready
 }
 
 // openLike starts the lanes of u that another upstream has. The lock is held.
@@ -59,6 +62,14 @@ func (sh *Shard) openLike(u, other *upstream) {
 func (n *Next) Abandon() {
 	n.sh.lock()
 	defer n.sh.unlock()
+	n.abandon()
+}
+
+func (n *Next) abandon() {
+	for _, b := range n.standbys {
+		b.drop(n.sh)
+	}
+	clear(n.standbys)
 	n.sh.abandon(n.u)
 }
 
@@ -73,6 +84,7 @@ func (sh *Shard) Swap(n *Next, e *EffectLane) {
 	sh.ledger.OweEverywhere("the roles have changed")
 	sh.publish()
 	sh.openGates()
+	n.move(old)
 	sh.abandon(old)
 }
 

@@ -17,11 +17,11 @@ const maxTransaction = 512 << 20
 // replies, QUEUED and errors, are the server's own; what is queued is kept, for the effect, and to queue it
 // again on another primary after a cutover.
 type transaction struct {
-	parts   []part
-	block   []byte
 	aborted bool // a command did not reach the server: EXEC must fail
 
-	// under the shard's lock
+	// changed under the shard's lock
+	parts []part
+	block []byte
 	sent  int  // how many parts are on the lane
 	begun bool // MULTI itself is
 	open  bool // the server has said so
@@ -70,8 +70,7 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 		return s.pin(pinWatch) && s.pass(cmd, raw)
 	case cmd.Name == "UNWATCH" && s.pins&pinWatch != 0:
 		ok := s.pass(cmd, raw) && s.submit()
-		s.lostWatch = false
-		s.unpin(pinWatch)
+		s.unwatched(pinWatch)
 		return ok
 	case cmd.Name != "MULTI" || len(s.args) != 1:
 		return s.pass(cmd, raw) // the server says what is wrong with it
@@ -86,7 +85,7 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 		return false
 	}
 	tx := &transaction{}
-	s.tx = tx
+	s.enterTransaction(tx)
 	s.queuedParts.Store(0)
 	s.addPinned(cmd, raw, isMulti)
 	// The next command may be sent only when the server is known to queue it.
@@ -94,7 +93,7 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 		return false
 	}
 	if !tx.open {
-		s.tx = nil
+		s.enterTransaction(nil)
 		s.unpin(pinTransaction)
 	}
 	return true
@@ -113,9 +112,23 @@ func (s *session) pass(cmd *router.Command, raw []byte) bool {
 
 // endTransaction gives up the pinned lane, once nothing is on it. What was watched is watched no longer.
 func (s *session) endTransaction() {
-	s.tx = nil
+	s.enterTransaction(nil)
+	s.unwatched(pinTransaction | pinWatch)
+}
+
+// enterTransaction makes tx the transaction that the session is in; nil: none. A swap looks at it.
+func (s *session) enterTransaction(tx *transaction) {
+	s.sh.lock()
+	s.tx = tx
+	s.sh.unlock()
+}
+
+// unwatched takes back reasons for a lane of its own, a watch among them.
+func (s *session) unwatched(why pins) {
+	s.sh.lock()
 	s.lostWatch = false
-	s.unpin(pinTransaction | pinWatch)
+	s.sh.unlock()
+	s.unpin(why)
 }
 
 // wholeBlock looks whether the transaction that begins with the MULTI just read is there up to its EXEC. If
@@ -188,12 +201,12 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 		ok := s.submit()
 		s.endTransaction()
 		return ok
-	case cmd.Class == router.Transaction:
-		s.addPinned(cmd, raw, 0)
+	case cmd.Class == router.Transaction && cmd.Name != "UNWATCH":
+		s.addPinned(cmd, raw, 0) // refused at once
 		return true
 	case cmd.Name == "QUIT" || cmd.Name == "RESET":
 		return s.sessionCommand(cmd, raw, args)
-	case !queueable(cmd):
+	case !queueable(cmd) && cmd.Name != "UNWATCH":
 		s.tx.aborted = true
 		return s.answer(errorReply(nil, "%s is not supported in a transaction", cmd.Name))
 	}
@@ -206,9 +219,11 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 		s.close(ProtocolError)
 		return false
 	}
+	s.sh.lock() // a swap may be queueing what there is anew
 	from := len(tx.block)
 	tx.block = append(tx.block, raw...)
 	tx.parts = append(tx.parts, part{cmd: cmd, from: from, to: len(tx.block)})
+	s.sh.unlock()
 	s.queuedParts.Store(int32(len(tx.parts)))
 	s.addPinned(cmd, raw, len(tx.parts))
 	return true
@@ -220,10 +235,6 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 	if tx.aborted {
 		// The server knows nothing of the refused command and would run the rest.
 		s.answer([]byte("-EXECABORT Transaction discarded because of previous errors.\r\n"))
-		return s.discard()
-	}
-	if s.lostWatch && len(s.args) == 1 {
-		s.answer(s.null())
 		return s.discard()
 	}
 	r := s.request()
@@ -241,6 +252,21 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 	ok := s.submit()
 	s.endTransaction()
 	return ok
+}
+
+// runsTransaction reports whether r is an EXEC that the server would not refuse for its form.
+func (r *request) runsTransaction() bool {
+	return r.cmd.Name == "EXEC" && len(resp.Args(r.src, nil)) == 1
+}
+
+// execLost answers an EXEC whose watch was lost with the lane that it was on, and ends the transaction, which was
+// queued on this one. Only here, with the lock held and the lane chosen, is it certain that no swap comes in
+// between. False ends the session.
+func (s *session) execLost(r *request, ln *lane) bool {
+	ln.swallow(discardFrame)
+	r.reset()
+	r.sess, r.canned = s, s.null()
+	return s.submitCanned(r)
 }
 
 // discard ends the transaction on the server, when the client has its answer already.

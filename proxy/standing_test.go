@@ -1,0 +1,431 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tandem/internal/instance"
+)
+
+// nothing is a client's way to make sure that no more has come: the answer to a PING is next.
+func (w *wire) nothingMore(pong string) {
+	w.t.Helper()
+	w.expect("PING", pong)
+}
+
+// resp3 is a client of RESP3.
+func (h *house) resp3() *wire {
+	h.t.Helper()
+	c := h.client()
+	if got := c.do("HELLO 3"); !strings.HasPrefix(got, "%") {
+		h.t.Fatal(got)
+	}
+	return c
+}
+
+// roles are the instances in turn: primary and secondary after the nth swap, from 1.
+func (h *house) roles(n int) (primary, secondary *instance.Instance) {
+	if n%2 == 1 {
+		return h.tgt, h.src
+	}
+	return h.src, h.tgt
+}
+
+// published is what a subscriber gets, by protocol and kind of subscription, as reply prints it.
+func published(resp3 bool, kind, pattern, channel, message string) string {
+	words := []string{kind}
+	if pattern != "" {
+		words = append(words, pattern)
+	}
+	words = append(words, channel, message)
+	head := "*"
+	if resp3 {
+		head = ">"
+	}
+	out := head + strconv.Itoa(len(words))
+	for _, w := range words {
+		out += fmt.Sprintf(" $%d %s", len(w), w)
+	}
+	return out
+}
+
+// Publishers number their messages, and each is told how many have heard it. Every subscriber must get each
+// number once and in order, whatever changes meanwhile; one of them changes its subscriptions all the time.
+func TestEachMessageIsHeardOnceAndInOrderAcrossSwaps(t *testing.T) {
+	h := newHouse(t, true, nil)
+	const channels, swaps = 4, 10
+	type subscriber struct {
+		w       *wire
+		resp3   bool
+		kind    string
+		pattern string
+	}
+	var subscribers []subscriber
+	for i := range channels {
+		channel := fmt.Sprint("news", i)
+		two, three, all := h.client(), h.resp3(), h.client()
+		two.expect("SUBSCRIBE "+channel, fmt.Sprintf("*3 $9 subscribe $%d %s :1", len(channel), channel))
+		three.expect("SUBSCRIBE "+channel, fmt.Sprintf(">3 $9 subscribe $%d %s :1", len(channel), channel))
+		all.expect("PSUBSCRIBE "+channel+"*", fmt.Sprintf("*3 $10 psubscribe $%d %s* :1", len(channel)+1, channel))
+		subscribers = append(subscribers, subscriber{two, false, "message", ""}, subscriber{three, true, "message", ""},
+			subscriber{all, false, "pmessage", channel + "*"})
+	}
+	var stop atomic.Bool
+	var publishers, others sync.WaitGroup
+	var counts [channels]int
+	for i := range channels {
+		publishers.Go(func() {
+			c := h.client()
+			for n := 1; !stop.Load() && !t.Failed(); n++ {
+				c.send(fmt.Sprintf("PUBLISH news%d %d\r\nSET last%d %d\r\n", i, n, i, n))
+				if got := c.reply(); got != ":3" {
+					t.Errorf("message %d of channel %d was heard by %s", n, i, got)
+				}
+				if got := c.reply(); got != "+OK" {
+					t.Error(got)
+				}
+				counts[i] = n
+			}
+			c.send(fmt.Sprintf("PUBLISH news%d end\r\n", i))
+			if got := c.reply(); got != ":3" {
+				t.Error(got)
+			}
+		})
+	}
+	others.Go(func() { // one that comes and goes
+		c := h.resp3()
+		for n := 0; !stop.Load() && !t.Failed(); n++ {
+			c.expect(fmt.Sprint("SUBSCRIBE other", n%5), fmt.Sprintf(">3 $9 subscribe $6 other%d :1", n%5))
+			c.expect(fmt.Sprint("UNSUBSCRIBE other", n%5), fmt.Sprintf(">3 $11 unsubscribe $6 other%d :0", n%5))
+		}
+	})
+	for i, s := range subscribers {
+		others.Go(func() {
+			channel := fmt.Sprint("news", i/3)
+			for n := 1; ; n++ {
+				got := s.w.reply()
+				if got == published(s.resp3, s.kind, s.pattern, channel, "end") {
+					if n != counts[i/3]+1 {
+						t.Errorf("subscriber %d of %s has heard %d messages of %d", i%3, channel, n-1, counts[i/3])
+					}
+					return
+				}
+				if want := published(s.resp3, s.kind, s.pattern, channel, strconv.Itoa(n)); got != want {
+					t.Errorf("subscriber %d: %q, want %q", i, got, want)
+					return
+				}
+			}
+		})
+	}
+	var longest time.Duration
+	for n := range swaps {
+		began := time.Now()
+		h.swap(h.roles(n + 1))
+		longest = max(longest, time.Since(began))
+		before := h.shard.Counts().Commands
+		h.await("commands in between", func() bool { return h.shard.counts.Commands > before+500 })
+	}
+	stop.Store(true)
+	publishers.Wait()
+	others.Wait()
+	h.settled()
+	h.same()
+	t.Log("messages", counts, "longest swap", longest)
+	// After an even number of swaps the source is the primary: nobody is left at the target.
+	if got := dial(t, h.target.Addr).do("PUBSUB NUMSUB news0 news1") + dial(t, h.target.Addr).do("PUBSUB NUMPAT"); got != "*4 $5 news0 :0 $5 news1 :0:0" {
+		t.Errorf("the secondary still has subscribers: %s", got)
+	}
+}
+
+func TestAnUndoneHoldLeavesSubscribersAsTheyWere(t *testing.T) {
+	h := newHouse(t, true, nil)
+	two, three, p := h.client(), h.resp3(), h.client()
+	two.expect("SUBSCRIBE a", "*3 $9 subscribe $1 a :1")
+	three.expect("SUBSCRIBE a", ">3 $9 subscribe $1 a :1")
+	three.expect("MULTI", "+OK")
+	three.expect("INCR n", "+QUEUED")
+	for range 3 {
+		next, err := h.shard.Prepare(t.Context(), h.tgt, instance.Facts{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.shard.Hold()
+		h.await("answered", func() bool { return h.shard.Answered() && next.Ready() })
+		next.Abandon()
+		h.shard.Release()
+		p.expect("PUBLISH a x", ":2")
+		if got := two.reply(); got != "*3 $7 message $1 a $1 x" {
+			t.Fatal(got)
+		}
+		if got := three.reply(); got != ">3 $7 message $1 a $1 x" {
+			t.Fatal(got)
+		}
+	}
+	three.expect("INCR n", "+QUEUED")
+	three.expect("EXEC", "*2 :1 :2")
+	two.nothingMore("*2 $4 pong $0")
+	three.nothingMore("+PONG")
+	if got := dial(t, h.target.Addr).do("PUBSUB NUMSUB a"); got != "*2 $1 a :0" {
+		t.Errorf("the one that was to be the primary still has subscribers: %s", got)
+	}
+}
+
+// What changes between Prepare and the hold is brought along: subscriptions, database, protocol, new sessions and
+// such as have gone.
+func TestWhatChangesBehindPrepareIsBroughtAlong(t *testing.T) {
+	h := newHouse(t, true, nil)
+	grows, shrinks, three, goes, p := h.client(), h.client(), h.resp3(), h.client(), h.client()
+	grows.expect("SUBSCRIBE a", "*3 $9 subscribe $1 a :1")
+	shrinks.expect("PSUBSCRIBE a*", "*3 $10 psubscribe $2 a* :1")
+	three.expect("SUBSCRIBE a", ">3 $9 subscribe $1 a :1")
+	goes.expect("SUBSCRIBE a", "*3 $9 subscribe $1 a :1")
+	next, err := h.shard.Prepare(t.Context(), h.tgt, instance.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	grows.expect("SUBSCRIBE b", "*3 $9 subscribe $1 b :2")
+	shrinks.expect("PSUBSCRIBE b*", "*3 $10 psubscribe $2 b* :2")
+	shrinks.expect("PUNSUBSCRIBE a*", "*3 $12 punsubscribe $2 a* :1")
+	three.expect("SELECT 3", "+OK")
+	three.expect("CLIENT TRACKING ON", "+OK")
+	comes := h.client()
+	comes.expect("SUBSCRIBE b", "*3 $9 subscribe $1 b :1")
+	_ = goes.Close()
+	h.await("it has gone", func() bool { return h.server.Sessions() == 5 })
+	e := h.shard.NewEffectLane(h.src, instance.Facts{})
+	e.Start()
+	old := h.shard.effects
+	h.shard.Hold()
+	h.await("drained", func() bool { return h.shard.Answered() && h.shard.ledger.Drained() && next.Ready() && e.up })
+	h.shard.lock()
+	h.shard.Swap(next, e)
+	h.shard.unlock()
+	h.shard.Release()
+	old.Stop()
+	if got := three.reply(); got != ">2 $10 invalidate _" {
+		t.Error(got)
+	}
+	p.expect("PUBLISH a 1", ":2")
+	p.expect("PUBLISH b 2", ":3")
+	for w, want := range map[*wire][]string{
+		grows:   {"*3 $7 message $1 a $1 1", "*3 $7 message $1 b $1 2"},
+		shrinks: {"*4 $8 pmessage $2 b* $1 b $1 2"},
+		three:   {">3 $7 message $1 a $1 1"},
+		comes:   {"*3 $7 message $1 b $1 2"},
+	} {
+		for _, m := range want {
+			if got := w.reply(); got != m {
+				t.Errorf("%q, want %q", got, m)
+			}
+		}
+	}
+	three.expect("SET k v", "+OK")
+	dial(t, h.target.Addr).expect("EXISTS k", ":0")
+	if got := p.do("SELECT 3") + p.do("GET k"); got != "+OK$1 v" {
+		t.Error(got)
+	}
+	grows.nothingMore("*2 $4 pong $0")
+}
+
+func TestMonitorGoesOnWithTheNewPrimary(t *testing.T) {
+	for _, resp3 := range []bool{false, true} {
+		t.Run(fmt.Sprint("resp3=", resp3), func(t *testing.T) {
+			h := newHouse(t, true, nil)
+			m, c := h.client(), h.client()
+			if resp3 {
+				m = h.resp3()
+			}
+			m.expect("MONITOR", "+OK")
+			seen := func(n int) {
+				t.Helper()
+				word := fmt.Sprintf("%q %q", "GET", fmt.Sprint("k", n))
+				c.expect(fmt.Sprint("GET k", n), "$-1")
+				for {
+					line := m.reply()
+					if !isMonitorLine([]byte(line)) {
+						t.Fatalf("%q is no line of MONITOR", line)
+					}
+					if strings.Contains(line, word) {
+						return
+					}
+					if strings.Contains(line, `"GET"`) {
+						t.Fatalf("%q before %s", line, word)
+					}
+				}
+			}
+			for n := range 20 {
+				seen(n)
+				if n%5 == 4 {
+					h.swap(h.roles(n/5 + 1))
+				}
+			}
+		})
+	}
+}
+
+func TestCachesAreInvalidatedByASwap(t *testing.T) {
+	h := newHouse(t, true, nil)
+	three, writer := h.resp3(), h.client()
+	listener, reader := h.client(), h.client() // a pair of RESP2
+	three.expect("CLIENT TRACKING ON", "+OK")
+	id := strings.TrimPrefix(listener.do("CLIENT ID"), ":")
+	reader.expect("CLIENT TRACKING ON REDIRECT "+id, "+OK") // before it has subscribed
+	listener.expect("SUBSCRIBE __redis__:invalidate", "*3 $9 subscribe $20 __redis__:invalidate :1")
+	reader.expect("CLIENT GETREDIR", ":"+id)
+	reader.expect("CLIENT TRACKINGINFO", "*6 $5 flags *1 $2 on $8 redirect :"+id+" $8 prefixes *0")
+	for n := 1; n <= 4; n++ {
+		read := func() {
+			t.Helper()
+			want := fmt.Sprintf("$1 %d", n-1)
+			if n == 1 {
+				writer.expect("SET k 0", "+OK")
+			}
+			three.expect("GET k", want)
+			reader.expect("GET k", want)
+		}
+		read()
+		writer.expect(fmt.Sprint("SET k ", n), "+OK")
+		if got := three.reply(); got != ">2 $10 invalidate *1 $1 k" {
+			t.Fatal(got)
+		}
+		if got := listener.reply(); got != "*3 $7 message $20 __redis__:invalidate *1 $1 k" {
+			t.Fatal(got)
+		}
+		h.swap(h.roles(n))
+		if got := three.reply(); got != ">2 $10 invalidate _" {
+			t.Fatal(got)
+		}
+		if got := listener.reply(); got != "*3 $7 message $20 __redis__:invalidate $-1" {
+			t.Fatal(got)
+		}
+		three.nothingMore("+PONG")
+		reader.expect("CLIENT GETREDIR", ":"+id)
+	}
+	// The one that is redirected to goes, and a swap follows.
+	_ = listener.Close()
+	h.await("it has gone", func() bool { return h.server.Sessions() == 3 })
+	h.swap(h.roles(5))
+	reader.expect("GET k", "$1 4")
+}
+
+func TestCachingHoldsForTheNextCommandOnAnotherPrimary(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c, writer := h.resp3(), h.client()
+	c.expect("CLIENT TRACKING ON OPTIN", "+OK")
+	c.expect("GET a", "_")
+	c.expect("CLIENT CACHING YES", "+OK")
+	h.swap(h.tgt, h.src)
+	if got := c.reply(); got != ">2 $10 invalidate _" {
+		t.Fatal(got)
+	}
+	c.expect("GET k", "_")
+	c.expect("GET other", "_")
+	writer.expect("SET other 1", "+OK")
+	writer.expect("SET k 1", "+OK")
+	if got := c.reply(); got != ">2 $10 invalidate *1 $1 k" {
+		t.Fatal(got)
+	}
+	c.nothingMore("+PONG")
+}
+
+func TestAPreparationSaysWhatASubscriberLacks(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c := h.client()
+	c.expect("SUBSCRIBE a", "*3 $9 subscribe $1 a :1")
+	dial(t, h.target.Addr).expect("ACL SETUSER default -subscribe", "+OK")
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, err := h.shard.Prepare(ctx, h.tgt, instance.Facts{}); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("%v", err)
+	}
+	h.client().expect("PUBLISH a x", ":1")
+	if got := c.reply(); got != "*3 $7 message $1 a $1 x" {
+		t.Error(got)
+	}
+	c.nothingMore("*2 $4 pong $0")
+}
+
+// A watch does not outlive a swap, and EXEC must say so whenever the swap comes.
+func TestAWatchIsLostWithASwap(t *testing.T) {
+	for _, at := range []string{"watched", "begun", "queued"} {
+		for _, subscribed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s,subscribed=%v", at, subscribed), func(t *testing.T) {
+				h := newHouse(t, true, nil)
+				c, swapped := h.resp3(), false
+				swap := func(now string) {
+					if now == at {
+						h.swap(h.tgt, h.src)
+						swapped = true
+					}
+				}
+				if subscribed {
+					c.expect("SUBSCRIBE a", ">3 $9 subscribe $1 a :1")
+				}
+				c.expect("WATCH k", "+OK")
+				swap("watched")
+				c.expect("MULTI", "+OK")
+				swap("begun")
+				c.expect("SET k 1", "+QUEUED")
+				swap("queued")
+				c.expect("EXEC", "_")
+				if !swapped {
+					t.Error("there was no swap")
+				}
+				c.expect("GET k", "_")
+				// What comes after is not concerned.
+				c.expect("WATCH k", "+OK")
+				c.expect("MULTI", "+OK")
+				c.expect("SET k 2", "+QUEUED")
+				c.expect("EXEC", "*1 +OK")
+				c.expect("WATCH k", "+OK")
+				h.swap(h.src, h.tgt)
+				c.expect("UNWATCH", "+OK")
+				c.expect("MULTI", "+OK")
+				c.expect("SET k 3", "+QUEUED")
+				c.expect("EXEC", "*1 +OK")
+				h.settled()
+				h.same()
+			})
+		}
+	}
+}
+
+// An EXEC that was read before the roles change, and is sent after, must not run without its watch.
+func TestAnExecThatIsHeldDoesNotRunWithoutItsWatch(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c, other := h.client(), h.client()
+	c.expect("WATCH k", "+OK")
+	c.expect("MULTI", "+OK")
+	c.expect("SET k 1", "+QUEUED")
+	next, err := h.shard.Prepare(t.Context(), h.tgt, instance.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, old := h.shard.NewEffectLane(h.src, instance.Facts{}), h.shard.effects
+	e.Start()
+	h.await("effect lane", e.Up)
+	h.shard.Hold()
+	c.send("EXEC\r\n")
+	s := h.server.byID(1)
+	h.await("it has been read", func() bool { return s.last.Load() != nil && s.last.Load().Name == "EXEC" })
+	h.await("drained", func() bool { return h.shard.Answered() && h.shard.ledger.Drained() && next.Ready() })
+	h.shard.lock()
+	h.shard.Swap(next, e)
+	h.shard.unlock()
+	h.shard.Release()
+	old.Stop()
+	if got := c.reply(); got != "*-1" {
+		t.Fatalf("EXEC: %s", got)
+	}
+	other.expect("GET k", "$-1")
+	c.expect("SET k 2", "+OK")
+	c.expect("GET k", "$1 2")
+	h.settled()
+	h.same()
+}
