@@ -10,6 +10,13 @@ package ledger
 // be read just before it becomes the owner, and the same report on the old one's feed just after, and neither
 // would count. So after such a change of hands reports on all feeds count, until all of them have been read as
 // far as they had come (a round, see BeginRound). In doubt a key is copied once more than needed.
+//
+// The server sends its reports at the end of a turn of its event loop, and of each key it names the last who changed
+// it in that turn. So a lane's own write hides what a script has written to the same key just before. An effect that
+// does not depend on what was there is right all the same; any other is not forwarded if it was in flight together
+// with a script that may write keys which it does not name (Write.Hidden): its keys are copied. What is sent later
+// is of a later turn, for replies are sent after the reports of their turn. A writer past the proxy can be hidden in
+// the same way, and nobody knows when: reports are a net for those, and verify is the proof.
 
 // SetFeed says whether a lane has a feed: from now on all that changes but by this lane is reported to Foreign
 // with the lane's number. Reports on other feeds about what this lane owns do not count from then on, so before

@@ -94,6 +94,13 @@ var simConfigs = []*simConfig{
 		c.foreign, c.lanes, c.feeds, c.feedFaults, c.loose, c.writes = true, 3, 2, true, true, 14
 		faults(c)
 	}),
+	base("foreign, one feed that is lost", func(c *simConfig) {
+		c.foreign, c.feeds, c.feedFaults, c.loose, c.writes, c.synced, c.kinds = true, 1, true, true, 14, true, single
+	}),
+	base("undeclared keys and a feed that is lost", func(c *simConfig) {
+		c.feeds, c.turns, c.feedFaults, c.loose, c.writes, c.synced = 1, true, true, true, 14, true
+		c.kinds = []cmdKind{cmdHidden, cmdHidden, cmdSet, cmdApp}
+	}),
 	base("foreign and swapped databases", func(c *simConfig) {
 		c.foreign, c.feeds, c.loose, c.writes, c.kinds, c.keys, c.synced = true, 2, true, 14, swaps, 8, true
 	}),
@@ -101,11 +108,11 @@ var simConfigs = []*simConfig{
 		c.foreign, c.feeds, c.loose, c.writes, c.cutover, c.synced = true, 2, true, 20, true, true
 	}),
 	base("scripts that write what they do not declare", func(c *simConfig) {
-		c.feeds, c.loose, c.writes = 2, true, 14
+		c.feeds, c.turns, c.loose, c.writes, c.synced = 2, true, true, 14, true
 		c.kinds = append([]cmdKind{cmdHidden, cmdHidden, cmdHidden}, several...)
 	}),
 	base("undeclared keys and faults", func(c *simConfig) {
-		c.lanes, c.feeds, c.feedFaults, c.loose, c.writes = 3, 2, true, true, 14
+		c.lanes, c.feeds, c.turns, c.feedFaults, c.loose, c.writes = 3, 2, true, true, true, 14
 		c.kinds = append([]cmdKind{cmdHidden, cmdHidden, cmdHidden}, several...)
 		faults(c)
 	}),

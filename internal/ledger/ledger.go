@@ -98,12 +98,15 @@ type Write struct {
 	DBs []int
 	// Everywhere: it changes what belongs to no key, too (SCRIPT LOAD, FUNCTION LOAD); it may have no keys at all.
 	Everywhere bool
+	// Hidden: it may write keys that it does not name, and the feeds report them (foreign.go).
+	Hidden bool
 	// Waiter is told when the write may be sent after all. It is needed only where Acquire may say no.
 	Waiter Waiter
 
 	at     uint64 // the sequence number at which it was sent
 	epoch  uint8  // see Ledger.epoch
 	queued bool   // it stands among the tickets
+	beside bool   // a hidden one was in flight when it was sent
 }
 
 func (w *Write) barrier() bool { return w.Kind == Flush || w.Kind == Swap }
@@ -217,6 +220,8 @@ type Ledger struct {
 	feeds      int  // lanes with a feed
 	handed     handedOver
 	everywhere everywhere
+	hiding     int    // hidden writes in flight
+	hid        uint64 // seq at which the last was sent
 
 	unacked int  // effects in outstanding, copies not counted
 	lost    bool // the Sink's connection is gone, and what is on it may still be executed

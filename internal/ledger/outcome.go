@@ -76,6 +76,9 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 	if len(e.Steps) == 1 && e.Steps[0].Blind && !e.Steps[0].Copy {
 		return true
 	}
+	if (w.beside || l.hid > w.at) && !e.blind() && l.without&ruleHidden == 0 {
+		return false // it may hide what was written just before it
+	}
 	for i := range w.Keys {
 		w.Keys[i].exact = l.isExact(w.Keys[i].Hash)
 	}

@@ -61,6 +61,7 @@ func TestEveryRuleIsMissed(t *testing.T) {
 		{"foreign, derived", ruleForeignDerived, 0, "foreign and several keys"},
 		{"handed over", ruleHandedOver, 0, "foreign and several keys"},
 		{"handed over, scripts", ruleHandedOver, 0, "scripts that write what they do not declare"},
+		{"hidden", ruleHidden, 0, "scripts that write what they do not declare"},
 		{"feedless", ruleFeedless, 0, "foreign, a lane without a feed"},
 		{"everywhere, owner", ruleEverywhereOwner, 0, "everywhere"},
 		{"everywhere, quiet", ruleEverywhereQuiet, 0, "everywhere"},
@@ -68,7 +69,8 @@ func TestEveryRuleIsMissed(t *testing.T) {
 		{"everywhere, owed", ruleEverywhereOwed, 0, "everywhere"},
 
 		{"blocked until known dead", 0, flawBlockedDead, "blocked and faults"},
-		{"a feed that is back owes a sweep", 0, flawFeedBack, "undeclared keys and faults"},
+		{"a feed that is back owes a sweep", 0, flawFeedBack, "foreign, one feed that is lost"},
+		{"an uncovered script owes a sweep", 0, flawCovered, "undeclared keys and a feed that is lost"},
 		{"a feed is set after a round", 0, flawFeedRound, "foreign and cutover"},
 		{"a round reads all feeds", 0, flawRoundRead, "foreign"},
 		{"reports are read before roles change", 0, flawReportsRead, "foreign and cutover"},

@@ -10,7 +10,6 @@ type simFeed struct {
 	wanted  bool     // the lane is one of those that have a feed
 	flows   bool     // the server reports
 	set     bool     // the ledger relies on it
-	lost    bool     // it was lost and is not yet set again
 	pending bool     // it is set when the round ends
 	reports []report // on their way
 }
@@ -24,13 +23,49 @@ type report struct {
 // changed has the server report keys that a lane has changed, or, with lane nil, what is no lane's doing: writes
 // past the proxy, of scripts, and of blocked commands.
 func (s *sim) changed(lane *simLane, keys []keyID) {
-	for _, x := range s.lanes {
-		if x.feed.flows && x != lane {
-			for _, k := range keys {
-				x.feed.reports = append(x.feed.reports, report{key: k})
+	for _, k := range keys {
+		s.turn[k] = turnChange{true, lane}
+	}
+	if !s.cfg.turns {
+		s.report()
+	}
+}
+
+// turnChange says whether a key was changed in the current turn of the server, and by which lane last.
+type turnChange struct {
+	is   bool
+	lane *simLane
+}
+
+// report has the server send its reports.
+func (s *sim) report() {
+	for k, c := range s.turn {
+		for _, x := range s.lanes {
+			if c.is && x.feed.flows && x != c.lane {
+				x.feed.reports = append(x.feed.reports, report{key: keyID(k)})
 			}
 		}
 	}
+	s.turn = [maxKeys]turnChange{}
+}
+
+// endTurn has the server send its reports, and then the replies.
+func (s *sim) endTurn() {
+	s.report()
+	for _, x := range s.lanes {
+		x.replies = append(x.replies, x.executed...)
+		x.executed = nil
+	}
+}
+
+// turning reports whether the server has something to send at the end of its turn.
+func (s *sim) turning() bool {
+	for _, c := range s.turn {
+		if c.is {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.lanes, func(x *simLane) bool { return len(x.executed) > 0 })
 }
 
 // changes reports what a command of a write has changed.
@@ -91,13 +126,21 @@ func (s *sim) roundRead() {
 }
 
 func (s *sim) setFeed(x *simLane) {
-	f := &x.feed
-	f.set = true
+	x.feed.set = true
 	s.l.SetFeed(x.id, true)
-	if f.lost && s.no&flawFeedBack == 0 {
-		s.l.OweSweep("a feed is back", 0)
+}
+
+// listens reports whether any feed reports anything.
+func (s *sim) listens() bool {
+	return slices.ContainsFunc(s.lanes, func(x *simLane) bool { return x.feed.flows })
+}
+
+// missed says that a write may have changed keys that are neither named nor reported: the same feeds, or others that
+// took over from them without a gap, must have listened from when it was sent.
+func (s *sim) missed(w *simWrite) {
+	if w.Hidden && (!s.listens() || w.listening != s.listening) && s.no&flawCovered == 0 {
+		s.l.OweSweep("a script may have written keys that nobody was told of", 0)
 	}
-	f.lost = false
 }
 
 // feedLost breaks a lane's feed, with all that was on its way.
@@ -107,7 +150,7 @@ func (s *sim) feedLost(x *simLane) {
 		return
 	}
 	unread := slices.ContainsFunc(f.reports, func(r report) bool { return r.round })
-	*f = simFeed{wanted: true, lost: true}
+	*f = simFeed{wanted: true}
 	s.l.SetFeed(x.id, false)
 	s.l.OweSweep("a feed was lost", 0)
 	if unread {
@@ -117,6 +160,13 @@ func (s *sim) feedLost(x *simLane) {
 
 // feedUp: the server reports, though on the other feeds there may be older reports that count.
 func (s *sim) feedUp(x *simLane) {
+	s.endTurn()
+	if !s.listens() {
+		s.listening++
+		if s.cfg.foreign && s.no&flawFeedBack == 0 {
+			s.l.OweSweep("nobody has listened", 0)
+		}
+	}
 	x.feed.flows = true
 	if s.no&flawFeedRound != 0 {
 		s.setFeed(x)
@@ -152,6 +202,7 @@ func (s *sim) enabledFeeds(add func(ok bool, what string, i int)) {
 		add(f.wanted && !f.flows && !x.down, "feed up", i)
 		unset = unset || f.flows && !f.set
 	}
+	add(s.turning(), "turn ends", 0)
 	add(fresh && s.cfg.foreign && s.writes < s.cfg.writes && s.chance(.3), "foreign", 0)
 	add(!s.inRound && (s.l.RoundWanted() || unset), "round", 0)
 }

@@ -9,6 +9,7 @@ import (
 type simLane struct {
 	id         LaneID
 	sent       []*simWrite // not yet executed
+	executed   []*simWrite // in the current turn of the server
 	replies    []*simWrite // executed, the reply on its way
 	unanswered []*simWrite // both of these, in order
 	zombies    []*simWrite // what an old connection may still execute
@@ -28,14 +29,16 @@ type simSession struct {
 // simWrite is a client's write: one command, or the commands of a transaction.
 type simWrite struct {
 	Write
-	session  *simSession
-	unkeyed  bool // the ledger is not asked: nobody knows its keys
-	number   int
-	cmds     []command
-	sentAt   int // true time, ms
-	replies  []string
-	changed  []bool
-	resolved []command // with absolute expiries
+	session *simSession
+	unkeyed bool // the ledger is not asked: nobody knows its keys
+	number  int
+	cmds    []command
+	sentAt  int // true time, ms
+	// listening is the sim's, when it was sent.
+	listening int
+	replies   []string
+	changed   []bool
+	resolved  []command // with absolute expiries
 }
 
 func (w *simWrite) Granted(*Write) {
@@ -57,7 +60,7 @@ func (x *simSession) put(w *simWrite) {
 	if w.Lane != l.id || l.down || s.held {
 		s.fail("write %d was sent on lane %d, down %v, held %v", w.number, w.Lane, l.down, s.held)
 	}
-	w.sentAt = s.t
+	w.sentAt, w.listening = s.t, s.listening
 	l.sent = append(l.sent, w)
 	l.unanswered = append(l.unanswered, w)
 }
@@ -127,7 +130,7 @@ func (s *sim) compose(w *simWrite) {
 		}
 	case cmdHidden:
 		w.cmds = []command{s.command(cmdOpaque, w.number*10), s.command(cmdOpaque, w.number*10+1)}
-		w.cmds[1].hidden = true
+		w.cmds[1].hidden, w.Hidden = true, true
 	case cmdLoadTx:
 		w.cmds = []command{s.command(cmdLoad, w.number), s.command(s.txKind(), w.number)}
 	case cmdScript:
@@ -212,7 +215,10 @@ func (s *sim) execute(x *simLane) {
 	w := x.sent[0]
 	x.sent = x.sent[1:]
 	s.executed(w)
-	x.replies = append(x.replies, w)
+	x.executed = append(x.executed, w)
+	if !s.cfg.turns {
+		s.endTurn()
+	}
 }
 
 func (s *sim) executed(w *simWrite) {
@@ -251,6 +257,7 @@ func (s *sim) reply(x *simLane) {
 		s.l.OweSweep("a script", 0)
 		return
 	}
+	s.missed(w)
 	var e Effect
 	var p landing
 	p.sentAt = w.sentAt
@@ -310,6 +317,7 @@ func (x *simLane) answered(w *simWrite) {
 // laneLost breaks a lane's connection. Replies that were on their way are lost, and some of what was sent
 // is in the server's buffers, to be executed at any time until the connection is known dead.
 func (s *sim) laneLost(x *simLane) {
+	s.endTurn()
 	x.down = true
 	x.replies = nil
 	x.zombies = append(x.zombies, x.sent[:s.r.IntN(len(x.sent)+1)]...)
@@ -353,6 +361,7 @@ func (s *sim) unanswered(x *simLane, n int) {
 			s.l.OweSweep("a script whose outcome is unknown", 0)
 			continue
 		}
+		s.missed(w)
 		s.l.Unanswered(&w.Write)
 		scribble(w)
 	}

@@ -45,7 +45,9 @@ type sim struct {
 
 	blocked   []*simBlocked
 	inRound   bool // of reading all feeds
+	turn      [maxKeys]turnChange
 	roundLeft int
+	listening int // raised when feeds begin to report after a time without any
 
 	copierLane LaneID
 	jobs       []*copyJob
@@ -75,6 +77,7 @@ type simConfig struct {
 
 	foreign            bool // writers bypass the proxy
 	feeds              int  // so many lanes have one
+	turns              bool // the server does more than one thing in a turn
 	feedFaults         bool
 	block, blockFaults bool
 
@@ -103,8 +106,9 @@ const (
 	flawGuard                            // the Sink looks at the TTL before a guarded effect
 	flawWipe                             // a secondary that came back empty owes a sweep
 	flawBlockedDead                      // a blocked command whose connection broke is over when that is known dead
-	flawFeedBack                         // a feed that is back owes a sweep
-	flawFeedRound                        // ... and is relied on after a whole round
+	flawFeedBack                         // a feed that is back after a time without any owes a sweep
+	flawCovered                          // ... and so does a script that was not covered by feeds
+	flawFeedRound                        // a feed is relied on after a whole round
 	flawRoundRead                        // a round ends when all feeds have been read
 	flawReportsRead                      // roles change when all reports have been read
 )
@@ -324,6 +328,8 @@ func (s *sim) step(e event) {
 		s.sink.up()
 	case "foreign":
 		s.foreign()
+	case "turn ends":
+		s.endTurn()
 	case "report":
 		s.readFeed(s.lanes[e.i])
 	case "round":

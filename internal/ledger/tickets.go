@@ -122,6 +122,11 @@ func (l *Ledger) grant(w *Write) {
 		l.everywhere.owner = w.Lane
 		l.everywhere.inflight++
 	}
+	w.beside = l.hiding > 0
+	if w.Hidden {
+		l.hiding++
+		l.hid = l.seq
+	}
 	w.epoch = l.epoch
 	l.inEpoch[w.epoch]++
 	l.inflight++
@@ -147,6 +152,9 @@ func (l *Ledger) release(w *Write) {
 		if w.Kind == Flush {
 			l.flushing--
 		}
+	}
+	if w.Hidden {
+		l.hiding--
 	}
 	if w.Everywhere {
 		l.everywhere.inflight--
