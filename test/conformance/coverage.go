@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Known asks a server for its commands, subcommands included (from version 7.0 on a server tells those), as the
-// rows of the table are named.
+// Known asks a server for its commands, subcommands included, as the rows of the table are named. Versions before
+// 7.0 tell of subcommands only in their HELP.
 func Known(c *Control) ([]string, error) {
 	reply, err := c.Must("COMMAND")
 	if err != nil {
@@ -18,6 +18,15 @@ func Known(c *Control) ([]string, error) {
 	for _, command := range reply.Elems {
 		if len(command.Elems) < 6 {
 			return nil, fmt.Errorf("COMMAND answers %s", cut(command.String()))
+		}
+		if len(command.Elems) < 10 {
+			of, err := helped(c, rowName(command))
+			if err != nil {
+				return nil, err
+			}
+			if rows = append(rows, of...); len(of) > 0 && rowName(command) != "COMMAND" {
+				continue
+			}
 		}
 		if len(command.Elems) < 10 || len(command.Elems[9].Elems) == 0 {
 			rows = append(rows, rowName(command))
@@ -32,6 +41,24 @@ func Known(c *Control) ([]string, error) {
 		}
 	}
 	slices.Sort(rows)
+	return rows, nil
+}
+
+// helped are the subcommands that the HELP of a container names, with HELP itself.
+func helped(c *Control, container string) (rows []string, err error) {
+	if !tableRows[container+" HELP"] {
+		return nil, nil
+	}
+	reply, err := c.do(container, "HELP")
+	if err != nil || reply.IsError() {
+		return nil, err
+	}
+	for _, line := range append(reply.Elems, Reply{Text: "HELP"}) {
+		word, _, _ := strings.Cut(strings.TrimSpace(line.Text), " ")
+		if row := container + " " + strings.ToUpper(word); tableRows[row] && !slices.Contains(rows, row) {
+			rows = append(rows, row)
+		}
+	}
 	return rows, nil
 }
 

@@ -136,7 +136,9 @@ func (w *world) through(phase string, all []play, primary *Control, want transcr
 }
 
 // where names a phase between these servers.
-func (w *world) where(phase string) string { return w.source.Name + " to " + w.target.Name + ", " + phase }
+func (w *world) where(phase string) string {
+	return w.source.Name + " to " + w.target.Name + ", " + phase
+}
 
 func (w *world) flush() {
 	w.t.Helper()

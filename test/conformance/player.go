@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -241,6 +242,8 @@ func (g *Performance) capture(step Step, r Reply) {
 	}
 }
 
+var capturedName = regexp.MustCompile(`\$[a-z][a-z0-9]*`)
+
 // filled is a command with names replaced by what they stand for.
 func (g *Performance) filled(command []string) []string {
 	if len(g.captured) == 0 {
@@ -248,12 +251,14 @@ func (g *Performance) filled(command []string) []string {
 	}
 	command = slices.Clone(command)
 	for i, arg := range command {
-		if !strings.Contains(arg, "$") {
-			continue
-		}
-		for _, c := range g.captured {
-			command[i] = strings.ReplaceAll(command[i], "$"+c.name, c.value)
-		}
+		command[i] = capturedName.ReplaceAllStringFunc(arg, func(name string) string {
+			for _, c := range g.captured {
+				if c.name == name[1:] {
+					return c.value
+				}
+			}
+			return name
+		})
 	}
 	return command
 }

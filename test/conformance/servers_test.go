@@ -13,9 +13,6 @@ import (
 // databases is how many the servers have: one for each scenario of each run between two flushes.
 const databases = "1024"
 
-// versions are what the suite is for; the first is the oldest.
-var versions = []string{"redis-6.0", "redis-7.0", "redis-8.0", "valkey-8.1", "valkey-9.1"}
-
 // present are those of the versions that this machine has. A missing one is said aloud by Find.
 func present(t *testing.T) (names []string) {
 	t.Helper()
