@@ -137,6 +137,35 @@ func TestFeedsReportUndeclaredKeys(t *testing.T) {
 	}
 }
 
+// TestOwnWritesDoNotHideScripts: of a key that a script has written without naming it, and a write of ours right
+// behind it, the server reports nothing to us.
+func TestOwnWritesDoNotHideScripts(t *testing.T) {
+	for _, x := range redisdtest.Binaries(t) {
+		t.Run(x.Name, func(t *testing.T) {
+			h := tracked(t, redisd.Options{Binary: x.Path}, OfScripts, nil)
+			w := h.client()
+			var b []byte
+			for i := range 20 {
+				k := fmt.Sprintf("k%d", i)
+				b = resp.AppendCommand(b, "EVAL", "return redis.call('RPUSH', 'k' .. ARGV[1], 'theirs')", "0", fmt.Sprint(i))
+				b = resp.AppendCommand(b, "RPUSH", k, "ours")
+			}
+			w.send(string(b))
+			for range 20 {
+				for _, want := range []string{":1", ":2"} {
+					if got := w.reply(); got != want {
+						t.Fatalf("a reply is %q, want %q", got, want)
+					}
+				}
+			}
+			h.settled()
+			for i := range 20 {
+				h.wantDirty(0, fmt.Sprintf("k%d", i), true)
+			}
+		})
+	}
+}
+
 // lanes returns the shared lanes.
 func (h *house) lanes() (lanes []*lane) {
 	h.shard.lock()

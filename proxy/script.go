@@ -216,6 +216,7 @@ func (s *session) cover(r *request) bool {
 			return false
 		}
 	}
+	r.write.Hidden = true
 	if r.script != nil {
 		r.script.covered = covered
 	}
