@@ -171,26 +171,24 @@ func (td *tandem) status() (s status, raw []byte) {
 	return s, raw
 }
 
-// mismatches are the effects that the secondary has answered otherwise than they should be, by command. They were
-// mended by copies; who looks for a cause begins here.
-func (td *tandem) mismatches() []string {
-	td.t.Helper()
+// mismatches are the effects that the secondary has answered otherwise than they should be, counted by command.
+func (td *tandem) mismatches() string {
 	resp, err := adminClient.Get(td.admin + "/metrics")
 	if err != nil {
-		td.t.Fatalf("metrics: %v", err)
+		return " " + err.Error()
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		td.t.Fatalf("metrics: %v", err)
+		return " " + err.Error()
 	}
-	var lines []string
+	found := ""
 	for line := range strings.Lines(string(body)) {
-		if strings.HasPrefix(line, "tandem_effects_mismatched_total{") {
-			lines = append(lines, strings.TrimSpace(line))
+		if counted, ok := strings.CutPrefix(line, "tandem_effects_mismatched_total{command="); ok {
+			found += " " + strings.TrimSpace(strings.Replace(counted, "}", "", 1))
 		}
 	}
-	return lines
+	return found
 }
 
 // post asks for a step and returns the answer.
