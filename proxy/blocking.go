@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,32 +15,60 @@ import (
 )
 
 const (
-	// readAhead is how much is read of a client whose command blocks, to notice that it goes away.
+	// readAhead is how much is read of a client whose command blocks; beyond it only its going away is noticed.
 	readAhead = 1 << 20
 	// slice is for how long a command blocks at a time where the server does not let us take it back.
 	slice = 300 * time.Millisecond
+	// maxTried is the size of a command up to which a form of it is tried that does not block: the head of a large
+	// reply, which that form's reply is recognised by, must hold all its keys.
+	maxTried = maxUnit / 2
 )
 
 // blocking is one command that may block. Its session does nothing else meanwhile.
 //
+//	            ┌── nothing there ──► blocks, on a lane of the session's own ──► reply
+//	try ────────┤                        │         ▲
+//	 shared     └── served               │ a hold  │ in their old order, after it
+//	 lane                                ▼         │
+//	                                   the line of those taken back
+//
 // First a form that does not block is tried in its place, so that a queue that is never empty is served like
-// any other write. Only when there is nothing to take does it block, on a lane of the session's own, and owns
-// nothing: others must be able to push what it waits for (see ledger.Blocked). A hold takes it back, and it is
-// issued again: on the new primary, if that is what the hold was for.
+// any other write. Only when there is nothing to take does it block, and owns nothing: others must be able to push
+// what it waits for (see ledger.Blocked). A hold takes it back, and it is issued again: on the new primary, if that
+// is what the hold was for. (Readers of a stream's group wait otherwise: see crowd.)
+//
+// Nothing is popped twice or lost by this. A command is issued again only after a reply to it that is null, with
+// which the server says that it gave nothing; a null that nobody but we can have caused, because neither its time is
+// over nor has a client asked for it. If its connection breaks, the session ends, and what it was to write is dirty
+// once the connection is known dead.
+//
+// Clients are served in the order in which the server has come to know that they block, which is the server's own
+// rule. Two that come at the same time have no order; one that anybody has seen blocked (CLIENT LIST has its flag
+// from the moment when it is sent) is ahead of one that comes later: while somebody blocks on a key, a try finds
+// nothing there, for what is pushed is given to him in that moment. What a hold takes back stands in line, and is
+// issued again in the order of before, each one written before the next, ahead of whatever has come since.
 type blocking struct {
+	sess    *session
 	cmd     *router.Command
 	args    [][]byte
 	raw     []byte
+	order   uint64 // its place among all that have come
 	until   time.Time
 	forever bool
 	bounded bool // its timeout is known
+	acks    bool // it waits for replicas, and is answered with numbers
 
 	// under the shard's lock
-	waits  bool // it is on its lane
-	asked  bool // somebody else asked for the end of it (CLIENT UNBLOCK)
-	taken  bool // a hold takes it back
-	again  bool // ... has taken it
-	served bool
+	lane     *lane  // on which it blocks; nil while it does not
+	issued   bool   // the server has had it once, and found nothing wrong with it
+	prepared bool   // a lane was opened for it while it stands in line
+	taken    bool   // a hold's request to take it back may be on the way
+	again    bool   // ... was: it is to be issued again
+	served   bool   // it was given something
+	failed   []byte // the error that its try got
+	trying   bool   // it takes its turn in a crowd
+	verdict  []byte // what it answers because a client asked for its end (CLIENT UNBLOCK)
+	obeyed   bool   // it has
 }
 
 // block runs a command that may block. False ends the session.
@@ -47,19 +76,27 @@ func (s *session) block(cmd *router.Command, raw []byte, args [][]byte) bool {
 	if !s.submit() || !s.awaitAnswers() {
 		return false
 	}
-	b := &blocking{cmd: cmd, raw: bytes.Clone(raw)}
+	b := &blocking{sess: s, cmd: cmd, raw: bytes.Clone(raw), acks: cmd.Name == "WAIT" || cmd.Name == "WAITAOF"}
 	b.args = resp.Args(b.raw, nil)
 	d, forever, ok := cmd.Timeout(b.args)
-	b.forever, b.bounded = forever, ok
-	b.until = time.Now().Add(d)
+	b.until, b.forever, b.bounded = time.Now().Add(d), forever, ok
 	if ok && !s.pinLastIDs(b) {
 		return false
 	}
+	s.sh.queueUp(b)
+	defer s.endBlock(b)
 	for !s.closed.Load() {
+		if over, alive := s.awaitTurn(b); over || !alive {
+			return alive
+		}
 		if ok && s.sh.hints.Load().dual {
-			served, alive := s.tryFirst(b)
-			if served || !alive {
-				return alive
+			switch {
+			case b.readsGroup():
+				return s.readGroup(b)
+			case !b.issued:
+				if served, alive := s.tryFirst(b); served || !alive {
+					return alive
+				}
 			}
 		}
 		if done, alive := s.blockOnce(b); done || !alive {
@@ -71,15 +108,18 @@ func (s *session) block(cmd *router.Command, raw []byte, args [][]byte) bool {
 
 // tryFirst takes what is there without blocking.
 func (s *session) tryFirst(b *blocking) (served, alive bool) {
+	b.failed = nil
 	form, t, reshape, ok := b.cmd.Try(nil, b.args, s.sh.hints.Load().server)
-	if !ok {
+	if !ok || len(b.raw) > maxTried {
 		return false, true
 	}
 	r := s.request()
 	r.cmd, r.src, r.replies, r.own = t, form, 1, s.pins != 0
 	r.then = func(reply []byte) []byte {
 		var out []byte
-		out, served = reshape(nil, reply)
+		if out, served = reshape(nil, reply); !served && reply[0] == '-' {
+			b.failed = bytes.Clone(reply)
+		}
 		return out
 	}
 	args := resp.Args(form, nil)
@@ -97,32 +137,23 @@ func (s *session) tryFirst(b *blocking) (served, alive bool) {
 // taken back.
 func (s *session) blockOnce(b *blocking) (done, alive bool) {
 	sh := s.sh
-	raw := b.raw
-	if b.bounded {
-		left := time.Until(b.until)
-		if !b.forever {
-			raw = b.cmd.WithTimeout(nil, b.args, max(left, time.Millisecond))
-		}
-		if sh.sliced.Load() && (b.forever || left > slice) {
-			raw, b.taken = b.cmd.WithTimeout(nil, b.args, slice), true
-		}
-	}
 	if !s.pin(pinBlocked) {
 		return false, false
 	}
-	b.asked = false
+	sh.findSliced()
 	r := s.request()
-	r.cmd, r.src, r.replies, r.own = b.cmd, raw, 1, true
+	r.cmd, r.src, r.replies, r.own = b.cmd, b.raw, 1, true
 	r.blocking = b
 	if b.cmd.IsWrite(b.args) {
 		r.blocked = s.blockedOn(b)
 	}
-	r.then = func(reply []byte) []byte { return b.over(reply) }
+	r.then = b.answered
 	s.add(r)
-	ok := s.submit() && s.awaitBlocked()
+	ok := s.submit()
+	sh.written(b)
+	ok = ok && s.awaitBlocked()
 	sh.lock()
 	done = !b.again
-	b.again, b.taken = false, false
 	s.pins &^= pinBlocked
 	s.leavePin()
 	sh.unlock()
@@ -139,39 +170,91 @@ func (s *session) blockedOn(b *blocking) *ledger.Blocked {
 	return k
 }
 
-// over is told the reply. The client gets it, unless the command is to be issued again.
-func (b *blocking) over(reply []byte) []byte {
-	b.waits = false
-	null := isNull(reply)
-	b.served = !null && reply[0] != '-'
-	late := !b.forever && !time.Now().Before(b.until)
-	if null && b.taken && !b.asked && !late {
-		b.again = true
-		return nil
+// sent is told that the command is being put on its lane. It gets its timeout now, when no more time can pass. The
+// lock is held.
+func (b *blocking) sent(ln *lane, r *request) {
+	sh := ln.sh
+	b.lane, b.issued, b.prepared, b.again = ln, true, false, false
+	b.taken = sh.taking || sh.strayed
+	b.sess.blocks = b
+	if b.acks {
+		// What it waits for is as far as its connection has come by its own commands, and this one has none yet.
+		ln.swallow(pingFrame)
 	}
+	if !b.bounded {
+		return
+	}
+	left := time.Until(b.until)
+	if !b.forever {
+		r.src = b.cmd.WithTimeout(nil, b.args, max(left, time.Millisecond))
+	}
+	if sh.sliced.Load() && (b.forever || left > slice) {
+		r.src, b.taken = b.cmd.WithTimeout(nil, b.args, slice), true
+	}
+}
+
+// answered is told the reply, or the head of a large one. The client gets it, unless the command is to be issued
+// again. The lock is held.
+func (b *blocking) answered(reply []byte) []byte {
+	b.lane = nil
+	empty := isNull(reply) || b.acks && b.tooFew(reply)
+	b.served = !empty && reply[0] != '-'
+	if empty && b.taken && !b.late() {
+		if b.verdict == nil {
+			b.again = true
+			b.sess.sh.standInLine(b)
+			return nil
+		}
+		reply, b.obeyed = b.verdict, true
+	}
+	b.sess.blocks = nil
 	return reply
+}
+
+// late reports whether its time is over.
+func (b *blocking) late() bool { return !b.forever && !time.Now().Before(b.until) }
+
+// nothing is the reply that there was nothing in all that time: the same for every command and version.
+func (b *blocking) nothing() []byte {
+	if b.sess.resp3 {
+		return []byte("_\r\n")
+	}
+	return []byte("*-1\r\n")
 }
 
 // isNull: nothing, in any form.
 func isNull(reply []byte) bool {
-	return bytes.HasPrefix(reply, []byte("*-1")) || bytes.HasPrefix(reply, []byte("$-1")) || reply[0] == '_'
+	return bytes.HasPrefix(reply, []byte("*-1\r")) || bytes.HasPrefix(reply, []byte("$-1\r")) || reply[0] == '_'
+}
+
+// tooFew reports whether the reply to WAIT or WAITAOF has fewer acknowledgements than asked for.
+func (b *blocking) tooFew(reply []byte) bool {
+	if reply[0] == '*' {
+		reply = reply[bytes.IndexByte(reply, '\n')+1:]
+	}
+	for _, asked := range b.args[1 : len(b.args)-1] {
+		v, n, err := resp.Parse(reply)
+		if err != nil {
+			return false
+		}
+		want, _ := strconv.ParseInt(string(asked), 10, 64)
+		if got, err := strconv.ParseInt(string(v.Str), 10, 64); err != nil || got < want {
+			return err == nil
+		}
+		reply = reply[n:]
+	}
+	return false
 }
 
 // pinLastIDs makes "$" the id that it stands for now: the command may be issued more than once.
 func (s *session) pinLastIDs(b *blocking) bool {
 	for _, at := range b.cmd.Streams(b.args) {
 		var id []byte
-		r := s.request()
-		r.cmd, r.replies, r.own = ownCommand, 1, s.pins != 0
-		r.src = router.AppendLastIDRead(nil, b.args[at.Key])
-		r.then = func(reply []byte) []byte {
+		if !s.inquire(router.AppendLastIDRead(nil, b.args[at.Key]), func(reply []byte) {
 			if last, ok := router.ReadLastID(reply); ok {
 				id = bytes.Clone(last)
 			}
-			return nil
-		}
-		s.add(r)
-		if !s.submit() || !s.awaitAnswers() {
+		}) {
 			return false
 		}
 		if id != nil { // else the user may not ask for it, or the key is no stream: the server will tell
@@ -182,88 +265,193 @@ func (s *session) pinLastIDs(b *blocking) bool {
 	return true
 }
 
+// inquire sends a read of our own in the session's place. told gets the reply, or the head of a large one, under
+// the lock. False: the session has ended.
+func (s *session) inquire(raw []byte, told func(reply []byte)) bool {
+	r := s.request()
+	r.cmd, r.src, r.replies, r.own = ownCommand, raw, 1, s.pins != 0
+	r.then = func(reply []byte) []byte {
+		told(reply)
+		return nil
+	}
+	s.add(r)
+	return s.submit() && s.awaitAnswers()
+}
+
 // awaitBlocked waits for the answer while it watches the client's connection: for one that goes away the server
 // must not go on to take things. False: the session has ended.
 func (s *session) awaitBlocked() bool {
-	s.watching.Store(true)
-	defer func() {
-		s.watching.Store(false)
-		_ = s.conn.SetReadDeadline(time.Time{})
-	}()
+	defer s.watch(time.Time{})()
 	for !s.closed.Load() {
 		_ = s.conn.SetReadDeadline(time.Time{})
 		switch {
 		case s.inflight.Load() == 0:
 			return true
-		case s.srv.draining.Load():
-			s.close(ShuttingDown)
+		case !s.listen():
 			return false
-		case s.w-s.r > readAhead:
-			return s.awaitAnswers()
 		}
-		_, err := s.input.read(1)
-		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			continue
-		}
-		s.close(ClientGone)
 	}
 	return false
 }
 
-// takeBack takes back, for a hold, all commands that block: it asks for the end of each until it is answered.
-// The lock is held.
-func (sh *Shard) takeBack() {
-	waiting := false
-	for ln := range sh.primary.pinned {
-		if h := ln.queue.last(); h != nil && h.blocking != nil {
-			h.blocking.taken, waiting = true, true
-		}
-	}
-	if waiting && !sh.taking {
-		sh.taking = true
-		sh.work.Go(sh.unblockAll)
+// watch makes nudge wake the session from reading what its client sends; the returned function ends that.
+func (s *session) watch(until time.Time) (end func()) {
+	s.watching.Store(true)
+	_ = s.conn.SetReadDeadline(until)
+	return func() {
+		s.watching.Store(false)
+		_ = s.conn.SetReadDeadline(time.Time{})
 	}
 }
 
-func (sh *Shard) unblockAll() {
-	defer func() {
-		sh.lock()
-		sh.taking = false
-		sh.unlock()
-	}()
-	ctx, cancel := context.WithTimeout(sh.ctx, sh.opt.PrimaryWait+time.Second)
-	defer cancel()
-	conn, err := sh.Primary().Conn(ctx, sh.ConnName("unblock"), 0)
-	if err != nil {
-		sh.opt.Log.Warn("commands that block cannot be taken back", "error", err)
+// listen reads some of what the client sends while its command blocks, until that comes, the deadline passes, or
+// the session is nudged. False: the session has ended.
+func (s *session) listen() bool {
+	if s.srv.draining.Load() {
+		s.close(ShuttingDown)
+		return false
+	}
+	var err error
+	if s.w-s.r <= readAhead {
+		_, err = s.input.read(1)
+	} else if err = s.input.awaitEnd(); errors.Is(err, errNoDescriptor) {
+		pause := time.NewTimer(slice)
+		select {
+		case <-s.wake:
+		case <-s.done:
+		case <-pause.C:
+		}
+		pause.Stop()
+		err = nil
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		s.close(ClientGone)
+	}
+	return !s.closed.Load()
+}
+
+// nudge makes a session look again that waits with a command which blocks.
+func (s *session) nudge() {
+	s.wakeUp()
+	if s.watching.Load() {
+		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// queueUp gives b its place in the order of arrival. It must wait in line while there is one.
+func (sh *Shard) queueUp(b *blocking) {
+	sh.lock()
+	defer sh.unlock()
+	sh.arrived++
+	b.order = sh.arrived
+	if sh.held || len(sh.line) > 0 {
+		sh.standInLine(b)
+	}
+}
+
+// standInLine puts b among those that wait to be issued, by the order of their arrival. The lock is held.
+func (sh *Shard) standInLine(b *blocking) {
+	i, found := slices.BinarySearchFunc(sh.line, b.order, func(x *blocking, order uint64) int {
+		return int(int64(x.order) - int64(order))
+	})
+	if !found {
+		sh.line = slices.Insert(sh.line, i, b)
+	}
+}
+
+// written is told that b is on its way to the server, or that it will not be: the next in line may go.
+func (sh *Shard) written(b *blocking) {
+	sh.lock()
+	defer sh.unlock()
+	if !b.again { // else it has come back already
+		sh.leaveLine(b)
+	}
+}
+
+// leaveLine lets the next one go. The lock is held.
+func (sh *Shard) leaveLine(b *blocking) {
+	i := slices.Index(sh.line, b)
+	if i < 0 {
 		return
 	}
-	defer conn.Close()
-	for pause := time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 20*time.Millisecond) {
-		var ask [][]string
-		sh.lock()
-		for ln := range sh.primary.pinned {
-			if h := ln.queue.last(); sh.held && h != nil && h.blocking != nil && ln.clientID != 0 {
-				h.blocking.taken = true
-				ask = append(ask, []string{"CLIENT", "UNBLOCK", strconv.FormatInt(ln.clientID, 10)})
-			}
-		}
-		held := sh.held
-		sh.unlock()
-		if !held || len(ask) == 0 && pause > time.Millisecond {
-			return
-		}
-		if len(ask) > 0 {
-			replies, err := conn.Pipe(ctx, ask...)
-			if err != nil {
-				sh.opt.Log.Warn("commands that block cannot be taken back", "error", err)
-				return
-			}
-			if replies[0].IsError() && sh.sliced.CompareAndSwap(false, true) {
-				sh.opt.Log.Warn("the server refuses CLIENT UNBLOCK: commands block for short times only from now on, one after "+
-					"the other, so that roles can change", "error", string(replies[0].Str))
-			}
-		}
-		time.Sleep(pause)
+	sh.line = slices.Delete(sh.line, i, i+1)
+	if i == 0 && len(sh.line) > 0 && !sh.held {
+		sh.line[0].sess.wakeUp()
 	}
+}
+
+// endBlock forgets that b blocks.
+func (s *session) endBlock(b *blocking) {
+	s.sh.lock()
+	defer s.sh.unlock()
+	s.sh.leaveLine(b)
+	s.blocks = nil
+	s.active.Store(time.Now().UnixNano())
+	if s.pins&pinBlocked != 0 {
+		s.pins &^= pinBlocked
+		s.leavePin()
+	}
+}
+
+// resume lets what waits for the end of a hold go on. The lock is held.
+func (sh *Shard) resume() {
+	for _, b := range sh.line {
+		b.sess.wakeUp() // all, so that they open lanes of their own at the same time
+	}
+	for _, c := range sh.crowds {
+		c.knock()
+	}
+}
+
+// awaitTurn waits until b may be issued. Its time may be over before, or a client ask for its end.
+func (s *session) awaitTurn(b *blocking) (over, alive bool) {
+	sh := s.sh
+	sh.lock()
+	for len(sh.line) > 0 && slices.Contains(sh.line, b) {
+		switch {
+		case s.closed.Load() || sh.stopping:
+			sh.unlock()
+			return false, false
+		case b.issued && b.verdict != nil:
+			b.obeyed = true
+			fallthrough
+		case b.issued && b.late():
+			b.again = false
+			reply := b.verdict
+			if reply == nil {
+				reply = b.nothing()
+			}
+			sh.unlock()
+			return true, s.answer(reply)
+		case !sh.held && sh.line[0] == b:
+			sh.unlock()
+			return false, true
+		case !sh.held && b.issued && !b.prepared && sh.lanesOf(sh.primary, s.laneKey()).shared[0].up:
+			b.prepared = true
+			s.pins |= pinBlocked
+			if s.pinned == nil || s.pinned.of != sh.primary || !s.pinned.up {
+				_ = s.repin() // the lock was released; if it failed, that is told when the turn has come
+			}
+			continue
+		}
+		sh.unlock()
+		limit := time.NewTimer(max(time.Until(b.until), time.Millisecond))
+		if b.forever || !b.issued {
+			limit.Stop()
+		}
+		select {
+		case <-s.wake:
+		case <-s.done:
+		case <-limit.C:
+		}
+		limit.Stop()
+		sh.lock()
+	}
+	sh.unlock()
+	return false, true
+}
+
+// bounded returns a context for a question to the primary.
+func (sh *Shard) bounded() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(sh.ctx, max(sh.opt.PrimaryWait, time.Second))
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
-	"time"
 
 	"tandem/router"
 )
@@ -106,40 +105,6 @@ func (s *session) monitor(cmd *router.Command, raw []byte) bool {
 	}
 	s.add(r)
 	return s.submit() && s.awaitAnswers()
-}
-
-// unblock is CLIENT UNBLOCK, of another session of the proxy.
-func (s *session) unblock(args [][]byte) bool {
-	id, err := strconv.ParseInt(string(args[2]), 10, 64)
-	if err != nil {
-		return s.answer([]byte("-ERR value is not an integer or out of range\r\n"))
-	}
-	how := "TIMEOUT"
-	if len(args) == 4 {
-		how = strings.ToUpper(string(args[3]))
-	}
-	if how != "TIMEOUT" && how != "ERROR" || len(args) > 4 {
-		return s.answer([]byte("-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n"))
-	}
-	if !s.submit() {
-		return false
-	}
-	other := s.srv.byID(id)
-	if other == nil || other.pinsNow()&pinBlocked == 0 {
-		return s.answer([]byte(":0\r\n"))
-	}
-	s.sh.lock()
-	if ln := other.pinned; ln != nil && ln.queue.last() != nil && ln.queue.last().blocking != nil {
-		ln.queue.last().blocking.asked = true
-	}
-	s.sh.unlock()
-	ctx, cancel := s.bound(max(s.sh.opt.PrimaryWait, time.Second))
-	defer cancel()
-	reply, err := s.sh.control(ctx, "CLIENT", "UNBLOCK", strconv.FormatInt(s.srv.serverID(id), 10), how)
-	if err != nil {
-		return s.answer(errorReply(nil, "CLIENT UNBLOCK could not be sent: %v", err))
-	}
-	return s.answer(reply)
 }
 
 // serverID is by what id the primary knows the lane that a session has for itself; noClient if it has none.

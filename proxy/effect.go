@@ -33,6 +33,9 @@ func (sh *Shard) judge(ln *lane, r *request, unit int) gate {
 	}
 	e := sh.effectOf(ln, r, unit)
 	out := sh.ledger.Reply(&r.write, e)
+	if e != nil && len(sh.crowds) > 0 {
+		sh.stir(r)
+	}
 	r.acquired = false
 	if !sh.opt.AckBoth || out == ledger.Unchanged {
 		return gate{}

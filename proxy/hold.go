@@ -30,6 +30,7 @@ func (sh *Shard) Release() {
 	sh.held = false
 	sh.ledger.Release(nil)
 	sh.news.tell()
+	sh.resume()
 }
 
 // Answered reports whether no command is on any lane to the primary, and no old connection is alive that may

@@ -7,7 +7,9 @@ import (
 )
 
 func TestInfoHasASectionAboutTandem(t *testing.T) {
-	h := newHouse(t, true, func(o *Options, _ *ServerOptions) { o.Info = func() []string { return []string{"tandem_phase:synced"} } })
+	h := newHouse(t, true, func(o *Options, _ *ServerOptions) {
+		o.Info = func() []string { return []string{"tandem_phase:synced"} }
+	})
 	c := h.client()
 	if got := c.do("INFO"); !strings.Contains(got, "# Server") || !strings.HasSuffix(got, " # Tandem tandem_phase:synced") {
 		t.Errorf("INFO: %q", got)

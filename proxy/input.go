@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 const readBuffer = 64 << 10
@@ -82,6 +85,31 @@ func (in *input) read(want int) (n int, err error) {
 	}
 	in.w += in.n
 	return in.n, in.err
+}
+
+var errNoDescriptor = errors.New("not a socket")
+
+// awaitEnd waits for the client's end of the connection, or a deadline, and reads nothing. (A client that has sent more
+// than there is room for between it and us cannot let us know that it goes.) It
+// returns errNoDescriptor at once where nobody can tell.
+func (in *input) awaitEnd() error {
+	raw := in.raw
+	if under, ok := in.conn.(interface{ NetConn() net.Conn }); ok && raw == nil {
+		if sc, ok := under.NetConn().(syscall.Conn); ok {
+			raw, _ = sc.SyscallConn()
+		}
+	}
+	if raw == nil {
+		return errNoDescriptor
+	}
+	err := raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}, 0)
+		return n > 0 && err == nil
+	})
+	if err == nil {
+		err = io.EOF
+	}
+	return err
 }
 
 // makeRoom makes room behind the unread bytes, which move to the front. The buffer grows with what has come:

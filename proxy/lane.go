@@ -43,6 +43,8 @@ type lane struct {
 	listening  bool // it has subscriptions
 	monitoring bool
 	stateful   bool   // the server keeps something else for it
+	name       string // by which the server lists it
+	asked      int    // a client's requests, on the way, to end what blocks on it
 	clientID   int64  // by which the server knows it; 0 if that is not known
 	nameless   bool   // ... for the server does not tell
 	deaf       bool   // it is being prepared for a session: what it says is for nobody yet
@@ -69,6 +71,7 @@ type lane struct {
 	runs    []run
 	ends    []int    // where the replies of the unit in progress end in buf
 	partial bool     // a part of the reply in progress has been passed on
+	dropped bool     // ... or would have been, but the client gets nothing of it
 	large   bool     // ... because it is too large to make an effect from
 	passed  int      // how many bytes of it
 	late    [][]byte // what came unasked in between a reply and its follow-ups
@@ -85,6 +88,9 @@ func (ln *lane) enqueue(r *request) {
 	r.lane = ln
 	r.at = ln.sh.now
 	if len(r.canned) == 0 {
+		if r.blocking != nil {
+			r.blocking.sent(ln, r)
+		}
 		r.raw, r.chunk = ln.out.append(r.src, r.take, true)
 		if r.planned != nil {
 			r.rebase(r.src)
@@ -99,11 +105,8 @@ func (ln *lane) enqueue(r *request) {
 		if r.follow > 0 {
 			ln.out.append(r.follows, false, false)
 		}
-		if b := r.blocking; b != nil {
-			b.waits = true
-			if r.blocked != nil && ln.sh.dual {
-				ln.sh.ledger.Block(r.blocked)
-			}
+		if r.blocked != nil && ln.sh.dual {
+			ln.sh.ledger.Block(r.blocked)
 		}
 	}
 	ln.queue.push(r)
@@ -265,7 +268,7 @@ func loaded(ctx context.Context, conn net.Conn) error {
 func (ln *lane) begin(conn net.Conn) {
 	ln.conn, ln.up, ln.lastErr = conn, true, ""
 	ln.framer.Reset()
-	ln.ends, ln.partial, ln.large, ln.passed, ln.late = ln.ends[:0], false, false, 0, nil
+	ln.ends, ln.partial, ln.dropped, ln.large, ln.passed, ln.late = ln.ends[:0], false, false, false, 0, nil
 	ln.sh.ledger.LaneUp(ln.id)
 }
 

@@ -59,7 +59,7 @@ func (s *session) leavePin() {
 		s.on = nil
 	}
 	u := ln.of
-	if ln.up && ln.clean() && u == s.sh.primary && len(u.idle[ln.laneKey]) < maxIdlePins {
+	if ln.up && ln.clean() && ln.asked == 0 && u == s.sh.primary && len(u.idle[ln.laneKey]) < maxIdlePins {
 		u.idle[ln.laneKey] = append(u.idle[ln.laneKey], ln)
 		return
 	}
@@ -168,6 +168,7 @@ func (ln *lane) runPinned(dial context.Context, up chan<- error) {
 	}
 	defer context.AfterFunc(sh.ctx, func() { _ = conn.Close() })()
 	sh.lock()
+	ln.name = name
 	ln.begin(conn)
 	ln.learnID()
 	if ln.deaf {

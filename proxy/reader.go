@@ -191,10 +191,15 @@ func (ln *lane) passOn(r *request, unit, scanned int) int {
 	if len(ln.ends) >= r.replies {
 		return unit // follow-ups
 	}
-	if r.mute {
+	piece := ln.buf[unit:scanned]
+	if r.then != nil && !ln.partial && !ln.dropped {
+		piece = r.then(piece)
+		ln.dropped = len(piece) == 0
+	}
+	if r.mute || ln.dropped {
+		ln.dropped = true
 		return ln.skip(scanned)
 	}
-	piece := ln.buf[unit:scanned]
 	if r.cursor && ln.sh.scanEpoch > 0 && !ln.partial {
 		if len(piece) < cursorHead {
 			return unit
@@ -249,7 +254,10 @@ func (ln *lane) complete(unit int) error {
 	case r.unkeyed && sh.dual && (ln.large || last[0] != '-'):
 		sh.tookUnkeyed(r.cmd)
 	}
-	if r.then != nil {
+	switch {
+	case ln.dropped:
+		reply = nil
+	case r.then != nil && !ln.partial:
 		reply = r.then(reply)
 	}
 	if r.blocked != nil {
@@ -264,7 +272,7 @@ func (ln *lane) complete(unit int) error {
 	default:
 		ln.addRun(r.sess, reply, !ln.partial, 1)
 	}
-	ln.ends, ln.partial, ln.large, ln.passed = ln.ends[:0], false, false, 0
+	ln.ends, ln.partial, ln.dropped, ln.large, ln.passed = ln.ends[:0], false, false, false, 0
 	for i, b := range ln.late {
 		ln.push(b)
 		ln.late[i] = nil

@@ -60,7 +60,8 @@ type request struct {
 	// blocking: it may block; blocked: on what, if it changes anything.
 	blocking *blocking
 	blocked  *ledger.Blocked
-	// then is told the reply, under the lock, when it is there whole; the client gets what it returns.
+	// then is told the reply, under the lock, when it is there whole; the client gets what it returns. Of a reply
+	// larger than maxUnit it is told as much as that, and the client gets what follows too, unless it returns nothing.
 	then func(reply []byte) []byte
 
 	// tx is the transaction that came piecemeal and that this belongs to. queued is its place among the

@@ -53,7 +53,7 @@ func (srv *Server) byID(id int64) *session {
 func (s *session) describe() string {
 	a := s.about.Load()
 	s.sh.lock()
-	pins, subs, psubs, ssubs := s.pins, len(s.subs.channels), len(s.subs.patterns), len(s.subs.sharded)
+	pins, subs, psubs, ssubs := s.shown(), len(s.subs.channels), len(s.subs.patterns), len(s.subs.sharded)
 	s.sh.unlock()
 	multi, watch := -1, 0
 	if pins&pinTransaction != 0 {
@@ -147,7 +147,16 @@ func (f *filter) matches(s, me *session) bool {
 func (s *session) pinsNow() pins {
 	s.sh.lock()
 	defer s.sh.unlock()
-	return s.pins
+	return s.shown()
+}
+
+// shown is what others may know of its pins: it blocks when the server has its command. The lock is held.
+func (s *session) shown() pins {
+	p := s.pins &^ pinBlocked
+	if s.blocks != nil {
+		p |= pinBlocked
+	}
+	return p
 }
 
 const (

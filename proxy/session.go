@@ -69,6 +69,7 @@ type session struct {
 	tx                    *transaction
 
 	// under the shard's lock
+	blocks  *blocking // the command with which it blocks, from when the server has it
 	pins    pins
 	pinned  *lane // its own lane, while pins says why it has one
 	subs    subscriptions
@@ -479,10 +480,7 @@ func (s *session) awaitAnswers() bool {
 // answered is called by the lane's reader when replies were handed to the client.
 func (s *session) answered(n int32) {
 	if n > 0 && s.inflight.Add(-n) == 0 {
-		s.wakeUp()
-		if s.watching.Load() {
-			_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // it waits for the client's bytes as well
-		}
+		s.nudge()
 	}
 }
 

@@ -73,7 +73,10 @@ type Shard struct {
 	dual      bool        // writes go through the ledger
 	held      bool
 	holds     uint64      // how many there have been
+	arrived   uint64      // commands that may block, so far
+	line      []*blocking // those that wait to be issued, in the order of their arrival
 	taking    bool        // commands that block are being taken back
+	strayed   bool        // a request to take one back was lost, and may be executed at any time
 	sliced    atomic.Bool // they cannot be: they block for short times only
 	learned   map[string]*learned
 	scripts   scripts
@@ -92,6 +95,7 @@ type Shard struct {
 	primaryAhead time.Duration
 	gates        gates
 	feeds        feeds
+	crowds       map[ledger.Hash]*crowd // who waits for the entries of a stream
 
 	generation atomic.Int64
 	hints      atomic.Pointer[hints]
@@ -127,10 +131,13 @@ func (n *news) tell() {
 
 // upstream is the instance that answers, with its lanes.
 type upstream struct {
-	inst   *instance.Instance
-	facts  instance.Facts
-	known  bool // a lane has connected: no connection of an earlier process is alive, and facts is filled
-	door   door
+	inst  *instance.Instance
+	facts instance.Facts
+	known bool // a lane has connected: no connection of an earlier process is alive, and facts is filled
+	door  door
+
+	unblocks sync.Once // see findSliced
+
 	hellos map[int][]byte // what it answers to HELLO, by protocol
 	ctx    context.Context
 	stop   context.CancelFunc
