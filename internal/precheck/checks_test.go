@@ -171,6 +171,7 @@ var setUser = regexp.MustCompile(`ACL SETUSER [^;,]*`)
 type limitedPair struct {
 	source, target *redisd.Server
 	admin          map[string]*instance.Conn // by role
+	channels       string                    // the rule for all of them, "" where there is none
 }
 
 func newLimitedPair(t *testing.T, binary string) *limitedPair {
@@ -180,6 +181,9 @@ func newLimitedPair(t *testing.T, binary string) *limitedPair {
 		target: redisdtest.Start(t, redisd.Options{Binary: binary}),
 	}
 	p.admin = map[string]*instance.Conn{"source": connect(t, p.source), "target": connect(t, p.target)}
+	if p.source.Name != "redis-6.0" {
+		p.channels = "allchannels"
+	}
 	p.allow(t, "source", "")
 	p.allow(t, "target", "")
 	return p
@@ -188,7 +192,7 @@ func newLimitedPair(t *testing.T, binary string) *limitedPair {
 // allow gives the user of one side all rights but those that rules take away.
 func (p *limitedPair) allow(t *testing.T, role, rules string) {
 	t.Helper()
-	do(t, p.admin[role], "ACL SETUSER app reset on >"+secret+" ~* +@all "+rules)
+	do(t, p.admin[role], "ACL SETUSER app reset on >"+secret+" ~* "+p.channels+" +@all "+rules)
 }
 
 func (p *limitedPair) precheck(t *testing.T) *Report {
@@ -273,7 +277,7 @@ func TestRenamedCommands(t *testing.T) {
 
 func TestInfoRefused(t *testing.T) {
 	good, odd := start(t), start(t)
-	do(t, connect(t, odd), "ACL SETUSER app on >pw ~* +@all -info")
+	do(t, connect(t, odd), "ACL SETUSER app on >pw ~* &* +@all -info")
 	r := precheck(t, "redis://app:pw@"+odd.Addr, good.URL(), Options{})
 	r.expect(t, "source_info", Failed, "INFO", "ACL SETUSER app +info")
 	r.otherwise(t, "source_info")
@@ -328,16 +332,21 @@ func TestMemoryAndEviction(t *testing.T) {
 func TestClientKill(t *testing.T) {
 	source, target := start(t), start(t)
 	admin := connect(t, source)
+	all := []string{"source_client_kill", "source_client_unblock", "source_client_tracking"}
 	for rule, says := range map[string]string{
 		"-client":         "CLIENT SETNAME is refused",
 		"-client|setname": "CLIENT SETNAME is refused",
 		"-client|list":    "CLIENT LIST is refused",
 		"-client|kill":    "CLIENT KILL is refused",
 	} {
-		do(t, admin, "ACL SETUSER app reset on >pw ~* +@all "+rule)
+		do(t, admin, "ACL SETUSER app reset on >pw ~* &* +@all "+rule)
 		r := precheck(t, "redis://app:pw@"+source.Addr, target.URL(), Options{})
 		r.expect(t, "source_client_kill", Warning, says, "settling time")
-		r.otherwise(t, "source_client_kill")
+		if rule == "-client" {
+			r.otherwise(t, all...)
+		} else {
+			r.otherwise(t, "source_client_kill")
+		}
 		do(t, admin, setUser.FindString(r.item(t, "source_client_kill").Remedy))
 		precheck(t, "redis://app:pw@"+source.Addr, target.URL(), Options{}).expect(t, "source_client_kill", Success)
 	}

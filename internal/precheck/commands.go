@@ -185,7 +185,7 @@ func (s *side) remedyFor(refusals []refusal) string {
 		case isKeyRule(f):
 			keys = true
 		case strings.HasPrefix(f.text, "NOPERM"):
-			permit = append(permit, strings.ToLower(f.name))
+			permit = append(permit, strings.ReplaceAll(strings.ToLower(f.name), " ", "|"))
 		case strings.Contains(strings.ToLower(f.text), "unknown command"):
 			restore = append(restore, f.name)
 		default:

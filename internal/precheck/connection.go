@@ -26,9 +26,12 @@ func reachable(ctx context.Context, _ *run, s *side) finding {
 		return failed(fmt.Sprintf("check host and port of the %s URL, that the server runs and listens on that address "+
 			"(its bind setting), and firewalls and security groups between here and there", s.Role), "%v", err)
 	case errors.Is(err, instance.ErrNotRedis):
-		return failed(fmt.Sprintf("check the port of the %s URL; if it is a TLS port, use the one without TLS", s.Role), "%v", err)
+		return failed(fmt.Sprintf("check the port of the %s URL; if it is a TLS port, write rediss:// instead of redis://", s.Role), "%v", err)
+	case errors.Is(err, instance.ErrTLS): // is ErrNoAnswer too
+		return failed(fmt.Sprintf("do what the error says; the settings of TLS to this server begin with %s.tls", s.Role), "%v", err)
 	case errors.Is(err, instance.ErrNoAnswer):
-		return failed("check that the server is not stalled, full of connections, behind TLS or in protected mode", "%v", err)
+		return failed("check that the server is not stalled, full of connections or in protected mode, and, if its port "+
+			"speaks TLS, that the URL begins with rediss://", "%v", err)
 	default:
 		return failed("see what the server's log says, and run the precheck again", "%v", err)
 	}

@@ -3,6 +3,7 @@ package precheck
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 
 	"tandem/internal/instance"
@@ -32,4 +33,66 @@ func clientKill(ctx context.Context, r *run, s *side) finding {
 	}
 	return warning("let the user run them: "+grant(s, "client")+", or ask the provider; else, after each broken connection, "+
 		"Tandem waits the settling time (secondary.settle), in which nothing is written to this server", "%s", why)
+}
+
+// clientUnblock asks for the end of what a connection waits for that there is not.
+func clientUnblock(ctx context.Context, _ *run, s *side) finding {
+	_, err := s.conn.Do(ctx, "CLIENT", "UNBLOCK", strconv.Itoa(1<<62))
+	switch {
+	case err == nil:
+		return success("allowed")
+	case !errors.Is(err, instance.ErrCommandRefused):
+		return broken(err)
+	}
+	return warning("let the user run it: "+grant(s, "client|unblock")+", or ask the provider; else commands that block do so in slices "+
+		"of 0.3 s once a cutover has found this out, which may cost that cutover its time (it is undone, and can be asked for again)",
+		"CLIENT UNBLOCK is refused")
+}
+
+// invalidations is where a connection must listen that reports of changed keys are redirected to.
+const invalidations = "__redis__:invalidate"
+
+// clientTracking has changes of keys reported as the migration does, of keys that begin with the scratch key.
+func clientTracking(ctx context.Context, r *run, s *side) finding {
+	c, err := s.Conn(ctx, connName, 0) // after a refused SUBSCRIBE, or one that was not, of no other use
+	if err != nil {
+		return broken(err)
+	}
+	defer c.Close()
+	id, err := c.Do(ctx, "CLIENT", "ID")
+	if err == nil {
+		if _, err = c.Do(ctx, "SUBSCRIBE", invalidations); err == nil {
+			_, err = s.conn.Do(ctx, "CLIENT", "TRACKING", "ON", "REDIRECT", strconv.FormatInt(id.Int, 10), "BCAST", "NOLOOP", "PREFIX", r.scratch)
+		}
+	}
+	if err == nil {
+		if _, err = s.conn.Do(ctx, "CLIENT", "TRACKING", "OFF"); err == nil {
+			return success("allowed")
+		}
+	}
+	var reply *instance.ReplyError
+	if !errors.As(err, &reply) {
+		return broken(err)
+	}
+	remedy := "let the user run them: " + grant(s, "client|id", "client|tracking", "subscribe")
+	if strings.HasPrefix(reply.Text, "NOPERM") && strings.Contains(reply.Text, "channel") {
+		remedy = "let the user listen: ACL SETUSER " + s.user() + " &" + invalidations
+	}
+	return warning(remedy+", or ask the provider; else a sweep compares all keys after each script that may write keys which it "+
+		"does not name, and who writes past Tandem shows in verify alone", "%v", err)
+}
+
+// commandInfo asks about a command that every server has.
+func commandInfo(ctx context.Context, _ *run, s *side) finding {
+	v, err := s.conn.Do(ctx, "COMMAND", "INFO", "GET")
+	switch {
+	case err == nil && len(v.Elems) == 1 && len(v.Elems[0].Elems) >= 6:
+		return success("allowed")
+	case err == nil:
+		err = errors.New("COMMAND INFO tells nothing of GET")
+	case !errors.Is(err, instance.ErrCommandRefused):
+		return broken(err)
+	}
+	return warning("let the user run it: "+grant(s, "command|info")+", or ask the provider; else commands that Tandem does not know are refused, "+
+		"unless commands.writes names them with their keys", "%v", err)
 }

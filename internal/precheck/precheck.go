@@ -57,6 +57,9 @@ type Options struct {
 	// Resume says that the target holds what an earlier start of the same migration copied: that it is not
 	// empty is then as it should be, and the item is left out.
 	Resume bool
+	// OwnUsers says that clients do not log in as users of the server (auth.mode is users or none): which users
+	// the target has is then no matter, and the item is left out.
+	OwnUsers bool
 	// MaxClockOffset between the two servers without a warning. Default 100 ms, which is also the least that
 	// clock correction corrects.
 	MaxClockOffset time.Duration
@@ -132,6 +135,10 @@ type side struct {
 	info    instance.Facts
 	// refused are the commands that the server does not let us use.
 	refused map[string]bool
+	// scripting are the commands around scripts and functions that it does not know at all, and libraries how
+	// many libraries of functions it has.
+	scripting map[string]bool
+	libraries int
 }
 
 // finding is what a check returns; the zero value is no item at all.

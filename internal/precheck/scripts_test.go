@@ -1,0 +1,95 @@
+package precheck
+
+import (
+	"strings"
+	"testing"
+
+	"tandem/internal/redisd"
+	"tandem/internal/redisd/redisdtest"
+)
+
+// Everything that is tried around scripts, taken away from a user, is named; the remedy printed cures it, and
+// nothing is kept on the server.
+func TestScriptsThatAUserMayNotRun(t *testing.T) {
+	p := newLimitedPair(t, "")
+	for _, x := range scripting {
+		for role := range p.admin {
+			item := role + "_scripts"
+			p.allow(t, role, "-"+strings.ReplaceAll(strings.ToLower(x.name), " ", "|"))
+			r := p.precheck(t)
+			r.expect(t, item, Warning, "no permission: "+x.name, "after a cutover")
+			r.otherwise(t, item, "target_users")
+			p.cure(t, role, r.item(t, item))
+			r = p.precheck(t)
+			r.expect(t, item, Success, "scripts and functions are allowed", "0 libraries")
+			p.allow(t, role, "")
+		}
+	}
+	for role, c := range p.admin {
+		for _, section := range []string{"number_of_cached_scripts:0", "number_of_libraries:0"} {
+			if info := string(do(t, c, "INFO memory").Str); !strings.Contains(info, section) {
+				t.Errorf("%s: no %s in %s", role, section, info)
+			}
+		}
+	}
+}
+
+// What the source does not know clients cannot use; what only the target does not know they will miss.
+func TestScriptsThatAServerDoesNotKnow(t *testing.T) {
+	with, without := start(t), start(t, "--rename-command", "SCRIPT", "", "--rename-command", "EVAL", "")
+	r := precheck(t, with.URL(), without.URL(), Options{})
+	r.expect(t, "source_scripts", Success)
+	r.expect(t, "target_scripts", Warning, "renamed or disabled): EVAL, SCRIPT EXISTS, SCRIPT LOAD", "rename-command lines of EVAL")
+	r.otherwise(t, "target_scripts")
+	precheck(t, without.URL(), with.URL(), Options{}).otherwise(t)
+	precheck(t, without.URL(), start(t, "--rename-command", "SCRIPT", "", "--rename-command", "EVAL", "").URL(), Options{}).otherwise(t)
+
+	old, ok := redisdtest.Find(t, "redis-6.0")
+	if !ok {
+		return
+	}
+	six := redisdtest.Start(t, redisd.Options{Binary: old[0].Path})
+	r = precheck(t, with.URL(), six.URL(), Options{})
+	r.expect(t, "target_scripts", Success, "6.0", "knows no functions")
+	if _, err := connect(t, with).Do(t.Context(), "FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 1 end)"); err != nil {
+		t.Fatal(err)
+	}
+	r = precheck(t, with.URL(), six.URL(), Options{})
+	r.expect(t, "source_scripts", Success, "1 library")
+	r.expect(t, "target_scripts", Warning, "the source has 1 library", "version 7.0 or newer")
+}
+
+// What else a user may be kept from, with the remedy that is printed.
+func TestControlThatAUserMayNotRun(t *testing.T) {
+	p := newLimitedPair(t, "")
+	for rules, x := range map[string]struct{ item, says string }{
+		"-client|unblock":               {"client_unblock", "CLIENT UNBLOCK is refused"},
+		"-client|tracking":              {"client_tracking", "CLIENT TRACKING"},
+		"-client|id":                    {"client_tracking", "CLIENT ID"},
+		"-subscribe":                    {"client_tracking", "SUBSCRIBE"},
+		"resetchannels":                 {"client_tracking", "channel"},
+		"-command|info":                 {"command_info", "COMMAND"},
+		"resetchannels &other -command": {"command_info", "COMMAND"},
+	} {
+		for role := range p.admin {
+			item := role + "_" + x.item
+			p.allow(t, role, rules)
+			r := p.precheck(t)
+			r.expect(t, item, Warning, x.says)
+			p.cure(t, role, r.item(t, item))
+			p.precheck(t).expect(t, item, Success)
+			p.allow(t, role, "")
+		}
+	}
+	for role, c := range p.admin {
+		if info := string(do(t, c, "INFO clients").Str); !strings.Contains(info, "tracking_clients:0") {
+			t.Errorf("%s: tracking is left on: %s", role, info)
+		}
+	}
+
+	good, odd := start(t), start(t, "--rename-command", "CLIENT", "", "--rename-command", "COMMAND", "")
+	r := precheck(t, good.URL(), odd.URL(), Options{})
+	for _, item := range []string{"target_client_unblock", "target_client_tracking", "target_command_info"} {
+		r.expect(t, item, Warning)
+	}
+}
