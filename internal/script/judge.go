@@ -13,26 +13,40 @@ type judgement struct {
 	work  int  // how many more expressions may be looked at
 
 	f       Facts
-	escaped string // why nothing is known, empty if something is
+	escaped string             // why nothing is known, empty if something is
+	always  string             // the same, whatever function is called
+	reached map[*function]bool // of a library: what may run; nil: everything
 }
 
 // workPerByte bounds the time of a look. An ordinary script needs less than one expression per byte.
 const workPerByte = 40
 
-// judge looks at the program, of a script or of a library of functions, with a source of size bytes.
-func (j *judgement) judge(size int, isLibrary bool) Facts {
+// prepare works out the kinds of all variables of a program with a source of size bytes.
+func (j *judgement) prepare(size int) {
 	j.work = 1000 + workPerByte*size
-	j.f.Repeats = true
 	j.resolve()
 	if !j.settle() {
 		j.lost(0, "it is too intricate")
 	}
+	j.always = j.escaped
+}
+
+// judge looks at all that may run: at everything of a script; of a library, at what one function may come to.
+func (j *judgement) judge(entry *function) Facts {
+	j.f, j.escaped, j.reached = Facts{Repeats: true}, j.always, nil
+	if entry != nil && j.keepsState() == "" {
+		j.reach(entry)
+	}
 	j.checkNames()
 	for _, c := range j.calls {
-		j.judgeCall(c)
+		if j.runs(c.in) {
+			j.judgeCall(c)
+		}
 	}
-	if isLibrary {
-		j.checkState()
+	if entry != nil {
+		if name := j.keepsState(); name != "" {
+			j.differs(0, "the library keeps state in %s", name)
+		}
 	}
 	if j.work < 0 {
 		j.lost(0, "it is too intricate")
@@ -43,6 +57,23 @@ func (j *judgement) judge(size int, isLibrary bool) Facts {
 	j.f.MayExpire = j.f.MayExpire || j.f.Expires
 	return j.f
 }
+
+// reach finds the functions that may run when one of a library is called.
+func (j *judgement) reach(entry *function) {
+	j.reached = map[*function]bool{}
+	todo := append([]*function{entry}, j.uses...)
+	for len(todo) > 0 {
+		f := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if !j.reached[f] {
+			j.reached[f] = true
+			todo = append(todo, f.uses...)
+		}
+	}
+}
+
+// runs reports whether what stands in a function may run.
+func (j *judgement) runs(in *function) bool { return in == nil || j.reached == nil || j.reached[in] }
 
 // lost notes that the script may do what nobody sees.
 func (j *judgement) lost(line int, format string, args ...any) {
@@ -69,8 +100,14 @@ func at(line int, format string, args ...any) string {
 // checkNames sees to it that what gives access to the server or to the keys is only used in ways that are
 // followed: called, indexed, or given another name by a local variable that never means something else.
 func (j *judgement) checkNames() {
+	for _, in := range j.powers {
+		if j.runs(in) {
+			j.differs(0, "the operator ^ is left to the C library")
+		}
+	}
 	for _, g := range j.globals {
 		switch {
+		case !j.runs(g.in):
 		case globalValue(g.name).kind != anything:
 		case erratic[g.name]:
 			j.differs(g.line, "%s is not the same everywhere", g.name)
@@ -79,17 +116,19 @@ func (j *judgement) checkNames() {
 		}
 	}
 	for _, x := range j.indices {
-		j.checkIndex(x)
+		if j.runs(x.in) {
+			j.checkIndex(x.index)
+		}
 	}
 	for _, t := range j.prog.changed {
-		if j.kindOf(t.base).guarded() {
+		if j.runs(t.in) && j.kindOf(t.base).guarded() {
 			j.lost(t.line, "KEYS, ARGV or a library is changed")
 		}
 	}
 	for _, b := range j.bare {
 		v := j.kindOf(b.x)
 		switch {
-		case !v.guarded():
+		case !v.guarded() || !j.runs(b.in):
 		case b.place == placeAssigned && b.to != nil && b.to.kind == v:
 		case (v.kind == keyTable || v.kind == argTable) && b.place != placeUsed && b.place != placeAssigned:
 		default:
@@ -140,19 +179,20 @@ func nameOf(x expr) string {
 	return "a function of the server"
 }
 
-// checkState: what a function of a library leaves in the library's own variables reaches later calls, which
-// are not all repeated.
-func (j *judgement) checkState() {
+// keepsState names a variable of a library in which something may stay from one call of a function to the next:
+// those are not all repeated. What stays may be a function, so any may run then.
+func (j *judgement) keepsState() string {
 	for _, v := range j.prog.variables {
 		if v.owner != nil {
 			continue
 		}
 		for _, x := range v.sources {
 			if _, isFunction := x.(*function); !isFunction && j.kindOf(x).kind == anything || v.fromInside {
-				j.differs(0, "the library keeps state in %s", v.name)
+				return v.name
 			}
 		}
 	}
+	return ""
 }
 
 // judgeCall looks at one call.

@@ -29,7 +29,7 @@ func LookLibrary(source []byte) (Library, error) {
 		return l, nil // what is not here is not known
 	}
 	j := &judgement{prog: p}
-	all := j.judge(len(body), true)
+	j.prepare(len(body))
 	for _, c := range j.calls {
 		if fn := j.kindOf(c.fn); fn.kind == builtin && fn.name == "redis.register_function" {
 			name, noWrites, ok := registration(c.call)
@@ -37,7 +37,10 @@ func LookLibrary(source []byte) (Library, error) {
 				l.Functions = map[string]Facts{}
 				break
 			}
-			f := all
+			f := worst("what is registered is not understood")
+			if entry := j.callback(c.call); entry != nil {
+				f = j.judge(entry)
+			}
 			if noWrites {
 				f.Writes, f.Undeclared = false, false
 			}

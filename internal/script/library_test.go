@@ -28,6 +28,19 @@ local g = f
 redis.register_function('f', f)
 redis.register_function('g', function(keys, args) return g(args) end)
 `, map[string]string{"f": "unknown", "g": "unknown"}},
+		{"one that repeats beside one that does not", `#!lua name=l
+local function pop(keys) return redis.call('SPOP', keys[1]) end
+local function push(keys, args) return redis.call('RPUSH', keys[1], args[1]) end
+redis.register_function('pop', pop)
+redis.register_function('push', push)
+redis.register_function('both', function(keys, args) pop(keys) end)
+redis.register_function('log', function(keys, args) redis.call('SET', 'log', args[1]) end)
+`, map[string]string{"pop": "writes", "push": "writes repeats", "both": "unknown", "log": "writes undeclared"}},
+		{"a function that is kept in a table for another", `#!lua name=l
+local hooks = {}
+redis.register_function('set', function(keys, args) hooks[1] = function() redis.call('SET', 'x', 'y') end end)
+redis.register_function('run', function(keys, args) hooks[1]() return redis.call('INCR', keys[1]) end)
+`, map[string]string{"set": "writes undeclared", "run": "writes undeclared"}},
 		{"state that outlives a call", `#!lua name=l
 local n = 0
 redis.register_function('f', function(keys) n = n + 1 return redis.call('SET', keys[1], n .. '') end)

@@ -125,12 +125,12 @@ func (p *parser) enscope(vars ...*variable) {
 func (p *parser) assign(v *variable, x expr) {
 	v.sources = append(v.sources, x)
 	v.fromInside = v.fromInside || p.fn != v.owner
-	p.prog.roots = append(p.prog.roots, root{x: x, place: placeAssigned, to: v})
+	p.prog.roots = append(p.prog.roots, root{x: x, place: placeAssigned, to: v, in: p.fn})
 }
 
 func (p *parser) root(x expr, at place) {
 	if x != nil {
-		p.prog.roots = append(p.prog.roots, root{x: x, place: at})
+		p.prog.roots = append(p.prog.roots, root{x: x, place: at, in: p.fn})
 	}
 }
 
@@ -351,7 +351,7 @@ func (p *parser) assignTo(target, x expr) {
 	case *local:
 		p.assign(t.v, x)
 	case *index:
-		p.prog.changed = append(p.prog.changed, t)
+		p.prog.changed = append(p.prog.changed, change{t, p.fn})
 		p.root(x, placeUsed)
 	case *global:
 		p.fail("the global variable %s is assigned to", t.name)

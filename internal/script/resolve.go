@@ -4,30 +4,66 @@ package script
 type mentions struct {
 	calls   []calling
 	bare    []bareMention // names and members that are neither called nor indexed
-	indices []*index
-	globals []*global
+	indices []indexing
+	globals []naming
+	powers  []*function // where the operator ^ stands
+
+	in   *function   // the one that is being looked at; nil for the script itself
+	uses []*function // what the script itself mentions
 }
 
-// calling is a call and the place of its value.
+// calling is a call, the place of its value, and the function that it stands in.
 type calling struct {
 	*call
 	place place
+	in    *function
 }
 
 type bareMention struct {
 	x     expr
 	place place
 	to    *variable // of placeAssigned
+	in    *function
+}
+
+type indexing struct {
+	*index
+	in *function
+}
+
+type naming struct {
+	*global
+	in *function
+}
+
+// use notes that a function is mentioned.
+func (m *mentions) use(f *function) {
+	if m.in == nil {
+		m.uses = append(m.uses, f)
+	} else {
+		m.in.uses = append(m.in.uses, f)
+	}
+}
+
+// useVariable notes that a variable is mentioned, which may be a function.
+func (m *mentions) useVariable(v *variable) {
+	for _, x := range v.sources {
+		if f, ok := x.(*function); ok {
+			m.use(f)
+		}
+	}
 }
 
 // resolve looks once at every expression. It finds the variables whose tables may be changed under another
 // name, and the functions of which every call is seen; those calls then give the parameters their values.
 func (j *judgement) resolve() {
 	for _, r := range j.prog.roots {
+		j.in = r.in
 		j.mention(r.x, r.place, r.to)
 	}
 	for _, t := range j.prog.changed {
-		j.indexed(t)
+		j.in = t.in
+		j.indexed(t.index)
 		if l, ok := t.base.(*local); ok {
 			l.v.shared = true
 		}
@@ -63,19 +99,24 @@ func (j *judgement) resolve() {
 func (j *judgement) mention(x expr, at place, to *variable) {
 	switch x := x.(type) {
 	case *local:
-		j.bare = append(j.bare, bareMention{x, at, to})
+		j.bare = append(j.bare, bareMention{x, at, to, j.in})
+		j.useVariable(x.v)
 		x.v.loose = true
 		if at == placeUsed || at == placeAssigned {
 			x.v.shared = true
 		}
 	case *global:
-		j.bare = append(j.bare, bareMention{x, at, to})
-		j.globals = append(j.globals, x)
+		j.bare = append(j.bare, bareMention{x, at, to, j.in})
+		j.globals = append(j.globals, naming{x, j.in})
 	case *index:
-		j.bare = append(j.bare, bareMention{x, at, to})
+		j.bare = append(j.bare, bareMention{x, at, to, j.in})
 		j.indexed(x)
+	case *function:
+		if to == nil {
+			j.use(x) // else it is used where the variable is
+		}
 	case *call:
-		j.calls = append(j.calls, calling{x, at})
+		j.calls = append(j.calls, calling{x, at, j.in})
 		j.called(x)
 	case *nth:
 		if x.n == 0 { // the others are of the same call
@@ -109,7 +150,7 @@ func (j *judgement) operands(x *binary, at place, to *variable) {
 	case "and":
 		j.mention(x.x, placeLooked, nil) // only a false one is passed on
 	case "^":
-		j.differs(0, "the operator ^ is left to the C library")
+		j.powers = append(j.powers, j.in)
 		fallthrough
 	case "+", "-", "*", "/", "%":
 		at, to = placeNumber, nil
@@ -134,7 +175,7 @@ func isConstant(x expr) bool {
 }
 
 func (j *judgement) indexed(x *index) {
-	j.indices = append(j.indices, x)
+	j.indices = append(j.indices, indexing{x, j.in})
 	if l, ok := x.key.(*literal); ok && l.text == "setresp" {
 		j.resp3 = true
 	}
@@ -146,9 +187,10 @@ func (j *judgement) indexed(x *index) {
 func (j *judgement) base(x expr) {
 	switch x := x.(type) {
 	case *local:
+		j.useVariable(x.v)
 		x.v.loose = true
 	case *global:
-		j.globals = append(j.globals, x)
+		j.globals = append(j.globals, naming{x, j.in})
 	case *index:
 		j.indexed(x)
 	default:
@@ -161,9 +203,10 @@ func (j *judgement) called(c *call) {
 	at := placeUsed
 	switch fn := c.fn.(type) {
 	case *local:
+		j.useVariable(fn.v)
 		fn.v.loose = fn.v.loose || c.method != ""
 	case *global:
-		j.globals = append(j.globals, fn)
+		j.globals = append(j.globals, naming{fn, j.in})
 		switch fn.name {
 		case "ipairs", "pairs", "next", "unpack", "type":
 			at = placeLooked
@@ -217,11 +260,8 @@ func (j *judgement) registered(c *call) {
 			j.mention(a, placeUsed, nil)
 		}
 	}
-	f, ok := callback.(*function)
-	if l, isLocal := callback.(*local); isLocal && len(l.v.sources) == 1 {
-		f, ok = l.v.sources[0].(*function)
-	}
-	if !ok {
+	f := j.callback(c)
+	if f == nil {
 		j.lost(c.line, "what is registered is not a function in plain sight")
 		return
 	}
@@ -234,6 +274,16 @@ func (j *judgement) registered(c *call) {
 			p.sources = append(p.sources, &given{argTable})
 		}
 	}
+}
+
+// callback is the text of the function that a call registers, nil if it is not in plain sight.
+func (j *judgement) callback(c *call) *function {
+	x := callbackOf(c)
+	if l, ok := x.(*local); ok && len(l.v.sources) == 1 {
+		x = l.v.sources[0]
+	}
+	f, _ := x.(*function)
+	return f
 }
 
 // callbackOf is the function that a call registers, nil if that cannot be told.

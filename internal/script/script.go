@@ -108,7 +108,8 @@ func lookBody(body []byte) Facts {
 		return worst(err.Error())
 	}
 	j := judgement{prog: p}
-	return j.judge(len(body), false)
+	j.prepare(len(body))
+	return j.judge(nil)
 }
 
 // SHA1 is the name under which a server keeps a script: the lower-case hexadecimal SHA-1 of its source, the

@@ -56,6 +56,7 @@ type (
 	}
 	// function is a function's text.
 	function struct {
+		uses     []*function // those mentioned in it
 		params   []*variable
 		returns  []expr // the first value of each of its returns
 		variadic bool
@@ -113,6 +114,13 @@ type root struct {
 	x     expr
 	place place
 	to    *variable // of placeAssigned
+	in    *function // nil for the script itself
+}
+
+// change is a field that is assigned to.
+type change struct {
+	*index
+	in *function
 }
 
 // program is a parsed source.
@@ -120,5 +128,5 @@ type program struct {
 	roots     []root
 	variables []*variable
 	functions []*function
-	changed   []*index // what fields are assigned to
+	changed   []change
 }
