@@ -41,6 +41,7 @@ const (
 type feeds struct {
 	sh      *Shard
 	reasons Changes
+	writers bool // among the reasons, now or before
 	running bool
 	wake    chan struct{}
 	all     map[*lane]*feed
@@ -90,7 +91,9 @@ func (sh *Shard) Track(c Changes, on bool) {
 		f.reasons &^= c
 	}
 	if f.reasons != 0 {
-		sh.ledger.SetForeign(true) // it ends when the last report has been read
+		// Neither ends before all ends: there may be reports that are not read yet.
+		f.writers = f.writers || f.reasons&OfWriters != 0
+		sh.ledger.SetForeign(true, f.writers)
 		f.last = 0
 	}
 	if f.reasons&^had&OfWriters != 0 {
@@ -99,7 +102,7 @@ func (sh *Shard) Track(c Changes, on bool) {
 		}
 	}
 	if f.reasons != 0 && !f.running {
-		*f = feeds{sh: sh, reasons: f.reasons, running: true, wake: make(chan struct{}, 1), all: map[*lane]*feed{},
+		*f = feeds{sh: sh, reasons: f.reasons, writers: f.writers, running: true, wake: make(chan struct{}, 1), all: map[*lane]*feed{},
 			covered: f.covered, foreign: f.foreign, emptyings: f.emptyings}
 		sh.work.Go(f.run)
 	}
@@ -371,7 +374,8 @@ func (f *feeds) stop() {
 	clear(f.all)
 	f.listens, f.problem = false, ""
 	if f.reasons == 0 {
-		f.sh.ledger.SetForeign(false)
+		f.writers = false
+		f.sh.ledger.SetForeign(false, false)
 	}
 }
 

@@ -35,10 +35,12 @@ func (l *Ledger) SetFeed(id LaneID, on bool) {
 	}
 }
 
-// SetForeign says whether others may be changing keys. While they may, what a command makes of other keys than
-// it writes (RENAME, COPY, SUNIONSTORE, ...) is copied: they may have changed its source a moment ago. It must be
-// set before the first such change can happen.
-func (l *Ledger) SetForeign(on bool) { l.foreign = on }
+// SetForeign says whether keys may be changed by scripts of ours that do not name them, and by writers past the
+// proxy. While one of them may be, what a command makes of other keys than it writes (RENAME, COPY, SUNIONSTORE, ...)
+// is copied: they may have changed its source a moment ago. It must be set before the first such change can happen.
+func (l *Ledger) SetForeign(scripts, writers bool) {
+	l.foreign, l.writers = scripts || writers, writers
+}
 
 // Foreign judges a report on a lane's feed that a key was changed: unless another lane's write explains it,
 // the key becomes dirty. It returns whether it did; it may have been dirty before. The reports name no database, so it is called for each one
@@ -46,6 +48,9 @@ func (l *Ledger) SetForeign(on bool) { l.foreign = on }
 func (l *Ledger) Foreign(feed LaneID, k *Key) bool {
 	x := k.Hash.Stripe()
 	if owner := l.stripes[x].lastOwner(); owner != feed && l.hasFeed(owner) && !l.handed.has(x) {
+		return false
+	}
+	if l.explained(x) {
 		return false
 	}
 	was := l.IsDirty(k.Hash)
@@ -60,44 +65,75 @@ func (l *Ledger) Foreign(feed LaneID, k *Key) bool {
 // each flush, whoever sends it, to every feed once and without a name; the caller tells ours from others by count.
 func (l *Ledger) Flushes() (done uint64, inFlight bool) { return l.flushed, l.flushing > 0 }
 
-// maxHanded bounds the stripes of which is remembered that they have changed hands; beyond it, all count as if.
-const maxHanded = 1 << 16
-
-// handedOver is the stripes that have passed from one lane to another, in two generations: since the current
-// round began, and before.
-type handedOver struct {
-	now, before map[uint32]struct{}
-	all, allWas bool
+// explained reports whether a script has written keys of the stripe that it names: the server reports them to the
+// script's own lane as well, and they are copied or replayed already. That holds until a round has passed after the
+// script's reply, and only where nothing else can be the reason: no writers past the proxy, and no script that may
+// have written a key without naming it, for as long as that may be reported.
+func (l *Ledger) explained(x uint32) bool {
+	if l.writers || !l.told.has(x) {
+		return false
+	}
+	return l.hiding == 0 && !l.hidden.has(x) || l.without&ruleToldHidden != 0
 }
 
-func (h *handedOver) has(x uint32) bool {
-	if h.all || h.allWas {
+// tell notes that a script is in flight, or was until now, and what it may have written.
+func (l *Ledger) tell(w *Write) {
+	if w.Hidden {
+		l.hidden.all = true
+	}
+	if !w.Script || !l.foreign {
+		return
+	}
+	for i := range w.Keys {
+		if w.Keys[i].Write {
+			l.told.add(w.Keys[i].Hash.Stripe(), false)
+		}
+	}
+}
+
+// maxRecent bounds the stripes that are remembered one by one.
+const maxRecent = 1 << 16
+
+// recent is a set of stripes to which something has happened, in two generations: since the current round began, and
+// before.
+type recent struct {
+	now, before map[uint32]struct{}
+	all, allWas bool // every stripe
+}
+
+func (r *recent) has(x uint32) bool {
+	if r.all || r.allWas {
 		return true
 	}
-	if _, ok := h.now[x]; ok {
+	if _, ok := r.now[x]; ok {
 		return true
 	}
-	_, ok := h.before[x]
+	_, ok := r.before[x]
 	return ok
 }
 
-func (h *handedOver) any() bool { return h.all || len(h.now) > 0 }
+func (r *recent) any() bool { return r.all || len(r.now) > 0 }
 
-func (h *handedOver) add(x uint32) {
-	if len(h.now) >= maxHanded {
-		h.all = true
+// add puts x in. Of too many it remembers all or, if it may not say yes for one that is not in, none that come.
+func (r *recent) add(x uint32, orAll bool) {
+	if len(r.now) >= maxRecent {
+		r.all = r.all || orAll
 		return
 	}
-	if h.now == nil {
-		h.now = map[uint32]struct{}{}
+	if r.now == nil {
+		r.now = map[uint32]struct{}{}
 	}
-	h.now[x] = struct{}{}
+	r.now[x] = struct{}{}
 }
+
+// begin begins a generation, and end forgets the one before.
+func (r *recent) begin() { r.before, r.now, r.allWas, r.all = r.now, nil, r.all, false }
+func (r *recent) end()   { r.before, r.allWas = nil, false }
 
 // handOver notes that w takes a stripe from another lane.
 func (l *Ledger) handOver(x uint32, s *stripe) {
 	if l.hasFeed(s.lastOwner()) && l.without&ruleHandedOver == 0 {
-		l.handed.add(x)
+		l.handed.add(x, true)
 	}
 }
 
@@ -114,10 +150,14 @@ func (l *Ledger) RoundWanted() bool { return l.handed.any() }
 // BeginRound begins to read all feeds as far as they have come: after it the caller sends a PING on each, and
 // calls EndRound when all are answered. One round at a time.
 func (l *Ledger) BeginRound() {
-	h := &l.handed
-	h.before, h.now = h.now, nil
-	h.allWas, h.all = h.all, false
+	l.handed.begin()
+	l.told.begin()
+	l.hidden.begin()
 }
 
 // EndRound says that every report has been judged which had been made when BeginRound was called.
-func (l *Ledger) EndRound() { l.handed.before, l.handed.allWas = nil, false }
+func (l *Ledger) EndRound() {
+	l.handed.end()
+	l.told.end()
+	l.hidden.end()
+}

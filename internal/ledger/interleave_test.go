@@ -116,6 +116,10 @@ var simConfigs = []*simConfig{
 		c.kinds = append([]cmdKind{cmdHidden, cmdHidden, cmdHidden}, several...)
 		faults(c)
 	}),
+	base("scripts that are replayed, and others", func(c *simConfig) {
+		c.feeds, c.turns, c.loose, c.writes, c.synced = 2, true, true, 14, true
+		c.kinds = []cmdKind{cmdReplay, cmdReplay, cmdReplay, cmdHidden, cmdApp, cmdSet, cmdRen}
+	}),
 	base("blocked", func(c *simConfig) { c.block, c.kinds = true, pushes }),
 	base("blocked and faults", func(c *simConfig) {
 		c.block, c.blockFaults, c.kinds, c.lanes, c.writes = true, true, pushes, 3, 12
@@ -198,6 +202,6 @@ func TestInterleavings(t *testing.T) {
 
 func (c command) String() string {
 	names := [...]string{"SET", "SETX", "SETKEEP", "NX", "DEL", "APP", "POP", "PEX", "REN", "UNI", "MSET", "OPAQUE", "FLUSH", "SWAP", "TX",
-		"FLUSHTX", "SWAPTX", "SCRIPT", "MOVE", "HIDDEN", "LOAD", "LOADTX"}
+		"FLUSHTX", "SWAPTX", "SCRIPT", "MOVE", "HIDDEN", "REPLAY", "LOAD", "LOADTX"}
 	return fmt.Sprintf("%s%v%v%v%s/%d", names[c.kind], c.w, c.r, c.dbs, c.token, c.exp)
 }

@@ -100,6 +100,8 @@ type Write struct {
 	Everywhere bool
 	// Hidden: it may write keys that it does not name, and the feeds report them (foreign.go).
 	Hidden bool
+	// Script: it is a script, whose writes are reported to its own lane, too (see told).
+	Script bool
 	// Waiter is told when the write may be sent after all. It is needed only where Acquire may say no.
 	Waiter Waiter
 
@@ -216,9 +218,12 @@ type Ledger struct {
 	blockedOn map[Hash]int32 // how many wait, by key
 	served    uint64         // seq at which the last was served
 
-	foreign    bool // others may be changing keys
-	feeds      int  // lanes with a feed
-	handed     handedOver
+	foreign    bool   // others may be changing keys
+	writers    bool   // ... past the proxy, and not only scripts of ours
+	feeds      int    // lanes with a feed
+	handed     recent // stripes that have passed from one lane to another
+	told       recent // stripes of which scripts have written keys that they name
+	hidden     recent // all, if a hidden write was in flight
 	everywhere everywhere
 	hiding     int    // hidden writes in flight
 	hid        uint64 // seq at which the last was sent

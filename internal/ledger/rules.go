@@ -47,6 +47,7 @@ const (
 	ruleForeignDerived                      // while others write, what is made from other keys is dirty
 	ruleHandedOver                          // reports about a stripe that has changed hands count on every feed
 	ruleHidden                              // what meets a script that writes what it does not name is copied
+	ruleToldHidden                          // a script that names its keys does not explain another's reports
 	ruleFeedless                            // ... as do those about one that was a lane's without a feed
 	ruleEverywhereOwner                     // writes of what belongs to no key are on one lane at a time
 	ruleEverywhereQuiet                     // ... a copy of it starts only when none is in flight

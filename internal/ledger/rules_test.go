@@ -62,6 +62,7 @@ func TestEveryRuleIsMissed(t *testing.T) {
 		{"handed over", ruleHandedOver, 0, "foreign and several keys"},
 		{"handed over, scripts", ruleHandedOver, 0, "scripts that write what they do not declare"},
 		{"hidden", ruleHidden, 0, "scripts that write what they do not declare"},
+		{"told, and hidden", ruleToldHidden, 0, "scripts that are replayed, and others"},
 		{"feedless", ruleFeedless, 0, "foreign, a lane without a feed"},
 		{"everywhere, owner", ruleEverywhereOwner, 0, "everywhere"},
 		{"everywhere, quiet", ruleEverywhereQuiet, 0, "everywhere"},

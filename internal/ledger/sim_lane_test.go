@@ -130,7 +130,9 @@ func (s *sim) compose(w *simWrite) {
 		}
 	case cmdHidden:
 		w.cmds = []command{s.command(cmdOpaque, w.number*10), s.command(cmdOpaque, w.number*10+1)}
-		w.cmds[1].hidden, w.Hidden = true, true
+		w.cmds[1].hidden, w.Hidden, w.Script = true, true, true
+	case cmdReplay:
+		w.cmds, w.Script = []command{s.command(kind, w.number)}, true
 	case cmdLoadTx:
 		w.cmds = []command{s.command(cmdLoad, w.number), s.command(s.txKind(), w.number)}
 	case cmdScript:

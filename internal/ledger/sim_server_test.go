@@ -47,6 +47,7 @@ const (
 	cmdScript                 // a script whose keys cannot be told
 	cmdMove                   // a blocked BLPOP w[0], or BLMOVE w[0] w[1], that is served
 	cmdHidden                 // a script that writes a key that it does not declare
+	cmdReplay                 // a script that writes what it declares, and is replayed
 	cmdLoad                   // FUNCTION LOAD: it belongs to no key
 	cmdLoadTx                 // MULTI: a load, and one that has a key
 )
@@ -139,7 +140,7 @@ func (s *server) apply(now int, c *command) (reply string, changed bool) {
 		}
 		*e = entry{}
 		return "1", true
-	case cmdApp, cmdOpaque:
+	case cmdApp, cmdOpaque, cmdReplay:
 		e.val = join(e.val, c.token)
 	case cmdPop:
 		first, rest, _ := strings.Cut(e.val, ",")

@@ -168,7 +168,7 @@ func newSim(cfg *simConfig, seed uint64) *sim {
 		s.lanes = append(s.lanes, &simLane{id: s.l.AddLane()})
 	}
 	s.copierLane = s.l.AddLane()
-	s.l.SetForeign(cfg.foreign || slices.Contains(cfg.kinds, cmdHidden))
+	s.l.SetForeign(slices.Contains(cfg.kinds, cmdHidden), cfg.foreign)
 	s.startFeeds()
 	for i := range cfg.lanes + 1 {
 		s.sessions = append(s.sessions, &simSession{sim: s, lane: i % cfg.lanes})

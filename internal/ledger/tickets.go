@@ -127,6 +127,9 @@ func (l *Ledger) grant(w *Write) {
 		l.hiding++
 		l.hid = l.seq
 	}
+	if w.Hidden || w.Script {
+		l.tell(w)
+	}
 	w.epoch = l.epoch
 	l.inEpoch[w.epoch]++
 	l.inflight++
@@ -155,6 +158,9 @@ func (l *Ledger) release(w *Write) {
 	}
 	if w.Hidden {
 		l.hiding--
+	}
+	if w.Hidden || w.Script {
+		l.tell(w)
 	}
 	if w.Everywhere {
 		l.everywhere.inflight--
