@@ -24,7 +24,9 @@ import (
 
 const (
 	// librariesEvery is how often it is looked whether such a copy is owed.
-	librariesEvery = 250 * time.Millisecond
+	librariesEvery = 50 * time.Millisecond
+	// functionsEvery is how often at most they are looked at because of something that may have changed them.
+	functionsEvery = time.Second
 	// librariesRetry is the pause after one that failed.
 	librariesRetry = 5 * time.Second
 	// librariesTimeout bounds one.
@@ -36,9 +38,10 @@ const (
 // libraries is what is known of functions.
 type libraries struct {
 	shelf  atomic.Pointer[shelf] // nil while it is not known
-	called atomic.Bool           // a function was called: it is worth knowing them
+	called atomic.Bool           // a function was called or loaded: it is worth knowing them
 	kept   bool                  // somebody keeps them up to date; under the shard's lock
 	names  []string              // of the libraries brought last; of keepLibraries
+	read   time.Time             // when they were read last; of keepLibraries
 }
 
 // shelf is the primary's functions at one time.
@@ -85,17 +88,19 @@ func (sh *Shard) keepLibraries() {
 func (sh *Shard) renewLibraries() error {
 	sh.lock()
 	sh.sweepUnseen()
+	sh.uncover(time.Now())
 	version, quiet := sh.ledger.BeginEverywhere()
 	_, owed := sh.ledger.EverywhereOwed()
 	primary, e, ready := sh.primary.inst, sh.effects, sh.dual && sh.effects != nil && sh.effects.up && sh.primary.known
 	sh.unlock()
 	old := sh.scripts.shelf.Load()
-	stale := sh.scripts.called.Load() && (old == nil || old.version != version)
+	stale := sh.scripts.called.Load() && (old == nil || old.version != version) && time.Since(sh.scripts.read) > functionsEvery
 	if !ready || !quiet || !owed && !stale {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(sh.ctx, librariesTimeout)
 	defer cancel()
+	sh.scripts.read = time.Now()
 	all, err := sh.readLibraries(ctx, primary)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"strings"
 	"time"
 
 	"tandem/internal/resp"
@@ -77,6 +78,8 @@ func (sh *Shard) noteSource(cmd *router.Command, args [][]byte) {
 	switch {
 	case cmd.Class == router.Everywhere && cmd.Name == "SCRIPT LOAD" && len(args) == 3:
 		sh.scripts.book.Loaded(args[2])
+	case cmd.Class == router.Everywhere && strings.HasPrefix(cmd.Name, "FUNCTION "):
+		sh.scripts.called.Store(true) // to be known before they are
 	case cmd.IsScript() && cmd.Name == "EVAL" && len(args) >= 3:
 		sh.scripts.book.Run(args[1])
 	}
@@ -187,6 +190,8 @@ const (
 	coverWait = time.Second
 	// coverRetry is the pause before that is tried again, where it cannot be had.
 	coverRetry = 10 * time.Second
+	// coverIdle is how long no such script must have come for the primary to be spared the reports again.
+	coverIdle = time.Minute
 )
 
 // cover sees to it, before a request is sent that runs a script which may write keys that it does not name, that
@@ -202,6 +207,7 @@ func (s *session) cover(r *request) bool {
 		now := time.Now()
 		if now.After(u.tryAgain) {
 			u.until, u.tryAgain = now.Add(coverWait), now.Add(coverRetry)
+			u.tracks = true
 			sh.Track(OfScripts, true)
 		}
 		if left := u.until.Sub(now); left > 0 {
@@ -217,6 +223,7 @@ func (s *session) cover(r *request) bool {
 		}
 	}
 	r.write.Hidden = true
+	u.last = time.Unix(0, sh.now)
 	if r.script != nil {
 		r.script.covered = covered
 	}
@@ -241,6 +248,8 @@ type unseen struct {
 	pending  bool      // since the sweep that is owed or running was owed
 	until    time.Time // scripts wait for the primary to report changed keys until then
 	tryAgain time.Time // it is asked again then
+	tracks   bool      // it has been asked
+	last     time.Time // when such a script was last sent
 }
 
 // wroteUnseen notes that a script may have written keys that it does not name. A sweep is owed for it: at
@@ -254,6 +263,15 @@ func (sh *Shard) wroteUnseen(cmd *router.Command) {
 	}
 	sh.scripts.unseen.pending = false
 	sh.ledger.OweSweep("a script ("+cmd.Name+") may have written keys that it does not name", 0)
+}
+
+// uncover spares the primary the reports when they have not been needed for a while: they cost it time, and
+// replays of several keys are copies meanwhile. The lock is held.
+func (sh *Shard) uncover(now time.Time) {
+	if u := &sh.scripts.unseen; u.tracks && sh.ledger.Unsettled() == 0 && now.Sub(u.last) > coverIdle && now.After(u.until) {
+		u.tracks, u.tryAgain = false, time.Time{}
+		sh.Track(OfScripts, false)
+	}
 }
 
 // sweepUnseen owes the sweep that wroteUnseen has put off. The lock is held.
