@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,6 +167,88 @@ func TestOwnWritesDoNotHideScripts(t *testing.T) {
 				h.wantDirty(0, fmt.Sprintf("k%d", i), true)
 			}
 		})
+	}
+}
+
+// TestKeysAreEqualOrDirty when sessions on several lanes, scripts among what they send, have written the same few
+// keys at the same time, and all is read that was reported.
+func TestKeysAreEqualOrDirty(t *testing.T) {
+	for _, x := range redisdtest.Binaries(t) {
+		t.Run(x.Name, func(t *testing.T) {
+			h := tracked(t, redisd.Options{Binary: x.Path}, OfScripts, func(o *Options, _ *ServerOptions) { o.Lanes = 2 })
+			const sessions, batches, perBatch, keys = 4, 40, 12, 400
+			var done sync.WaitGroup
+			for i := range sessions {
+				w := h.client()
+				r := rand.New(rand.NewPCG(1, uint64(i)))
+				done.Go(func() {
+					for range batches {
+						var b []byte
+						n := 0
+						for range perBatch {
+							if r.IntN(2) == 0 {
+								n = r.IntN(keys)
+							}
+							b = resp.AppendCommand(b, strays(r, n, keys)...)
+						}
+						if _, err := w.Write(b); err != nil {
+							t.Error(err)
+							return
+						}
+						for range perBatch {
+							w.reply()
+						}
+					}
+				})
+			}
+			done.Wait()
+			h.settled()
+			h.read()
+			if why, owed := h.sweepOwed(); owed {
+				t.Fatalf("a sweep is owed: %s", why)
+			}
+			exact := []string{}
+			for i := range keys {
+				if k := fmt.Sprintf("k%d", i); !h.dirty(0, k) {
+					exact = append(exact, k)
+				}
+			}
+			h.settled()
+			if len(exact) == 0 {
+				t.Error("no key is exact: this compares nothing")
+			}
+			h.sameMembers(exact)
+		})
+	}
+}
+
+// strays is a random write, of the key with number n; one in eight is a script that does not name it.
+func strays(r *rand.Rand, n, keys int) []string {
+	number, v := strconv.Itoa(n), strconv.Itoa(r.IntN(1000))
+	k := "k" + number
+	switch r.IntN(16) {
+	case 0, 1:
+		return []string{"EVAL", "return redis.call('SADD', 'k' .. ARGV[1], ARGV[2])", "0", number, v}
+	case 2:
+		return []string{"RENAME", k, "k" + strconv.Itoa(r.IntN(keys))}
+	case 3, 4, 5:
+		return []string{"DEL", k}
+	default:
+		return []string{"SADD", k, v}
+	}
+}
+
+// sameMembers compares the members of sets on both servers.
+func (h *house) sameMembers(keys []string) {
+	h.t.Helper()
+	a, b := dial(h.t, h.source.Addr), dial(h.t, h.target.Addr)
+	for _, k := range keys {
+		x, y := strings.Fields(a.do("SMEMBERS "+k)), strings.Fields(b.do("SMEMBERS "+k))
+		slices.Sort(x)
+		slices.Sort(y)
+		if !slices.Equal(x, y) {
+			h.t.Errorf("%s: source %q, target %q", k, x, y)
+		}
 	}
 }
 
