@@ -9,6 +9,11 @@ import (
 	"tandem/router"
 )
 
+// scriptModes are the values of the key scripts.
+var scriptModes = map[string]proxy.Scripts{
+	"auto": proxy.ScriptsAuto, "replay": proxy.ScriptsReplay, "copy": proxy.ScriptsCopy,
+}
+
 // allow fills in who may connect and which commands may pass, as the configuration says.
 func allow(o *proxy.Options, cfg *config.Config) error {
 	o.Auth = proxy.Auth{Mode: proxy.AuthMode(cfg.Auth.Mode), Cache: cfg.Auth.Cache, Users: map[string][sha256.Size]byte{}}

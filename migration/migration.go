@@ -132,6 +132,7 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		Settle:      cfg.Secondary.Settle,
 		Info:        m.info,
 		OnConnect:   m.onConnect,
+		Scripts:     scriptModes[cfg.Scripts],
 		Log:         log,
 	}
 	if err := allow(&options, cfg); err != nil {

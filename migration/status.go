@@ -143,6 +143,10 @@ func (m *Migration) blocking() []status.Blocker {
 	}
 	m.ledger.Lock()
 	defer m.ledger.Unlock()
+	if problem := m.shard.LibrariesProblem(); problem != "" {
+		add("functions_missing", "make the secondary take the primary's functions (FUNCTION LIST), or delete them",
+			"%s has not the functions of %s: %s", l.secondary, l.primary, problem)
+	}
 	if !l.effects.Up() {
 		_, problem := l.effects.Facts()
 		if problem == "" {

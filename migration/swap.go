@@ -90,7 +90,8 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 		return undone("no effect lane to the secondary to be: "+link.effects.Problem(), err)
 	}
 	calm := func() bool {
-		return old.effects.Up() && !m.ledger.Sweeping() && m.ledger.DirtyKeys() == 0 && old.effects.Lag() < 1<<20
+		_, functions := m.ledger.EverywhereOwed()
+		return !functions && old.effects.Up() && !m.ledger.Sweeping() && m.ledger.DirtyKeys() == 0 && old.effects.Lag() < 1<<20
 	}
 	if err := m.shard.Await(ctx, calm); err != nil {
 		return admin.Result{}, &admin.Refused{Message: "there was no moment that could be drained within cutover.wait",
@@ -105,6 +106,14 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	defer m.shard.Release()
 	drained := func() bool {
 		return m.shard.Answered() && m.ledger.Drained() && next.Ready() && link.effects.Up()
+	}
+	if err := m.shard.Await(hold, drained); err != nil {
+		return undone("it would have held clients for more than cutover.max_pause: "+m.undrained(), err)
+	}
+	// Nothing is sent any more, so what the primary has reported by now is all that it will report: keys that
+	// scripts wrote without naming them, among others. They are copied before the roles change.
+	if err := m.shard.ReadReports(hold); err != nil {
+		return undone("what the primary reports of changed keys could not be read", err)
 	}
 	if err := m.shard.Await(hold, drained); err != nil {
 		return undone("it would have held clients for more than cutover.max_pause: "+m.undrained(), err)
@@ -191,6 +200,9 @@ func (m *Migration) undrained() string {
 	}
 	if m.ledger.Sweeping() {
 		what = append(what, "a sweep is owed")
+	}
+	if why, owed := m.ledger.EverywhereOwed(); owed {
+		what = append(what, "functions are not on the secondary yet: "+why)
 	}
 	if len(what) == 0 {
 		return "lanes to the primary to be were not connected"

@@ -169,6 +169,7 @@ func (m *Migration) onConnect(i *instance.Instance, f instance.Facts) {
 		m.log.Warn("server was restarted or replaced: all keys are compared", "instance", i.String(),
 			"run_id", f.RunID, "before", was.runID, "keys", keys)
 		m.ledger.OweSweep(i.String()+" was restarted or replaced", int(keys))
+		m.ledger.OweEverywhere(i.String() + " was restarted or replaced")
 	case keys < was.keys/2:
 		m.log.Warn("server holds fewer keys than before: all are compared", "instance", i.String(), "keys", keys, "before", was.keys)
 		m.ledger.OweSweep(i.String()+" holds fewer keys than before", int(was.keys))

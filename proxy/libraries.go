@@ -40,8 +40,11 @@ type libraries struct {
 	shelf  atomic.Pointer[shelf] // nil while it is not known
 	called atomic.Bool           // a function was called or loaded: it is worth knowing them
 	kept   bool                  // somebody keeps them up to date; under the shard's lock
+	failed string                // why they are not on the secondary, if that lasts; under the shard's lock
 	names  []string              // of the libraries brought last; of keepLibraries
 	read   time.Time             // when they were read last; of keepLibraries
+	next   time.Time             // not before then are they brought again; of keepLibraries
+	pause  time.Duration         // it grows while what is brought is not taken; of keepLibraries
 }
 
 // shelf is the primary's functions at one time.
@@ -62,6 +65,7 @@ func (sh *Shard) keepLibrariesOnce() {
 // keepLibraries brings the functions and scripts to the secondary whenever that is owed, and looks at the
 // functions anew when they may have changed.
 func (sh *Shard) keepLibraries() {
+	sh.scripts.pause = librariesEvery
 	tick := time.NewTicker(librariesEvery)
 	defer tick.Stop()
 	var trouble complaint
@@ -75,14 +79,31 @@ func (sh *Shard) keepLibraries() {
 				continue
 			}
 		}
-		if err := sh.renewLibraries(); err != nil && sh.ctx.Err() == nil {
-			trouble.failed(sh.opt.Log, "functions could not be brought to the secondary", err)
-			again = time.Now().Add(librariesRetry)
-			continue
+		err := sh.renewLibraries()
+		if err == nil && sh.scripts.pause > librariesRetry/2 {
+			sh.lock()
+			if why, owed := sh.ledger.EverywhereOwed(); owed {
+				err = errors.New(why)
+			}
+			sh.unlock()
 		}
-		trouble.over(sh.opt.Log, "functions are on the secondary")
+		problem := ""
+		switch {
+		case err == nil:
+			trouble.over(sh.opt.Log, "functions are on the secondary")
+		case sh.ctx.Err() == nil:
+			trouble.failed(sh.opt.Log, "functions could not be brought to the secondary", err)
+			again, problem = time.Now().Add(librariesRetry), err.Error()
+		}
+		sh.lock()
+		sh.scripts.failed = problem
+		sh.unlock()
 	}
 }
+
+// LibrariesProblem says why the secondary has not the primary's functions, if that lasts; until it has, roles
+// cannot change. The lock is held.
+func (sh *Shard) LibrariesProblem() string { return sh.scripts.failed }
 
 // renewLibraries does what keepLibraries is to do once.
 func (sh *Shard) renewLibraries() error {
@@ -93,6 +114,13 @@ func (sh *Shard) renewLibraries() error {
 	_, owed := sh.ledger.EverywhereOwed()
 	primary, e, ready := sh.primary.inst, sh.effects, sh.dual && sh.effects != nil && sh.effects.up && sh.primary.known
 	sh.unlock()
+	now := time.Now()
+	switch s := &sh.scripts; {
+	case owed && now.Before(s.next):
+		return nil
+	case !owed && now.After(s.next):
+		s.pause = librariesEvery
+	}
 	old := sh.scripts.shelf.Load()
 	stale := sh.scripts.called.Load() && (old == nil || old.version != version) && time.Since(sh.scripts.read) > functionsEvery
 	if !ready || !quiet || !owed && !stale {
@@ -122,13 +150,15 @@ func (sh *Shard) renewLibraries() error {
 
 	sh.lock()
 	defer sh.unlock()
-	if now, quiet := sh.ledger.BeginEverywhere(); !quiet || now != version || sh.primary.inst != primary || sh.effects != e {
+	if again, quiet := sh.ledger.BeginEverywhere(); !quiet || again != version || sh.primary.inst != primary || sh.effects != e {
 		return nil // something came in between: the next look is soon
 	}
 	if owed {
 		if sh.ledger.EndEverywhere(version, bringing(all, gone)) != ledger.Won {
 			return nil
 		}
+		sh.scripts.next = now.Add(sh.scripts.pause)
+		sh.scripts.pause = min(2*sh.scripts.pause, librariesRetry)
 		sh.scripts.names = sh.scripts.names[:0]
 		for i := range all {
 			sh.scripts.names = append(sh.scripts.names, all[i].name)
