@@ -67,6 +67,7 @@ type blocking struct {
 	served   bool   // it was given something
 	failed   []byte // the error that its try got
 	trying   bool   // it takes its turn in a crowd
+	acked    []byte // the acknowledgements there were when it was taken back
 	verdict  []byte // what it answers because a client asked for its end (CLIENT UNBLOCK)
 	obeyed   bool   // it has
 }
@@ -202,10 +203,15 @@ func (b *blocking) answered(reply []byte) []byte {
 	if empty && b.taken && !b.late() {
 		if b.verdict == nil {
 			b.again = true
+			if b.acks {
+				b.acked = bytes.Clone(reply)
+			}
 			b.sess.sh.standInLine(b)
 			return nil
 		}
-		reply, b.obeyed = b.verdict, true
+		if b.obeyed = true; !b.acks || b.verdict[0] == '-' {
+			reply = b.verdict
+		}
 	}
 	b.sess.blocks = nil
 	return reply
@@ -214,9 +220,13 @@ func (b *blocking) answered(reply []byte) []byte {
 // late reports whether its time is over.
 func (b *blocking) late() bool { return !b.forever && !time.Now().Before(b.until) }
 
-// nothing is the reply that there was nothing in all that time: the same for every command and version.
+// nothing is the reply that there was nothing in all that time, the same for every command and version; or how many
+// had acknowledged when it was taken back.
 func (b *blocking) nothing() []byte {
-	if b.sess.resp3 {
+	switch {
+	case b.acked != nil:
+		return b.acked
+	case b.sess.resp3:
 		return []byte("_\r\n")
 	}
 	return []byte("*-1\r\n")
@@ -234,12 +244,12 @@ func (b *blocking) tooFew(reply []byte) bool {
 	}
 	for _, asked := range b.args[1 : len(b.args)-1] {
 		v, n, err := resp.Parse(reply)
-		if err != nil {
+		want, bad := strconv.ParseInt(string(asked), 10, 64)
+		switch {
+		case err != nil || bad != nil || v.Kind != ':':
 			return false
-		}
-		want, _ := strconv.ParseInt(string(asked), 10, 64)
-		if got, err := strconv.ParseInt(string(v.Str), 10, 64); err != nil || got < want {
-			return err == nil
+		case v.Int < want:
+			return true
 		}
 		reply = reply[n:]
 	}

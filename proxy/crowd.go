@@ -124,6 +124,7 @@ func (s *session) readGroup(b *blocking) (alive bool) {
 	c.waiting = append(c.waiting, r)
 	b.issued = true
 	s.blocks = b
+	sh.leaveLine(b)
 	select {
 	case c.came <- struct{}{}:
 	default:
