@@ -42,6 +42,7 @@ type Player struct {
 	part     Part
 	stage    *Stage
 	rounds   atomic.Int64
+	target   atomic.Int64  // rounds that are wanted until the end of the phase
 	stopping chan struct{} // closed when the walk is over
 	ended    chan struct{} // closed when Play has returned
 	err      error         // of Play; read after ended
@@ -63,8 +64,21 @@ func (p *Player) Going() bool {
 // Stopping is closed when no more rounds are wanted.
 func (p *Player) Stopping() <-chan struct{} { return p.stopping }
 
+// rest is what a part does after each round when it has done those that are wanted in a phase: it goes on, but
+// leaves the machine to those that have not.
+const rest = 10 * time.Millisecond
+
 // Round counts a round, whose replies were all right, and returns how many there were.
-func (p *Player) Round() int64 { return p.rounds.Add(1) }
+func (p *Player) Round() int64 {
+	n := p.rounds.Add(1)
+	if n > p.target.Load() {
+		select {
+		case <-p.stopping:
+		case <-time.After(rest):
+		}
+	}
+	return n
+}
 
 // Key is a name that belongs to this part alone.
 func (p *Player) Key(format string, args ...any) string {

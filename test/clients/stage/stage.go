@@ -125,11 +125,10 @@ func (s *Stage) during(phase string) {
 	s.t.Helper()
 	s.enter(phase)
 	began := time.Now()
-	targets := make([]int64, len(s.players))
-	for i, p := range s.players {
-		targets[i] = p.rounds.Load() + p.wanted()
+	last := make([]int64, len(s.players)) // rounds at the last progress
+	for _, p := range s.players {
+		p.target.Store(p.rounds.Load() + p.wanted())
 	}
-	last := append([]int64(nil), targets...) // rounds at the last progress
 	moved := time.Now()
 	s.until("rounds in "+phase, 30*time.Minute, func() bool {
 		waiting := []string{}
@@ -137,7 +136,7 @@ func (s *Stage) during(phase string) {
 			if n := p.rounds.Load(); n != last[i] {
 				last[i], moved = n, time.Now()
 			}
-			if p.rounds.Load() < targets[i] {
+			if p.rounds.Load() < p.target.Load() {
 				waiting = append(waiting, p.part.Name)
 			}
 		}
@@ -166,8 +165,11 @@ func (s *Stage) enter(act string) {
 	}
 }
 
-// switchOver takes a cutover or rollback while all parts play. It may be undone under load, if it happens in the
-// end: clients see a pause and nothing else.
+// switchTime is how long it may take until a cutover or rollback comes about, under a load that never ends.
+const switchTime = time.Minute
+
+// switchOver takes a cutover or rollback while all parts play. It may be refused or undone under load, if it happens
+// in the end: clients see a pause and nothing else. What was refused is in the output.
 func (s *Stage) switchOver(step string) {
 	s.t.Helper()
 	s.enter(step)
@@ -177,15 +179,20 @@ func (s *Stage) switchOver(step string) {
 	})
 	s.switches.Add(1)
 	s.announce(true)
-	for attempt := 1; ; attempt++ {
+	for began, refused := time.Now(), ""; ; {
 		code, answer := s.td.post(step)
 		if code == http.StatusOK {
 			break
 		}
-		s.undone++
-		if code != http.StatusGatewayTimeout || attempt == 4 {
-			s.t.Fatalf("%s, attempt %d: %d %s", step, attempt, code, answer)
+		s.mustBeFine()
+		if answer != refused {
+			s.t.Logf("          %d %s", code, answer)
+			refused = answer
 		}
+		if code != http.StatusGatewayTimeout && code != http.StatusConflict || time.Since(began) > switchTime {
+			s.t.Fatalf("%s has not come about in %v: %d %s", step, time.Since(began).Round(time.Second), code, answer)
+		}
+		s.undone++
 	}
 	s.announce(false)
 	s.switches.Add(1)
@@ -278,7 +285,7 @@ func (s *Stage) compare() {
 		s.t.Fatal(err)
 	}
 	st, _ := s.td.status()
-	s.t.Logf("%d and %d keys, %d differences; effects: %d forwarded, %d mismatched, %d dropped; copies: %d done, %d failed; %d switches undone",
+	s.t.Logf("%d and %d keys, %d differences; effects: %d forwarded, %d mismatched, %d dropped; copies: %d done, %d failed; %d attempts to switch refused or undone",
 		result.First, result.Second, len(result.Differences), st.Effects.Forwarded, st.Effects.Mismatched, st.Effects.Dropped,
 		st.Copies.Done, st.Copies.Failed, s.undone)
 	if len(result.Differences) > 0 {

@@ -16,7 +16,7 @@ var rates = []string{"PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "LPUSH",
 // benchmark runs everything that redis-benchmark has: plain, with pipelines over many keys, and what its user gives
 // it, among that a stream and a script.
 func benchmark(p *stage.Player, protocol ...string) error {
-	n := "300"
+	n := "100"
 	if stage.Full {
 		n = "5000"
 	}

@@ -171,7 +171,7 @@ func bigkeys(p *stage.Player) error {
 
 // pipe loads commands in bulk: a million of them in the full size.
 func pipe(p *stage.Player) error {
-	n := 20_000
+	n := 5000
 	if stage.Full {
 		n = 1_000_000
 	}
