@@ -22,11 +22,14 @@
 //	    owned the stripe itself. So for each key the Sink's order is the primary's order.
 //	I3  Only onto what is known. An effect that depends on the earlier state is forwarded only if the
 //	    secondary's state of all its keys equals, at that point of the order, the primary's (exact).
-//	    So the secondary never holds a value that the primary did not hold (P3).
+//	    So the secondary never holds a value that the primary did not hold (P3). While somebody blocks on a
+//	    key, nobody knows that of it (blocked.go), and whatever may have been made from a key that others have
+//	    changed meanwhile, or may hide what they have done, is copied (foreign.go).
 //	I4  Owed until done. A key that is not exact is either dirty (in the set, queued for the copier), or
 //	    unknown while a sweep is owed or running that will reach it. Nothing leaves those two states but by
 //	    a blind effect or a copy that was sent after the key entered them (P2). A key that turns out not to
 //	    have been exact becomes dirty, and so does what was made from it meanwhile (suspects).
+//	    What belongs to no key, scripts and functions, is owed and copied as one thing (everywhere.go).
 //	I5  Nobody waits for the secondary. Nothing here blocks; what the Sink refuses becomes dirty (P4), and
 //	    a dirty set past its bound becomes an owed sweep (P5).
 //	I6  No deadlock. A write that must wait takes its place in the queues of all its stripes in one step,
