@@ -141,6 +141,38 @@ func TestFeedsReportUndeclaredKeys(t *testing.T) {
 	}
 }
 
+// TestReplayedScriptsAreNotCopied: what they write is reported to their own lane, and is no stranger's. It is again
+// when nobody could tell: while a script is about that may write what it does not name.
+func TestReplayedScriptsAreNotCopied(t *testing.T) {
+	for _, x := range redisdtest.Binaries(t) {
+		t.Run(x.Name, func(t *testing.T) {
+			h := tracked(t, redisd.Options{Binary: x.Path}, OfScripts, nil)
+			w := h.client()
+			push := func(key string) {
+				t.Helper()
+				w.send(string(resp.AppendCommand(nil, "EVAL", "return redis.call('RPUSH', KEYS[1], ARGV[1])", "1", key, "job")))
+				if got := w.reply(); got[0] != ':' {
+					t.Fatalf("a push is answered %q", got)
+				}
+			}
+			for range 10 {
+				push("queue")
+				h.wantDirty(0, "queue", false)
+			}
+			h.settled()
+			dial(t, h.target.Addr).expect("LLEN queue", ":10")
+			if n := h.tracking().Foreign; n != 0 {
+				t.Errorf("%d foreign writes were counted", n)
+			}
+			w.send(string(resp.AppendCommand(nil, "EVAL", "return redis.call('RPUSH', 'que' .. ARGV[1], 'stray')", "0", "ue")))
+			if got := w.reply(); got != ":11" {
+				t.Fatalf("a stray push is answered %q", got)
+			}
+			h.wantDirty(0, "queue", true)
+		})
+	}
+}
+
 // TestOwnWritesDoNotHideScripts: of a key that a script has written without naming it, and a write of ours right
 // behind it, the server reports nothing to us.
 func TestOwnWritesDoNotHideScripts(t *testing.T) {

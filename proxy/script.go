@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 
@@ -198,7 +199,12 @@ const (
 // the primary reports those. False: it has waited, and everything must be looked at again. The lock is held, and
 // released while waiting.
 func (s *session) cover(r *request) bool {
-	if r.script == nil && len(r.parts) == 0 || r.unseenPart() == nil {
+	if r.script == nil && len(r.parts) == 0 {
+		return true
+	}
+	// What it writes to the keys that it names is reported, too, and is no stranger's.
+	r.write.Script = r.script != nil || slices.ContainsFunc(r.parts, func(p part) bool { return p.script != nil })
+	if r.unseenPart() == nil {
 		return true
 	}
 	sh := s.sh
