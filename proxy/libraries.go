@@ -26,7 +26,7 @@ const (
 	// librariesEvery is how often it is looked whether such a copy is owed.
 	librariesEvery = 50 * time.Millisecond
 	// functionsEvery is how often at most they are looked at because of something that may have changed them.
-	functionsEvery = time.Second
+	functionsEvery = 100 * time.Millisecond
 	// librariesRetry is the pause after one that failed.
 	librariesRetry = 5 * time.Second
 	// librariesTimeout bounds one.

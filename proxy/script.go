@@ -208,6 +208,9 @@ func (s *session) cover(r *request) bool {
 		return true
 	}
 	sh := s.sh
+	if !s.awaitShelf(r) {
+		return false
+	}
 	covered, u := sh.Covered(), &sh.scripts.unseen
 	if covered == 0 && sh.opt.Scripts != ScriptsReplay {
 		now := time.Now()
@@ -241,6 +244,35 @@ func (s *session) cover(r *request) bool {
 	return true
 }
 
+// awaitShelf waits, when a function is called of which nothing is known because the libraries have just changed or
+// are being read, until they are known. False: it has, and the request must be planned again. The lock is held, and
+// released while waiting.
+func (s *session) awaitShelf(r *request) bool {
+	sh := s.sh
+	known := func() bool {
+		version, quiet := sh.ledger.BeginEverywhere()
+		shelf := sh.scripts.shelf.Load()
+		return quiet && shelf != nil && shelf.version == version
+	}
+	u, now := &sh.scripts.unseen, time.Now()
+	if cmd := r.unseenPart(); cmd.Name != "FCALL" || known() || now.Before(u.shelfAgain) {
+		return true
+	}
+	if s.on != nil {
+		s.on.flushLocked()
+	}
+	sh.unlock()
+	ctx, cancel := s.bound(coverWait)
+	err := sh.Await(ctx, known)
+	cancel()
+	sh.lock()
+	if err != nil {
+		u.shelfAgain = time.Now().Add(coverRetry)
+	}
+	r.planned = nil
+	return false
+}
+
 // wroteUndeclared notes that a script may have written keys that it does not name: they are reported, or a sweep
 // is owed.
 func (sh *Shard) wroteUndeclared(run *scriptRun, cmd *router.Command) {
@@ -255,7 +287,9 @@ type unseen struct {
 	until    time.Time // scripts wait for the primary to report changed keys until then
 	tryAgain time.Time // it is asked again then
 	tracks   bool      // it has been asked
-	last     time.Time // when such a script was last sent
+	// shelfAgain: functions that are not known are not waited for until then.
+	shelfAgain time.Time
+	last       time.Time // when such a script was last sent
 }
 
 // wroteUnseen notes that a script may have written keys that it does not name. A sweep is owed for it: at

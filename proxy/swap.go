@@ -81,7 +81,6 @@ func (sh *Shard) Swap(n *Next, e *EffectLane) {
 	sh.scanEpoch++
 	sh.effects = e
 	sh.ledger.SetSink(e)
-	sh.ledger.OweEverywhere("the roles have changed")
 	sh.publish()
 	sh.openGates()
 	n.move(old)
