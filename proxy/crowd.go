@@ -40,8 +40,8 @@ import (
 // # What is not an entry
 //
 // That the stream or group is gone ends the wait on a server too: a write of ours that names the stream begins a
-// round, and what others do is found after a while, for the watcher comes back at times (from 250 ms on, doubling
-// up to 30 s). It is answered as the server's version does (see gone).
+// round, and what others do is found after a while, for the first of those who wait looks again at times (from 250 ms
+// on, doubling up to 30 s). It is answered as the server's version does (see gone).
 //
 // In a hold nobody tries; nothing is on the server that must be taken back. A time-out is ours to keep, and so is
 // what CLIENT UNBLOCK asks for.
@@ -55,27 +55,32 @@ type crowd struct {
 	waiting []*reader // in the order in which they have come
 	came    chan struct{}
 
-	round  uint64            // the present one, or the last
-	dry    map[string]uint64 // by group: the round in which one of it found nothing
-	turn   *reader           // who tries
-	again  bool              // there was a knock during the round
-	served uint64            // how many were
+	round uint64            // the present one, or the last
+	dry   map[string]uint64 // by group: the round in which one of it found nothing
+	turn  *reader           // who tries
+	again bool              // there was a knock during the round
+
+	conn    net.Conn // the watcher's
+	renewed bool     // it is to ask anew
+	served  uint64   // how many were
 }
 
 // reader is one of a crowd.
 type reader struct {
 	b     *blocking
 	group string
-	fresh bool   // has not tried yet: by trying, it makes its consumer
-	seen  uint64 // the last round that it took part in
+	fresh bool      // has not tried yet: by trying, it makes its consumer
+	seen  uint64    // the last round that it took part in
+	look  time.Time // when it looks by itself, if it is the first of all
+	pause time.Duration
 }
 
 const (
 	// crowdStays is how long a watcher stays when nobody waits: readers come back when they have done their work.
 	crowdStays = 5 * time.Second
-	// The watcher comes back after watchMin, doubling up to watchMax.
-	watchMin = 250 * time.Millisecond
-	watchMax = 30 * time.Second
+	// A reader looks by itself after lookMin, doubling up to lookMax.
+	lookMin = 250 * time.Millisecond
+	lookMax = 30 * time.Second
 )
 
 // readsGroup reports whether b waits for new entries of one stream, as a reader of a group.
@@ -120,7 +125,7 @@ func (s *session) readGroup(b *blocking) (alive bool) {
 		sh.crowds[key] = c
 		sh.work.Go(c.watch) // it begins with a knock
 	}
-	r := &reader{b: b, group: string(b.args[2]), fresh: !first}
+	r := &reader{b: b, group: string(b.args[2]), fresh: !first, look: time.Now().Add(lookMin), pause: lookMin}
 	c.waiting = append(c.waiting, r)
 	b.issued = true
 	s.blocks = b
@@ -145,9 +150,18 @@ func (s *session) readGroup(b *blocking) (alive bool) {
 func (s *session) awaitEntries(c *crowd, r *reader) (alive bool) {
 	b, sh := r.b, s.sh
 	for !s.closed.Load() {
-		until := b.until
-		if b.forever {
-			until = time.Time{}
+		if now := time.Now(); !now.Before(r.look) {
+			r.pause = min(2*r.pause, lookMax)
+			r.look = now.Add(r.pause)
+			sh.lock()
+			if c.waiting[0] == r {
+				c.knock()
+			}
+			sh.unlock()
+		}
+		until := r.look
+		if !b.forever && b.until.Before(until) {
+			until = b.until
 		}
 		end := s.watch(until)
 		sh.lock()
@@ -294,7 +308,7 @@ func (sh *Shard) stir(r *request) {
 	switch {
 	case r.write.Kind != ledger.Plain:
 		for _, c := range sh.crowds {
-			c.knock()
+			c.renew()
 		}
 		return
 	case r.cmd != nil && onlyEntries[r.cmd.Name]:
@@ -303,7 +317,7 @@ func (sh *Shard) stir(r *request) {
 	for i := range r.write.Keys {
 		if k := &r.write.Keys[i]; k.Write {
 			if c := sh.crowds[k.Hash]; c != nil {
-				c.knock()
+				c.renew()
 			}
 		}
 	}
@@ -312,7 +326,18 @@ func (sh *Shard) stir(r *request) {
 // onlyEntries are the commands that add and take away entries, and no more: the watcher hears of what is new.
 var onlyEntries = map[string]bool{
 	"XADD": true, "XACK": true, "XDEL": true, "XTRIM": true, "XCLAIM": true, "XAUTOCLAIM": true, "XREADGROUP": true,
-	"XSETID": true, "XACKDEL": true, "XDELEX": true,
+	"XSETID": true, "XACKDEL": true, "XDELEX": true, "XGROUP CREATE": true, "XGROUP SETID": true,
+	"XGROUP CREATECONSUMER": true, "XGROUP DELCONSUMER": true,
+}
+
+// renew begins a round, and has the watcher ask anew: the ids of what takes the stream's place may be lower. The lock
+// is held.
+func (c *crowd) renew() {
+	c.knock()
+	if c.conn != nil {
+		c.renewed = true
+		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // watch waits for new entries as long as somebody does.
@@ -331,7 +356,8 @@ func (c *crowd) watch() {
 			pause = retryMin
 		}
 		sh.lock()
-		moved := sh.primary.inst != inst
+		moved := sh.primary.inst != inst || c.renewed
+		c.renewed = false
 		sh.unlock()
 		if !moved {
 			sh.opt.Log.Debug("a stream cannot be watched", "instance", inst.String(), "error", err)
@@ -373,7 +399,14 @@ func (c *crowd) listen(ctx context.Context, inst *instance.Instance) error {
 	g := signal{conn: conn}
 	key, last := string(c.name), ""
 	var served uint64
-	wait := watchMin
+	sh.lock()
+	c.conn = conn
+	sh.unlock()
+	defer func() {
+		sh.lock()
+		c.conn = nil
+		sh.unlock()
+	}()
 	for {
 		if last == "" {
 			// What is there by now, the round finds that follows; from there on, the signal tells.
@@ -389,8 +422,8 @@ func (c *crowd) listen(ctx context.Context, inst *instance.Instance) error {
 			c.knock()
 			sh.unlock()
 		}
-		ms := strconv.FormatInt(wait.Milliseconds(), 10)
-		reply, err := g.ask(wait+stallLimit, "XREAD", "COUNT", "1", "BLOCK", ms, "STREAMS", key, last)
+		ms := strconv.FormatInt(lookMax.Milliseconds(), 10)
+		reply, err := g.ask(lookMax+stallLimit, "XREAD", "COUNT", "1", "BLOCK", ms, "STREAMS", key, last)
 		if err != nil {
 			return err
 		}
@@ -399,18 +432,17 @@ func (c *crowd) listen(ctx context.Context, inst *instance.Instance) error {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(watchMin):
+			case <-time.After(lookMin):
 			}
 		}
 		sh.lock()
 		switch {
 		case id == "":
-			last, wait = "", min(2*wait, watchMax)
+			last = ""
 		case served == c.served && len(c.waiting) > 0:
 			last = "" // the last signal was of something that had been taken before: there may be many of them
 		default:
-			last, wait = id, watchMin
-			served = c.served
+			last, served = id, c.served
 			c.knock()
 		}
 		sh.unlock()
