@@ -18,6 +18,9 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 	n := len(args)
 	switch cmd.Name {
 	case "PING":
+		if s.pins&standing != 0 {
+			return s.pass(cmd, raw) // its place among what comes unasked is the server's to choose
+		}
 		switch n {
 		case 1:
 			return s.answer(append(s.room(), "+PONG\r\n"...))
@@ -50,7 +53,7 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 		s.answer([]byte("+OK\r\n"))
 		return s.sayGoodbye(ClientQuit)
 	case "RESET":
-		if n == 1 {
+		if n == 1 && s.serverSince(60200) {
 			return s.resetState()
 		}
 	case "MONITOR":
@@ -59,14 +62,11 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 		}
 	case "CLIENT SETNAME":
 		if n == 3 {
-			return s.setName(args[2])
+			return s.answer(s.takeName(args[2]))
 		}
 	case "CLIENT GETNAME":
 		if n == 2 {
-			if s.name == "" {
-				return s.answer(s.nullBulk())
-			}
-			return s.answer(redcon.AppendBulkString(nil, s.name))
+			return s.answer(s.nameReply())
 		}
 	case "CLIENT ID":
 		if n == 2 {
@@ -74,7 +74,7 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 		}
 	case "CLIENT SETINFO":
 		if n == 4 && s.sh.hints.Load().server.HasSetInfo() {
-			return s.setInfo(args)
+			return s.answer(s.takeInfo(args[2], args[3]))
 		}
 	case "CLIENT INFO":
 		if n == 2 {
@@ -111,11 +111,8 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 			return s.keepState(cmd, raw, strings.EqualFold(string(args[2]), "OFF"))
 		}
 	case "CLIENT NO-EVICT":
-		if n == 3 && (strings.EqualFold(string(args[2]), "ON") || strings.EqualFold(string(args[2]), "OFF")) {
+		if n == 3 && isOnOff(args[2]) && s.serverSince(70000) {
 			return s.answer([]byte("+OK\r\n")) // the proxy evicts nobody
-		}
-		if n == 3 {
-			return s.answer([]byte(errSyntax))
 		}
 	default:
 		return s.keepState(cmd, raw, false)
@@ -209,34 +206,6 @@ func validName(name string) bool {
 		}
 	}
 	return true
-}
-
-func (s *session) setName(name []byte) bool {
-	if !validName(string(name)) {
-		return s.answer([]byte(badName))
-	}
-	s.name = string(name)
-	s.tell()
-	return s.answer([]byte("+OK\r\n"))
-}
-
-func (s *session) setInfo(args [][]byte) bool {
-	var into *string
-	option := strings.ToLower(string(args[2]))
-	switch option {
-	case "lib-name":
-		into = &s.libName
-	case "lib-ver":
-		into = &s.libVer
-	default:
-		return s.answer([]byte("-ERR Unrecognized option '" + printable(args[2]) + "'\r\n"))
-	}
-	if !validName(string(args[3])) {
-		return s.answer([]byte("-ERR " + option + " cannot contain spaces, newlines or special characters.\r\n"))
-	}
-	*into = string(args[3])
-	s.tell()
-	return s.answer([]byte("+OK\r\n"))
 }
 
 // nullBulk is the reply that there is no such string.

@@ -140,7 +140,7 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 		return nil
 	}
 	elements, ok := splitArray(exec, len(r.parts))
-	if !ok {
+	if !ok || r.copies {
 		return sh.copyEffect(r)
 	}
 	for i := range r.parts {

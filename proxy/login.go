@@ -253,11 +253,12 @@ func (s *session) become(a *account, password string) {
 			s.on = nil
 		}
 	}
-	if s.pins&standing != 0 {
+	for s.pins&standing != 0 && !s.closed.Load() {
 		if s.repin() != nil {
 			s.close(PrimaryLost)
-		} else if s.pinned != nil {
-			s.pinned.flushLocked()
+		} else if ln := s.pinned; ln != nil && ln.of == sh.primary && ln.up { // else the roles have changed meanwhile
+			ln.flushLocked()
+			return
 		}
 	}
 }

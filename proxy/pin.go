@@ -103,6 +103,9 @@ func (s *session) repin() error {
 		s.invalidateSoon()
 	}
 	s.queueAgain(s.pinned)
+	if sh.held {
+		sh.work.Go(s.pinned.flush) // the command that would write this out is held
+	}
 	return nil
 }
 

@@ -40,6 +40,13 @@ func (s *session) pubSub(cmd *router.Command, raw []byte, args [][]byte) bool {
 	return true
 }
 
+// confirmsMuted reports whether the primary confirms subscriptions to a client that wants no replies, as one that
+// it has not asked for: Redis 7.0 and later do. The lock is held.
+func (sh *Shard) confirmsMuted() bool {
+	v := sh.env.Primary.Version
+	return v == 0 || v >= 70000
+}
+
 // onlySubscribed reports whether the session is in the mode of RESP2 in which the server takes nothing but what
 // concerns subscriptions, and answers PING in another form.
 func (s *session) onlySubscribed(cmd *router.Command) bool {

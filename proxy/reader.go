@@ -140,7 +140,7 @@ func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit 
 		if r == nil || r.sub != nil || ln.mayBeUnasked(ln.framer.Kind()) {
 			continue // it is looked at whole
 		}
-		if !r.kept() || scanned-unit > maxUnit {
+		if !r.kept() || scanned-unit > maxUnit && !r.whole {
 			ln.large = ln.large || r.kept()
 			unit = ln.passOn(r, unit, scanned)
 		}
@@ -169,7 +169,7 @@ func (ln *lane) takeConfirmation(r *request, b []byte) error {
 		ended = 1
 	}
 	switch {
-	case r.sess == nil || r.mute:
+	case r.sess == nil || r.mute && (b[0] == '-' || !sh.confirmsMuted()):
 		if r.sess != nil && last {
 			ln.runs = append(ln.runs, run{sess: r.sess, ended: 1})
 		}

@@ -64,6 +64,11 @@ type request struct {
 	// larger than maxUnit it is told as much as that, and the client gets what follows too, unless it returns nothing.
 	then func(reply []byte) []byte
 
+	// whole: nothing of the reply is passed on before all of it is there, however large it is.
+	whole bool
+	// copies: it has no effect but copies of the keys that it writes.
+	copies bool
+
 	// tx is the transaction that came piecemeal and that this belongs to. queued is its place among the
 	// transaction's commands, from 1; 0 if it is none of them, isMulti if it begins it.
 	tx     *transaction
@@ -81,7 +86,10 @@ type part struct {
 	keys     []int // of what it writes and reads, among the request's; none if it only reads
 	follow   int
 	barrier  bool // it flushes or swaps databases
-	unkeyed  bool // a write whose keys could not be found
+	selects  bool // it is a SELECT, of db; noDB if it will fail
+	db       int
+	local    func() []byte // the proxy's own answer to it, made when EXEC is answered
+	unkeyed  bool          // a write whose keys could not be found
 	script   *scriptRun
 }
 

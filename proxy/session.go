@@ -447,10 +447,12 @@ func (s *session) plan(r *request, args [][]byte, h *hints) {
 	}
 }
 
-func (s *session) key(k router.Key, args [][]byte) ledger.Key {
-	db := k.DB
-	if db < 0 {
-		db = s.db
+func (s *session) key(k router.Key, args [][]byte) ledger.Key { return s.keyIn(s.db, k, args) }
+
+// keyIn is a key of a command that is executed in a database.
+func (s *session) keyIn(db int, k router.Key, args [][]byte) ledger.Key {
+	if k.DB >= 0 {
+		db = k.DB
 	}
 	name := args[k.Arg]
 	return ledger.Key{Hash: s.sh.ledger.Hash(db, name), Name: name, DB: int32(db), Write: k.Write}

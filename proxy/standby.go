@@ -242,6 +242,9 @@ func (s *session) queueAgain(ln *lane) {
 		return
 	}
 	ln.swallow(multiFrame)
+	for _, raw := range tx.asides {
+		ln.swallow(raw)
+	}
 	for _, p := range tx.parts[:tx.sent] {
 		ln.swallow(tx.block[p.from:p.to])
 	}

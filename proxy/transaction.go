@@ -20,11 +20,12 @@ type transaction struct {
 	aborted bool // a command did not reach the server: EXEC must fail
 
 	// changed under the shard's lock
-	parts []part
-	block []byte
-	sent  int  // how many parts are on the lane
-	begun bool // MULTI itself is
-	open  bool // the server has said so
+	parts  []part
+	block  []byte
+	asides [][]byte // what was refused at once, not more than maxAsides of it
+	sent   int      // how many parts are on the lane
+	begun  bool     // MULTI itself is
+	open   bool     // the server has said so
 }
 
 // answered looks at the reply to a command of the transaction. It reports false when the server executed
@@ -38,6 +39,9 @@ func (tx *transaction) answered(r *request, reply []byte) bool {
 	}
 	return true
 }
+
+// maxAsides bounds what is kept of the mistakes of a client; those of one kind have one consequence.
+const maxAsides = 64
 
 const queuedReply = "+QUEUED\r\n"
 
@@ -179,18 +183,6 @@ func (s *session) wholeBlock(multi []byte) *request {
 	return nil
 }
 
-// queueable reports whether the server itself may queue the command: those that concern the session would
-// act on the connection, which is not the session's.
-func queueable(cmd *router.Command) bool {
-	switch cmd.Class {
-	case router.Read, router.Write, router.Barrier:
-		return true
-	case router.Session:
-		return cmd.Name == "PING" || cmd.Name == "ECHO"
-	}
-	return false
-}
-
 // inTransaction handles a command behind a piecemeal MULTI. False ends the session.
 func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) bool {
 	switch {
@@ -201,14 +193,18 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 		ok := s.submit()
 		s.endTransaction()
 		return ok
-	case cmd.Class == router.Transaction && cmd.Name != "UNWATCH":
-		s.addPinned(cmd, raw, 0) // refused at once
-		return true
-	case cmd.Name == "QUIT" || cmd.Name == "RESET":
+	case cmd.Name == "QUIT" || cmd.Name == "RESET" && s.serverSince(60200):
 		return s.sessionCommand(cmd, raw, args)
-	case !queueable(cmd) && cmd.Name != "UNWATCH":
-		s.tx.aborted = true
-		return s.answer(errorReply(nil, "%s is not supported in a transaction", cmd.Name))
+	case cmd.Class == router.Transaction && cmd.Name != "UNWATCH", cmd.Name == "RESET":
+		return s.refusedAtOnce(cmd, raw)
+	}
+	p := part{cmd: cmd, db: noDB}
+	if !queueable(cmd) {
+		var ok bool
+		if raw, p, ok = s.queueSession(cmd, raw, args); !ok {
+			s.tx.aborted = true
+			return s.answer(errorReply(nil, "%s is not supported in a transaction", cmd.Name))
+		}
 	}
 	if why := cmd.Refuse(args); why != "" {
 		s.tx.aborted = true
@@ -222,10 +218,23 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 	s.sh.lock() // a swap may be queueing what there is anew
 	from := len(tx.block)
 	tx.block = append(tx.block, raw...)
-	tx.parts = append(tx.parts, part{cmd: cmd, from: from, to: len(tx.block)})
+	p.from, p.to = from, len(tx.block)
+	tx.parts = append(tx.parts, p)
 	s.sh.unlock()
 	s.queuedParts.Store(int32(len(tx.parts)))
 	s.addPinned(cmd, raw, len(tx.parts))
+	return true
+}
+
+// refusedAtOnce sends a command that no server queues. The error may abort the transaction, by the version of the
+// server: so it is part of what is told to another one.
+func (s *session) refusedAtOnce(cmd *router.Command, raw []byte) bool {
+	if len(s.tx.asides) < maxAsides {
+		s.sh.lock()
+		s.tx.asides = append(s.tx.asides, bytes.Clone(raw))
+		s.sh.unlock()
+	}
+	s.addPinned(cmd, raw, 0)
 	return true
 }
 
@@ -248,8 +257,16 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 	if h := s.sh.hints.Load(); r.writes && h.dual {
 		s.planBlock(r, h)
 	}
+	concerned := tx.concernsSession()
+	if concerned {
+		r.whole = true
+		r.then = func(reply []byte) []byte { return tx.executed(s, r, reply) }
+	}
 	s.add(r)
 	ok := s.submit()
+	if concerned {
+		ok = ok && s.awaitAnswers() // the next command may be for another database
+	}
 	s.endTransaction()
 	return ok
 }
@@ -310,13 +327,17 @@ func (s *session) planBlock(r *request, h *hints) {
 		block = r.block
 	}
 	place := map[ledger.Hash]int{}
+	db, elsewhere := s.db, false
 	keys := r.write.Keys[:0]
 	r.follows, r.follow = r.follows[:0], 0
 	for i := range r.parts {
 		p := &r.parts[i]
 		p.keys, p.follow, p.barrier, p.unkeyed, p.script = nil, 0, false, false, nil
 		_, args, _, _, _ := redcon.ReadNextCommand(block[p.from:], nil)
-		switch first, last, ok := p.cmd.FlushedDBs(&router.Env{DB: s.db, DBs: h.databases}); {
+		if p.selects && p.db != noDB {
+			db, elsewhere = p.db, true
+		}
+		switch first, last, ok := p.cmd.FlushedDBs(&router.Env{DB: db, DBs: h.databases}); {
 		case ok:
 			p.barrier = true
 			if r.write.Kind == ledger.Plain {
@@ -353,7 +374,7 @@ func (s *session) planBlock(r *request, h *hints) {
 			continue
 		}
 		for _, k := range places {
-			key := s.key(k, args)
+			key := s.keyIn(db, k, args)
 			at, known := place[key.Hash]
 			if !known {
 				at = len(keys)
@@ -370,4 +391,12 @@ func (s *session) planBlock(r *request, h *hints) {
 		r.follow += n
 	}
 	r.write.Keys = keys
+	if elsewhere {
+		// What is read behind EXEC would be read of the database that it has led to, and an effect is for one:
+		// all of it is copied.
+		r.copies, r.follows, r.follow = true, r.follows[:0], 0
+		for i := range r.parts {
+			r.parts[i].follow = 0
+		}
+	}
 }
