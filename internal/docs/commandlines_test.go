@@ -244,6 +244,7 @@ func shownFiles(t *testing.T) (dir string) {
 	}
 	for name, content := range map[string][]byte{
 		"ca.pem": authority, "source-ca.pem": authority, "clients-ca.pem": authority, "source-password": []byte("a password\n"),
+		"app-password": []byte("another\n"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)

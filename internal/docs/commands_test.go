@@ -16,26 +16,10 @@ import (
 // What the page says around the tables.
 const (
 	commandsIntro = `<!-- Generated from router by: go generate ./internal/docs -->
-# Redis commands
+# Redis commands: effects and answers
 
-What this version does with each command of Redis up to 8 and Valkey up to 9. Nothing is passed on unseen: a
-command that is in none of the lists is answered ` + "`-ERR tandem: unknown command ...`" + `.
-
-- [Reads](#reads) go to the primary as they are.
-- [Writes](#writes) go to the primary as they are; their effect goes to the secondary.
-- [Transactions](#transactions): MULTI, EXEC and DISCARD.
-- [Answered by Tandem](#answered-by-tandem): what concerns the client's connection.
-- [Refused](#refused): answered with an error that names the command and the reason.
-
-A command that the primary's version does not know is answered by the primary, as without Tandem.
-`
-	readsIntro = `
-## Reads
-
-Sent to the primary, and its reply handed on byte for byte. What they say of the server (INFO, CONFIG GET, SLOWLOG,
-...) is of the primary: of the source before a cutover, of the target after it. After a cutover a SCAN, HSCAN, SSCAN or
-ZSCAN that was begun before starts over: it may return keys again and misses none.
-
+[Every command](../commands.md) says of each how it travels. This page shows what that list has no room for: examples of
+effects, what Tandem answers itself, and what is refused and why.
 `
 	writesIntro = `
 ## Writes
@@ -47,13 +31,24 @@ sees its reply (` + "`PEXPIRETIME`" + ` in the table).
 
 - **the same**: the request itself.
 - **a copy**: the key is read from the primary, and restored on the secondary.
+- **a repetition, or a copy**: of [scripts and functions](../guide-clients.md#scripts-and-functions), as their source allows.
 - **nothing**: the reply says that nothing changed.
+- **all keys are compared**: the command does not name what it changes, so a sweep is owed.
 
 A key that is not known to be equal on both servers is always copied, never changed by an effect that builds on what
 is there. If the secondary is an older version that does not know a command or an option, its effect is written in an
-older form, or the key is copied. A write that the primary answers with an error has no effect.
+older form, or the key is copied. A write that the primary answers with an error has no effect; of scripts, and of
+commands that Tandem has learned, the keys are copied all the same, for what was written before the error stays.
 
 The examples are made by the code that serves; other forms of a command follow the same rule.
+
+| request | answered | what reaches the secondary |
+|---|---|---|
+`
+	everywhereIntro = `
+## Scripts and libraries
+
+What loads or drops them is no write of keys. It is executed by the primary, and then by the secondary.
 
 | request | answered | what reaches the secondary |
 |---|---|---|
@@ -61,12 +56,21 @@ The examples are made by the code that serves; other forms of a command follow t
 	transactionsIntro = `
 ## Transactions
 
-MULTI, EXEC and DISCARD. QUEUED, errors and EXECABORT are the primary's own. All writes of a transaction reach the secondary
-in one MULTI ... EXEC, or all its keys are copied. Reads, writes, PING and ECHO can be queued. A command that Tandem refuses
-makes EXEC answer EXECABORT. WATCH is refused, so there is no optimistic locking yet.
+%s. QUEUED, errors and EXECABORT are the primary's own. All writes of a transaction reach the secondary in one MULTI ... EXEC,
+or all its keys are copied. What Tandem refuses makes EXEC answer EXECABORT, and so do AUTH, HELLO and subscriptions, which
+cannot be queued. WATCH is kept by the primary; [a cutover](../guide-clients.md#transactions-and-watch) ends it.
+`
+	pubSubIntro = `
+## Subscriptions
+
+%s. They are kept by the primary, on a connection of the client's own; PUBLISH and SPUBLISH are answered with its count.
+[More of it](../guide-clients.md#messages).
 `
 	sessionIntro = `
 ## Answered by Tandem
+
+What concerns a client's connection is answered by Tandem, which holds that connection, or by the primary, on a
+connection that the client then has for itself.
 
 | command | answer |
 |---|---|
@@ -74,8 +78,9 @@ makes EXEC answer EXECABORT. WATCH is refused, so there is no optimistic locking
 	refusedIntro = `
 ## Refused
 
-The error is ` + "`-ERR tandem: BLPOP is not supported: it may block ...`" + `, with the command and the reason. The connection
-stays open. A subcommand that is not listed on this page is refused too.
+The error is ` + "`-ERR tandem: SCRIPT DEBUG is not supported: a debugging session ...`" + `, with the command and the reason. The
+connection stays open. These are refused whatever the configuration says; what it denies besides, unless told otherwise, is
+in [` + "`commands.deny`" + `](configuration.md#commandsdeny).
 
 | reason | commands |
 |---|---|
@@ -84,24 +89,35 @@ stays open. A subcommand that is not listed on this page is refused too.
 
 // sessionNotes says what Tandem answers itself.
 var sessionNotes = map[string]string{
-	"PING":            "PONG, or the message",
-	"ECHO":            "the message",
-	"HELLO":           "RESP2 only: `HELLO 3` is answered NOPROTO, as by a server without RESP3; set the client to RESP2 if it does not go on with that by itself. AUTH in it is refused",
-	"AUTH":            "refused: clients have no password of their own yet, so connect without one",
-	"SELECT":          "chooses the database, if the primary has it",
-	"QUIT":            "OK, once everything before it is answered; then the connection ends",
-	"RESET":           "RESET: database 0, no name, no transaction",
-	"CLIENT SETNAME":  "OK; the name is the session's and does not reach the servers",
-	"CLIENT GETNAME":  "the session's name",
-	"CLIENT SETINFO":  "OK; for CLIENT INFO",
-	"CLIENT ID":       "the number of the connection to Tandem",
-	"CLIENT INFO":     "the connection to Tandem",
-	"CLIENT NO-EVICT": "OK, without effect",
-	"CLIENT NO-TOUCH": "OK, without effect",
+	"PING":                 "PONG, or the message",
+	"ECHO":                 "the message",
+	"HELLO":                "the primary's answer, with the id of the connection to Tandem; RESP2 or RESP3 from then on, as asked, and the login and name that it names",
+	"AUTH":                 "the primary's own answer, or as [`auth.mode`](configuration.md#authmode) says",
+	"SELECT":               "chooses the database, if the primary has it and the user may",
+	"QUIT":                 "OK, once everything before it is answered; then the connection ends",
+	"RESET":                "RESET: RESP2, database 0, no login, no name, no transaction, no subscriptions, nothing watched or tracked",
+	"MONITOR":              "the primary's: a line for each command that it executes, with the addresses of Tandem's connections",
+	"CLIENT SETNAME":       "OK; the name is the session's and does not reach the servers",
+	"CLIENT GETNAME":       "the session's name",
+	"CLIENT SETINFO":       "OK; for CLIENT INFO and CLIENT LIST",
+	"CLIENT ID":            "the number of the connection to Tandem; it stays through a cutover",
+	"CLIENT INFO":          "the connection to Tandem",
+	"CLIENT LIST":          "the clients of Tandem, each with its own address, name, user, database and state",
+	"CLIENT KILL":          "ends clients of Tandem",
+	"CLIENT UNBLOCK":       "of a client of Tandem, by the id that CLIENT ID gave it",
+	"CLIENT REPLY":         "OFF and SKIP: no answer, of Tandem's or of the primary's; ON: OK",
+	"CLIENT TRACKING":      "the primary's; REDIRECT names a client of Tandem. [What happens at a cutover](../guide-clients.md#client-side-caching)",
+	"CLIENT CACHING":       "the primary's",
+	"CLIENT GETREDIR":      "the primary's, with the id of a client of Tandem",
+	"CLIENT TRACKINGINFO":  "the primary's, with the id of a client of Tandem",
+	"CLIENT NO-EVICT":      "OK, without effect: Tandem evicts nobody",
+	"CLIENT NO-TOUCH":      "the primary's",
+	"CLIENT CAPA":          "the primary's",
+	"CLIENT IMPORT-SOURCE": "the primary's",
 }
 
-// refusedForms are options that a command is refused with, as requests.
-var refusedForms = []string{"XREAD BLOCK 0 STREAMS s $", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"}
+// refusedForms are what a command is refused with that is passed on otherwise.
+var refusedForms = []string{"DEBUG PROTOCOL PUSH", "DEBUG MARK-INTERNAL-CLIENT"}
 
 // TestRedisCommandsReference keeps docs/reference/redis-commands.md and the command table together.
 func TestRedisCommandsReference(t *testing.T) {
@@ -111,24 +127,36 @@ func TestRedisCommandsReference(t *testing.T) {
 	}
 	var b strings.Builder
 	b.WriteString(commandsIntro)
-	b.WriteString(readsIntro)
-	b.WriteString(wrap(list(byClass[router.Read]), 110))
 	b.WriteString(writesIntro)
-	b.WriteString(effectRows(t, slices.Concat(byClass[router.Write], byClass[router.Barrier])))
-	b.WriteString(transactionsIntro)
+	b.WriteString(effectRows(t, examples, slices.Concat(byClass[router.Write], byClass[router.Barrier])))
+	b.WriteString(everywhereIntro)
+	b.WriteString(effectRows(t, everywhereExamples, byClass[router.Everywhere]))
+	fmt.Fprintf(&b, transactionsIntro, list(byClass[router.Transaction]))
+	fmt.Fprintf(&b, pubSubIntro, list(byClass[router.PubSub]))
 	b.WriteString(sessionIntro)
 	for _, c := range byClass[router.Session] {
 		if sessionNotes[c.Name] == "" {
 			t.Errorf("what %s is answered is not said", c.Name)
 		}
 		fmt.Fprintf(&b, "| %s | %s |\n", c.Name, sessionNotes[c.Name])
+		delete(sessionNotes, c.Name)
 	}
-	if got := list(byClass[router.Transaction]); got != "DISCARD, EXEC, MULTI" {
-		t.Errorf("transactions are %s", got)
+	for name := range sessionNotes {
+		t.Errorf("%s is said to be answered by Tandem, and is not", name)
 	}
 	b.WriteString(refusedIntro)
 	b.WriteString(refusals(t, byClass[router.Refused]))
 	generated(t, "docs/reference/redis-commands.md", b.String())
+}
+
+// TestThereIsAPageOfEveryCommand: this page leads to it, and shows what it has no room for.
+func TestThereIsAPageOfEveryCommand(t *testing.T) {
+	page := read(t, "docs/commands.md")
+	for _, c := range router.All() {
+		if !strings.Contains(page, "\n| "+c.Name+" | ") {
+			t.Errorf("%s is not in docs/commands.md", c.Name)
+		}
+	}
 }
 
 // list names commands.
@@ -140,26 +168,6 @@ func list(commands []*router.Command) string {
 	return strings.Join(names, ", ")
 }
 
-// wrap breaks a text at spaces.
-func wrap(text string, width int) string {
-	var b strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
-		switch {
-		case column == 0:
-		case column+1+len(word) > width:
-			b.WriteByte('\n')
-			column = 0
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String() + "\n"
-}
-
 // refusals are a row for each reason.
 func refusals(t *testing.T, commands []*router.Command) string {
 	byReason := map[string][]string{}
@@ -167,13 +175,11 @@ func refusals(t *testing.T, commands []*router.Command) string {
 		byReason[c.Reason] = append(byReason[c.Reason], c.Name)
 	}
 	for _, form := range refusedForms {
-		words := strings.Fields(form)
-		c := router.Lookup(arguments(form))
-		why := c.Refuse(arguments(form))
+		why := router.Lookup(arguments(form)).Refuse(arguments(form))
 		if why == "" {
 			t.Errorf("%s is not refused", form)
 		}
-		byReason[why] = append(byReason[why], words[0]+" with BLOCK")
+		byReason[why] = append(byReason[why], form)
 	}
 	var reasons []string
 	for reason := range byReason {
@@ -188,13 +194,13 @@ func refusals(t *testing.T, commands []*router.Command) string {
 }
 
 // effectRows shows what becomes of an example of each command that writes.
-func effectRows(t *testing.T, commands []*router.Command) string {
+func effectRows(t *testing.T, examples []example, commands []*router.Command) string {
 	shown := map[string]bool{}
 	var rows []string
 	for _, x := range examples {
 		c := router.Lookup(arguments(x.request))
-		if c == nil || c.Class != router.Write && c.Class != router.Barrier {
-			t.Errorf("%s is not a write", x.request)
+		if !slices.Contains(commands, c) {
+			t.Errorf("%s is not of this table", x.request)
 			continue
 		}
 		shown[c.Name] = true
@@ -231,7 +237,14 @@ func (x example) row(t *testing.T, c *router.Command) string {
 	var e router.Effect
 	env := router.Env{DBs: 2, Now: now, Primary: newest, Secondary: newest}
 	c.Effect(&e, &env, args, []byte(x.reply), follow)
-	return fmt.Sprintf("| `%s` | %s | %s |\n", x.request, answered, effect(t, &e))
+	what := effect(t, &e)
+	switch _, named := c.AppendKeys(nil, args); {
+	case e.Kind == router.Copy && !named:
+		what = "all keys are compared"
+	case e.Kind == router.Copy && c.IsScript():
+		what = "a repetition, or a copy"
+	}
+	return fmt.Sprintf("| `%s` | %s | %s |\n", x.request, answered, what)
 }
 
 // effect is what reaches the secondary, in words.

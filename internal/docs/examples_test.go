@@ -21,8 +21,9 @@ const (
 
 // Replies, as servers send them.
 const (
-	ok   = "+OK\r\n"
-	null = "$-1\r\n"
+	ok    = "+OK\r\n"
+	null  = "$-1\r\n"
+	nulls = "*-1\r\n"
 )
 
 func number(n int64) string { return string(redcon.AppendInt(nil, n)) }
@@ -110,6 +111,13 @@ var examples = []example{
 	{"RPOPLPUSH l m", text("a"), nil},
 	{"LMOVE l m LEFT RIGHT", text("a"), nil},
 
+	{"BLPOP l m 0", array(text("m"), text("a")), nil},
+	{"BLPOP l 1", nulls, nil},
+	{"BRPOP l 0", array(text("l"), text("a")), nil},
+	{"BLMOVE l m LEFT RIGHT 0", text("a"), nil},
+	{"BRPOPLPUSH l m 0", text("a"), nil},
+	{"BLMPOP 0 2 l m LEFT COUNT 2", array(text("m"), array(text("a"), text("b"))), nil},
+
 	// sets
 	{"SADD s a", number(1), nil},
 	{"SREM s a", number(1), nil},
@@ -129,6 +137,9 @@ var examples = []example{
 	{"ZPOPMIN z", array(text("a"), text("1")), nil},
 	{"ZPOPMAX z", array(text("b"), text("2")), nil},
 	{"ZMPOP 2 z y MIN", array(text("y"), array(array(text("a"), text("1")))), nil},
+	{"BZPOPMIN z y 0", array(text("y"), text("a"), text("1")), nil},
+	{"BZPOPMAX z 0", array(text("z"), text("b"), text("2")), nil},
+	{"BZMPOP 0 2 z y MIN", array(text("y"), array(array(text("a"), text("1")))), nil},
 	{"ZRANGESTORE dst z 0 9", number(3), nil},
 	{"ZDIFFSTORE dst 2 z y", number(1), nil},
 	{"ZINTERSTORE dst 2 z y", number(1), nil},
@@ -180,6 +191,29 @@ var examples = []example{
 	{"FLUSHALL", ok, nil},
 	{"SWAPDB 0 1", ok, nil},
 
+	// scripts and functions
+	{"EVAL return(redis.call('INCR',KEYS[1])) 1 n", number(8), nil},
+	{"EVALSHA 6a935716be7afd629d740d55c8ec5faf2298e9d5 1 n", number(9), nil},
+	{"EVALSHA ffffffffffffffffffffffffffffffffffffffff 1 n", "-NOSCRIPT No matching script. Please use EVAL.\r\n", nil},
+	{"FCALL f 1 n", number(10), nil},
+
+	// what administers a server and changes keys
+	{"MIGRATE 10.0.0.9 6379 k 0 1000", ok, nil},
+	{"MIGRATE 10.0.0.9 6379 k 0 1000", "+NOKEY\r\n", nil},
+	{"RESTORE-ASKING k 60000 dump", ok, reads(number(until))},
+	{"PFDEBUG TODENSE h", number(1), nil},
+	{"DEBUG SLEEP 1", ok, nil},
+	{"DEBUG RELOAD", ok, nil},
+	{"REPLICAOF NO ONE", ok, nil},
+	{"SLAVEOF NO ONE", ok, nil},
+	{"SFLUSH 0 16383", array(), nil},
+	{"TRIMSLOTS RANGES 1 0 100", ok, nil},
+	{"CLUSTER FLUSHSLOT 7", ok, nil},
+	{"CLUSTER MIGRATESLOTS SLOTSRANGE 0 100 NODE id", ok, nil},
+	{"CLUSTER MIGRATION IMPORT 0 100", text("id"), nil},
+	{"CLUSTER REPLICATE id", ok, nil},
+	{"CLUSTER RESET HARD", ok, nil},
+
 	// arrays and vector sets
 	{"ARSET a 0 v", number(1), nil},
 	{"ARMSET a 0 v 1 w", number(2), nil},
@@ -191,4 +225,14 @@ var examples = []example{
 	{"VADD v VALUES 2 1.0 0.5 a", number(1), nil},
 	{"VREM v a", number(1), nil},
 	{"VSETATTR v a {}", number(1), nil},
+}
+
+// everywhereExamples has at least one of each command that is executed on both servers.
+var everywhereExamples = []example{
+	{"SCRIPT LOAD return(1)", text("930269f31393d0be681588b6ab08dccee7d6bb67"), nil},
+	{"SCRIPT FLUSH", ok, nil},
+	{"FUNCTION LOAD code", text("lib"), nil},
+	{"FUNCTION DELETE lib", ok, nil},
+	{"FUNCTION FLUSH", ok, nil},
+	{"FUNCTION RESTORE payload", ok, nil},
 }

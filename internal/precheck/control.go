@@ -44,8 +44,8 @@ func clientUnblock(ctx context.Context, _ *run, s *side) finding {
 	case !errors.Is(err, instance.ErrCommandRefused):
 		return broken(err)
 	}
-	return warning("let the user run it: "+grant(s, "client|unblock")+", or ask the provider; else commands that block do so in slices "+
-		"of 0.3 s once a cutover has found this out, which may cost that cutover its time (it is undone, and can be asked for again)",
+	return warning("let the user run it: "+grant(s, "client|unblock")+", or ask the provider; else commands that block do so for "+
+		"0.3 s at a time, one after the other, and several clients that wait for one key are served in no order",
 		"CLIENT UNBLOCK is refused")
 }
 

@@ -74,7 +74,10 @@ func (s *side) tryScripting(ctx context.Context, scratch string) (refusals []ref
 }
 
 func librariesIn(n int) string {
-	if n == 1 {
+	switch n {
+	case 0:
+		return "no libraries"
+	case 1:
 		return "1 library"
 	}
 	return fmt.Sprintf("%d libraries", n)

@@ -21,7 +21,7 @@ func TestScriptsThatAUserMayNotRun(t *testing.T) {
 			r.otherwise(t, item, "target_users")
 			p.cure(t, role, r.item(t, item))
 			r = p.precheck(t)
-			r.expect(t, item, Success, "scripts and functions are allowed", "0 libraries")
+			r.expect(t, item, Success, "scripts and functions are allowed", "no libraries")
 			p.allow(t, role, "")
 		}
 	}
