@@ -34,6 +34,18 @@ func plays(scenarios []*Scenario) (all []play) {
 // transcripts are what was answered, by play.
 type transcripts map[play]Transcript
 
+// directly is what a version answers to all plays, straight; played once in a run of the tests.
+func directly(t *testing.T, version string) transcripts {
+	t.Helper()
+	if played[version] == nil {
+		played[version] = playDirect(t, plays(corpus(t)), version, false)
+	}
+	return played[version]
+}
+
+// played is kept by directly; the tests of the package run one after the other.
+var played = map[string]transcripts{}
+
 // playDirect plays them on a fresh server of a version, without those that need a command that it lacks.
 func playDirect(t *testing.T, all []play, version string, pipelined bool) transcripts {
 	t.Helper()
@@ -82,7 +94,7 @@ func TestScenariosAreDetermined(t *testing.T) {
 	all := plays(corpus(t))
 	for _, version := range present(t) {
 		t.Run(version, func(t *testing.T) {
-			first := playDirect(t, all, version, false)
+			first := directly(t, version)
 			for p, got := range first {
 				if got.Err != nil {
 					t.Errorf("%s (RESP%d): %v", p.scenario.ID(), p.protocol, got.Err)

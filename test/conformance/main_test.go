@@ -21,6 +21,7 @@ var (
 	binary string
 
 	update = flag.Bool("update", false, "write docs/commands.md instead of comparing with it")
+	hurry  = flag.Duration("patience", patience, "how long a reply is waited for")
 	many   = flag.Uint64("seeds", 0, "how many random conversations; 0: as the size has it")
 	alone  = flag.String("version", "", "play only on this version, as redis-7.0")
 	resp   = flag.Int("resp", 0, "play only in this protocol: 2 or 3; 0: both")
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	flag.Parse()
+	patience = *hurry
 	seed = uint64(time.Now().UnixNano()) % 1_000_000
 	if s := os.Getenv("TANDEM_TEST_SEED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)

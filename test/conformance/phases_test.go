@@ -210,10 +210,6 @@ func apart(all []play) (own, alone []play) {
 func TestPhases(t *testing.T) {
 	all := plays(corpus(t))
 	here := present(t)
-	direct := map[string]transcripts{}
-	for _, version := range here {
-		direct[version] = playDirect(t, all, version, false)
-	}
 	found := &findings{}
 	defer found.report(t)
 	pairs := append([]pair{inAllPhases}, inSynced...)
@@ -227,7 +223,7 @@ func TestPhases(t *testing.T) {
 		t.Run(of.source+" to "+of.target, func(t *testing.T) {
 			w := newWorld(t, of, found)
 			own, alone := apart(all)
-			asSource, asTarget := direct[of.source], direct[of.target]
+			asSource, asTarget := directly(t, of.source), directly(t, of.target)
 			if full || of == inAllPhases {
 				w.passthrough(all, asSource)
 				w.backfill(own, alone, asSource)

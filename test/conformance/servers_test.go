@@ -60,6 +60,9 @@ func control(t *testing.T, s *redisd.Server) *Control {
 // corpus is all scenarios and what is derived from them, or those that -scenario asks for.
 func corpus(t *testing.T) []*Scenario {
 	t.Helper()
+	if loaded != nil {
+		return loaded
+	}
 	all, err := Load(os.DirFS("scenarios"))
 	if err != nil {
 		t.Fatal(err)
@@ -69,5 +72,9 @@ func corpus(t *testing.T) []*Scenario {
 	if err != nil {
 		t.Fatalf("-scenario: %v", err)
 	}
-	return slices.DeleteFunc(all, func(s *Scenario) bool { return !wanted.MatchString(s.ID()) || s.Slow && !full })
+	loaded = slices.DeleteFunc(all, func(s *Scenario) bool { return !wanted.MatchString(s.ID()) || s.Slow && !full })
+	return loaded
 }
+
+// loaded is kept by corpus: a scenario is itself in all tests.
+var loaded []*Scenario

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait for a reply, a blocked client or a condition. It ends a run that would hang.
-const patience = 5 * time.Second
+var patience = 5 * time.Second
 
 // session is one connection of a scenario.
 type session struct {

@@ -17,6 +17,9 @@ import (
 	"tandem/internal/redisd"
 )
 
+// admin bounds every request; a cutover takes some seconds by itself.
+var admin = &http.Client{Timeout: 30 * time.Second}
+
 // tandem is one running program between two servers.
 type tandem struct {
 	t           *testing.T
@@ -56,8 +59,8 @@ func serve(t *testing.T, source, target *redisd.Server, settings ...string) *tan
 	t.Helper()
 	dir := t.TempDir()
 	td := &tandem{t: t, Addr: freeAddr(t), log: filepath.Join(dir, "log"), exited: make(chan struct{})}
-	admin := freeAddr(t)
-	td.Admin = "http://" + admin
+	adminAddr := freeAddr(t)
+	td.Admin = "http://" + adminAddr
 	file := filepath.Join(dir, "tandem.yaml")
 	if err := os.WriteFile(file, []byte(strings.Join(append(settings, "start: manual"), "\n")), 0o600); err != nil {
 		t.Fatal(err)
@@ -67,7 +70,7 @@ func serve(t *testing.T, source, target *redisd.Server, settings ...string) *tan
 		t.Fatal(err)
 	}
 	defer log.Close() // the process has its own
-	td.cmd = exec.Command(binary, "serve", "-c", file, "--listen", td.Addr, "--admin", admin, "--source", source.URL(),
+	td.cmd = exec.Command(binary, "serve", "-c", file, "--listen", td.Addr, "--admin", adminAddr, "--source", source.URL(),
 		"--target", target.URL(), "--state-dir", filepath.Join(dir, "state"))
 	td.cmd.Env, td.cmd.Stdout, td.cmd.Stderr = environment(), log, log
 	td.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -80,7 +83,7 @@ func serve(t *testing.T, source, target *redisd.Server, settings ...string) *tan
 	}()
 	t.Cleanup(td.stop)
 	td.until("healthy and listening", func() bool {
-		resp, err := http.Get(td.Admin + "/readyz")
+		resp, err := admin.Get(td.Admin + "/readyz")
 		if err != nil {
 			return false
 		}
@@ -111,6 +114,26 @@ func (td *tandem) stop() {
 	td.log = ""
 }
 
+// fail ends the test with all that may explain why the program is stuck: its status and its goroutines.
+func (td *tandem) fail(format string, args ...any) {
+	td.t.Helper()
+	td.t.Errorf(format, args...)
+	if td.cmd.Process.Signal(syscall.SIGQUIT) == nil {
+		select {
+		case <-td.exited:
+		case <-time.After(5 * time.Second):
+		}
+	}
+	if b, err := os.ReadFile(td.log); err == nil {
+		for _, g := range strings.Split(string(b), "\n\n") {
+			if strings.HasPrefix(g, "goroutine ") && strings.Contains(g, "\ntandem/") {
+				td.t.Log(g)
+			}
+		}
+	}
+	td.t.FailNow()
+}
+
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -133,7 +156,7 @@ func (td *tandem) until(what string, ok func() bool) {
 		default:
 		}
 		if time.Now().After(deadline) {
-			td.t.Fatalf("not in a minute: %s\n%s", what, td.statusText())
+			td.fail("not in a minute: %s\n%s", what, td.statusText())
 		}
 	}
 }
@@ -142,9 +165,9 @@ func (td *tandem) until(what string, ok func() bool) {
 func (td *tandem) step(name string) {
 	td.t.Helper()
 	for attempt := 0; ; attempt++ {
-		resp, err := http.Post(td.Admin+"/api/v1/"+name, "application/json", nil)
+		resp, err := admin.Post(td.Admin+"/api/v1/"+name, "application/json", nil)
 		if err != nil {
-			td.t.Fatalf("%s: %v", name, err)
+			td.fail("%s: %v", name, err)
 		}
 		body, _ := io.ReadAll(resp.Body) // only for the message
 		resp.Body.Close()
@@ -158,7 +181,7 @@ func (td *tandem) step(name string) {
 }
 
 func (td *tandem) statusText() string {
-	resp, err := http.Get(td.Admin + "/api/v1/status")
+	resp, err := admin.Get(td.Admin + "/api/v1/status")
 	if err != nil {
 		return err.Error()
 	}
@@ -174,7 +197,7 @@ func (td *tandem) status() (s statusReply) {
 	td.t.Helper()
 	text := td.statusText()
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		td.t.Fatalf("status: %v in %s", err, text)
+		td.fail("status: %v in %s", err, text)
 	}
 	return s
 }
