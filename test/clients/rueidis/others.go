@@ -14,7 +14,7 @@ import (
 // manyOnOne has workers on one connection, whose pipelines the library merges.
 func manyOnOne(p *stage.Player, c rueidis.Client) error {
 	g, ctx := errgroup.WithContext(context.Background())
-	for i := range 8 {
+	for i := range 4 {
 		g.Go(func() error { return batches(p, c, p.Key("%d:", i), ctx.Done()) })
 	}
 	return g.Wait()

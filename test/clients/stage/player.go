@@ -66,7 +66,7 @@ func (p *Player) Stopping() <-chan struct{} { return p.stopping }
 
 // rest is what a part does after each round when it has done those that are wanted in a phase: it goes on, but
 // leaves the machine to those that have not.
-const rest = 10 * time.Millisecond
+const rest = 25 * time.Millisecond
 
 // Round counts a round, whose replies were all right, and returns how many there were.
 func (p *Player) Round() int64 {

@@ -94,7 +94,8 @@ func chosen(t *testing.T, parts []Part) []Part {
 	return some
 }
 
-// walk goes through the phases, with a second cutover at the end: it meets clients that have seen a rollback.
+// walk goes through the phases, with a second cutover at the end: it meets clients that have seen a rollback. In the
+// full size there are more of both.
 func (s *Stage) walk() {
 	s.t.Helper()
 	if direct {
@@ -109,9 +110,18 @@ func (s *Stage) walk() {
 	s.enter("the way to synced")
 	s.until("phase synced", 2*time.Minute, func() bool { return s.phase() == "synced" })
 	s.during("synced")
-	for _, step := range []struct{ name, phase string }{{"cutover", "reversed"}, {"rollback", "synced"}, {"cutover", "reversed"}} {
-		s.switchOver(step.name)
-		s.during(step.phase)
+	switches := 3
+	if Full {
+		switches = 9
+	}
+	for i := range switches {
+		if i%2 == 0 {
+			s.switchOver("cutover")
+			s.during("reversed")
+		} else {
+			s.switchOver("rollback")
+			s.during("synced")
+		}
 	}
 }
 

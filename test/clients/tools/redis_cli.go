@@ -21,9 +21,9 @@ import (
 // parts are all uses of both tools.
 func parts() []stage.Part {
 	return []stage.Part{
-		{Name: "redis-cli one command", Play: oneCommand},
-		{Name: "redis-cli interactive", Play: func(p *stage.Player) error { return interactive(p, 2) }},
-		{Name: "redis-cli interactive -3", Play: func(p *stage.Player) error { return interactive(p, 3) }},
+		{Name: "redis-cli one command", Rounds: 2, Play: oneCommand},
+		{Name: "redis-cli interactive", Rounds: 2, Play: func(p *stage.Player) error { return interactive(p, 2) }},
+		{Name: "redis-cli interactive -3", Rounds: 2, Play: func(p *stage.Player) error { return interactive(p, 3) }},
 		{Name: "redis-cli subscribe", Play: subscribe},
 		{Name: "redis-cli monitor", Play: monitor},
 		{Name: "redis-cli stat", Rounds: 2, Play: stat},
