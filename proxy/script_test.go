@@ -264,3 +264,66 @@ func TestHowScriptsAreConfigured(t *testing.T) {
 		}
 	}
 }
+
+// TestALongScriptOnTheSecondaryDelaysNobody: while it runs there, the secondary answers others that it is busy, and
+// this lane nothing at all.
+func TestALongScriptOnTheSecondaryDelaysNobody(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c := h.client()
+	for _, addr := range []string{h.source.Addr, h.target.Addr} {
+		dial(t, addr).expect("CONFIG SET lua-time-limit 1", "+OK")
+	}
+	source := "local n = 0 for i = 1, tonumber(ARGV[1]) do n = n + i % 7 end redis.call('INCRBY', KEYS[1], n) return n .. ''"
+	c.call("EVAL", source, "1", "sum", "3000000")
+	for i := range 50 {
+		c.expect("INCR after", ":"+strconv.Itoa(i+1))
+	}
+	if n := h.owed(); n != 0 {
+		t.Errorf("%d keys are dirty; mismatches %v", n, h.shard.Counts().MismatchedBy)
+	}
+	h.equal(0, "sum", "after")
+
+	// One that does not end.
+	if err := h.target.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	c.call("EVAL", source, "1", "sum", "10")
+	for i := range 200 {
+		c.expect("INCR after", ":"+strconv.Itoa(i+51))
+	}
+	h.shard.lock()
+	waiting := h.shard.ledger.Unsettled()
+	h.shard.unlock()
+	if err := h.target.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	if waiting != 201 {
+		t.Errorf("%d writes were unsettled, want 201", waiting)
+	}
+	if n := h.owed(); n != 0 {
+		t.Errorf("%d keys are dirty; mismatches %v", n, h.shard.Counts().MismatchedBy)
+	}
+	h.equal(0, "sum", "after")
+}
+
+// TestScriptsInAnyProtocol: a client's replies are in RESP3, the secondary's in RESP2, and mean the same.
+func TestScriptsInAnyProtocol(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c := h.client()
+	if got := c.do("HELLO 3"); !strings.HasPrefix(got, "%") {
+		t.Fatalf("HELLO 3: %s", got)
+	}
+	for i, source := range []string{
+		"redis.call('INCR', KEYS[1]) return true",
+		"redis.call('INCR', KEYS[1]) return nil",
+		"redis.call('INCR', KEYS[1]) return {1, 'two', false, {3.9}}",
+		"redis.call('INCR', KEYS[1]) return redis.status_reply('FINE')",
+		"redis.call('ZADD', KEYS[2], 0.1, 'm') return redis.call('ZRANGE', KEYS[2], 0, -1)",
+	} {
+		c.call("EVAL", source, "2", "n"+strconv.Itoa(i), "z")
+	}
+	if n := h.owed(); n != 0 {
+		t.Errorf("%d keys are dirty; mismatches %v", n, h.shard.Counts().MismatchedBy)
+	}
+	h.equal(0, "n0", "n1", "n2", "n3", "z")
+}
