@@ -123,10 +123,7 @@ func (s *session) tryFirst(b *blocking) (served, alive bool) {
 		}
 		return out
 	}
-	args := resp.Args(form, nil)
-	if r.writes = t.IsWrite(args); r.writes {
-		s.plan(r, args, s.sh.hints.Load())
-	}
+	r.writes = t.IsWrite(resp.Args(form, nil)) // it is planned when it is sent
 	s.add(r)
 	if !s.submit() || !s.awaitAnswers() {
 		return false, false

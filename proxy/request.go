@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"tandem/internal/ledger"
 	"tandem/router"
 )
@@ -147,8 +149,9 @@ func (r *request) Granted(*ledger.Write) {
 	r.sess.wakeUp()
 }
 
-// rebase makes the names of the keys, which point into the session's buffer, point to the same places on
-// the lane. Both are slices of one array as far as its end, so the distance to that end gives the place.
+// rebase makes the names of the keys, which point into what the session has read, point to the same places on
+// the lane. As slices of one array as far as its end, the distance to that end gives the place; a name that is
+// anything else is copied.
 func (r *request) rebase(src []byte) {
 	if r.apart {
 		return
@@ -158,8 +161,12 @@ func (r *request) rebase(src []byte) {
 	}
 	for i := range r.write.Keys {
 		k := &r.write.Keys[i]
-		at := cap(src) - cap(k.Name)
-		k.Name = r.raw[at : at+len(k.Name) : at+len(k.Name)]
+		at, n := cap(src)-cap(k.Name), len(k.Name)
+		if at >= 0 && at+n <= len(r.raw) && bytes.Equal(r.raw[at:at+n], k.Name) {
+			k.Name = r.raw[at : at+n : at+n]
+		} else {
+			k.Name = bytes.Clone(k.Name)
+		}
 	}
 }
 
