@@ -100,7 +100,9 @@ func (s *session) repin() error {
 			}
 			return noClient
 		})
-		s.invalidateSoon()
+		if s.trackingFrame() != nil {
+			s.invalidateSoon()
+		}
 	}
 	s.queueAgain(s.pinned)
 	if sh.held {

@@ -151,6 +151,9 @@ func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit 
 // push hands the client what it has not asked for.
 func (ln *lane) push(b []byte) {
 	s := ln.user
+	if s != nil && len(s.state) > 0 && b[0] == '>' {
+		b = s.inOurIDs(b, brokenPush)
+	}
 	switch {
 	case s == nil || ln.deaf:
 	case ln.sh.gates.holds(s):

@@ -157,11 +157,14 @@ const (
 // redirectBroken tells a client that the one is gone to which its invalidations should go.
 func (s *session) redirectBroken(id int64) {
 	if s.pinned.resp3 {
-		s.hear([]byte(">2\r\n$" + strconv.Itoa(len(brokenKind)) + "\r\n" + brokenKind + "\r\n:" + strconv.FormatInt(id, 10) + "\r\n"))
+		s.hear([]byte(brokenPush + strconv.FormatInt(id, 10) + "\r\n"))
 	}
 }
 
-const brokenKind = "tracking-redir-broken"
+const (
+	brokenKind = "tracking-redir-broken"
+	brokenPush = ">2\r\n$21\r\n" + brokenKind + "\r\n:" // and an id
+)
 
 // hear hands the client what it has not asked for, in between replies. The lock is held.
 func (s *session) hear(b []byte) {
@@ -201,11 +204,14 @@ func (s *session) calm() bool {
 	return ln == nil || ln.queue.n == 0 && !ln.undelivered.Load() && s.inflight.Load() == 0
 }
 
+// maxHead is within how many bytes a reply names the session that is redirected to, if it does.
+const maxHead = 512
+
 // inOurIDs is a reply, or a push, in which the server names the session that invalidations are redirected to: it
 // gets the id by which clients know that. before is what comes before the number. The lock is held.
 func (s *session) inOurIDs(b []byte, before string) []byte {
 	f := s.trackingFrame()
-	at := bytes.Index(b, []byte(before))
+	at := bytes.Index(b[:min(len(b), maxHead)], []byte(before))
 	if f == nil || f.redirect == 0 || at < 0 {
 		return b
 	}
