@@ -113,6 +113,7 @@ func (sh *Shard) renewLibraries() error {
 	version, quiet := sh.ledger.BeginEverywhere()
 	_, owed := sh.ledger.EverywhereOwed()
 	primary, e, ready := sh.primary.inst, sh.effects, sh.dual && sh.effects != nil && sh.effects.up && sh.primary.known
+	server := sh.primary.facts.Server
 	sh.unlock()
 	now := time.Now()
 	switch s := &sh.scripts; {
@@ -123,7 +124,13 @@ func (sh *Shard) renewLibraries() error {
 	}
 	old := sh.scripts.shelf.Load()
 	stale := sh.scripts.called.Load() && (old == nil || old.version != version) && time.Since(sh.scripts.read) > functionsEvery
-	if !ready || !quiet || !owed && !stale {
+	if !ready || !quiet {
+		return nil
+	}
+	if err := sh.meetStrangers(primary, server); err != nil {
+		return err
+	}
+	if !owed && !stale {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(sh.ctx, librariesTimeout)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -186,4 +187,32 @@ func TestScriptsAreThereAfterTheRolesHaveChanged(t *testing.T) {
 	h.settled()
 	target := dial(t, h.target.Addr)
 	target.expect("SCRIPT EXISTS "+name+" "+later, "*2 :1 :1")
+}
+
+// TestScriptsOfBeforeAreMetWhereTheServerShowsThem: loaded past the proxy, run through it by their names.
+func TestScriptsOfBeforeAreMetWhereTheServerShowsThem(t *testing.T) {
+	found, ok := redisdtest.Find(t, "valkey-8.1")
+	if !ok {
+		return
+	}
+	h := newHouseOn(t, redisd.Options{Binary: found[0].Path}, redisd.Options{}, true, nil)
+	source := "return redis.call('INCR', KEYS[1])"
+	name := strings.TrimPrefix(dial(t, h.source.Addr).call("SCRIPT", "LOAD", source), "$40 ")
+	c := h.client()
+	c.expect("EVALSHA "+name+" 1 first", ":1") // copied: nothing is known of it
+	h.await("the source is known", func() bool { return h.shard.scripts.book.Named([]byte(name)) != nil })
+	h.shard.lock()
+	h.shard.Track(OfScripts, false) // while keys that scripts write are reported, all of them are copied
+	h.shard.unlock()
+	before := h.owed()
+	c.expect("EVALSHA "+name+" 1 second", ":1")
+	if n := h.owed(); n != before {
+		t.Errorf("%d keys are dirty", n-before)
+	}
+	for i := range 2 * maxStrangers {
+		h.shard.scripts.strangers.add(fmt.Appendf(nil, "%040d", i))
+	}
+	if n := len(h.shard.scripts.strangers.take()); n > maxStrangers {
+		t.Errorf("%d names are remembered", n)
+	}
 }

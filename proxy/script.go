@@ -31,7 +31,8 @@ const scriptMemory = 16 << 20
 type scripts struct {
 	book *script.Book
 	libraries
-	unseen unseen
+	strangers strangers
+	unseen    unseen
 }
 
 // scriptRun is what is known of the script that one command runs. It is made by the session that plans the
@@ -57,6 +58,9 @@ func (sh *Shard) scriptOf(cmd *router.Command, args [][]byte) *scriptRun {
 		run.is(sh.scripts.book.Run(args[1]))
 	case "EVALSHA":
 		run.is(sh.scripts.book.Named(args[1]))
+		if run.script == nil {
+			sh.scripts.strangers.add(args[1])
+		}
 	case "FCALL":
 		sh.scripts.called.Store(true)
 		if s := sh.scripts.shelf.Load(); s != nil {
