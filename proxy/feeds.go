@@ -311,6 +311,7 @@ func (f *feeds) lost(x *feed) {
 	was := x.state
 	f.drop(x)
 	switch {
+	case x.ln.of != f.sh.primary: // roles have changed, when all had been read
 	case was == feedFlows || was == feedSet:
 		f.owe("a connection was lost on which changes of keys were reported")
 	case was == feedOpening && x.why != nil && x.ln.up && x.ln.conn == x.lane:
