@@ -97,7 +97,7 @@ func (w *twins) sayUntil(name, mark string, lines ...string) string {
 	return got[0]
 }
 
-var invalidation = regexp.MustCompile(`>2\r\n\$10\r\ninvalidate\r\n(?:_\r\n|\*\d+\r\n(?:\$\d+\r\n[^\r]*\r\n)+)`)
+var invalidation = regexp.MustCompile(`>2\r\n\$10\r\ninvalidate\r\n(?:_\r\n|\*\d+\r\n(?:\$1\r\n[a-z]\r\n)+)`)
 
 func (w *twins) takeInvalidations(i int, got string) string {
 	if w.invalid[i] == nil {
