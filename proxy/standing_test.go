@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"tandem/internal/instance"
+	"tandem/internal/redisd"
 )
 
 // nothing is a client's way to make sure that no more has come: the answer to a PING is next.
@@ -428,4 +430,134 @@ func TestAnExecThatIsHeldDoesNotRunWithoutItsWatch(t *testing.T) {
 	c.expect("GET k", "$1 2")
 	h.settled()
 	h.same()
+}
+
+// With `ack: both` what a session hears may wait behind a reply that waits for the secondary: still in order.
+func TestMessagesKeepTheirOrderBehindRepliesThatWait(t *testing.T) {
+	h := newHouse(t, true, func(o *Options, _ *ServerOptions) { o.AckBoth = true })
+	c, p := h.resp3(), h.client()
+	c.expect("SUBSCRIBE a", ">3 $9 subscribe $1 a :1")
+	for n := 1; n <= 6; n++ {
+		if err := h.pausedSecondary(n).Pause(); err != nil {
+			t.Fatal(err)
+		}
+		c.send("SET k 1\r\n")
+		h.await("its answer waits", func() bool { return h.shard.gates.holds(h.server.byID(1)) })
+		p.expect("PUBLISH a x", ":1")
+		if err := h.pausedSecondary(n).Continue(); err != nil {
+			t.Fatal(err)
+		}
+		h.swap(h.roles(n))
+		p.expect("PUBLISH a y", ":1")
+		for _, want := range []string{"+OK", ">3 $7 message $1 a $1 x", ">3 $7 message $1 a $1 y"} {
+			if got := c.reply(); got != want {
+				t.Fatalf("round %d: %q, want %q", n, got, want)
+			}
+		}
+	}
+}
+
+// pausedSecondary is the server that is the secondary before the nth swap.
+func (h *house) pausedSecondary(n int) *redisd.Server {
+	if n%2 == 1 {
+		return h.target
+	}
+	return h.source
+}
+
+// Subscribers of sharded channels, and those in a transaction, move like the others.
+func TestAllKindsOfSubscriptionsMoveInATransaction(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c, p := h.resp3(), h.client()
+	for _, sub := range []string{"SSUBSCRIBE s", "SUBSCRIBE a", "PSUBSCRIBE a*"} {
+		c.send(sub + "\r\n")
+		c.reply()
+	}
+	for n := 1; n <= 4; n++ {
+		c.expect("MULTI", "+OK")
+		c.expect("INCR n", "+QUEUED")
+		p.expect("PUBLISH ab 0", ":1")
+		h.swap(h.roles(n))
+		p.expect("SPUBLISH s 1", ":1")
+		p.expect("PUBLISH a 2", ":2")
+		for _, want := range []string{">4 $8 pmessage $2 a* $2 ab $1 0", ">3 $8 smessage $1 s $1 1", ">3 $7 message $1 a $1 2",
+			">4 $8 pmessage $2 a* $1 a $1 2"} {
+			if got := c.reply(); got != want {
+				t.Fatalf("swap %d: %q, want %q", n, got, want)
+			}
+		}
+		c.expect("INCR n", "+QUEUED")
+		c.expect("EXEC", fmt.Sprintf("*2 :%d :%d", 2*n-1, 2*n))
+	}
+	c.nothingMore("+PONG")
+	h.settled()
+	h.same()
+}
+
+// A primary that is given up cannot be asked what it still had to say: who listened to it is closed, as by a server
+// that fails, and the others go on.
+func TestWhoListensToAPrimaryThatIsGivenUpIsClosed(t *testing.T) {
+	h := newHouse(t, true, nil)
+	sub, plain := h.client(), h.client()
+	sub.expect("SUBSCRIBE a", "*3 $9 subscribe $1 a :1")
+	plain.expect("SET k 1", "+OK")
+	h.settled()
+	next, err := h.shard.Prepare(t.Context(), h.tgt, instance.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, old := h.shard.NewEffectLane(h.src, instance.Facts{}), h.shard.effects
+	h.shard.Hold()
+	h.await("ready", next.Ready)
+	h.shard.lock()
+	h.shard.GiveUp()
+	h.shard.Swap(next, e)
+	h.shard.unlock()
+	h.shard.Release()
+	old.Stop()
+	e.Start()
+	if _, err := sub.r.ReadByte(); err != io.EOF {
+		t.Errorf("the subscriber: %v", err)
+	}
+	plain.expect("GET k", "$1 1")
+	again := h.client()
+	again.expect("SUBSCRIBE a", "*3 $9 subscribe $1 a :1")
+	plain.expect("PUBLISH a x", ":1")
+	if n := h.server.Closed(PrimaryLost); n != 1 {
+		t.Errorf("%d were closed", n)
+	}
+}
+
+// A watch does not outlive another user either.
+func TestAWatchIsLostWithAnotherUser(t *testing.T) {
+	h := newHouse(t, true, nil)
+	for _, s := range []*redisd.Server{h.source, h.target} {
+		dial(t, s.Addr).expect("ACL SETUSER other on >pw ~* &* +@all", "+OK")
+	}
+	c, p := h.resp3(), h.client()
+	c.expect("WATCH k", "+OK")
+	c.expect("AUTH other pw", "+OK")
+	p.expect("SET k 1", "+OK")
+	c.expect("MULTI", "+OK")
+	c.expect("SET k 2", "+QUEUED")
+	c.expect("EXEC", "_")
+	c.expect("GET k", "$1 1")
+	// Subscriptions and caches stay.
+	c.expect("SUBSCRIBE a", ">3 $9 subscribe $1 a :1")
+	c.expect("CLIENT TRACKING ON", "+OK")
+	c.expect("GET k", "$1 1")
+	c.expect("AUTH other pw", "+OK")
+	p.expect("PUBLISH a x", ":1")
+	if got := c.reply(); got != ">3 $7 message $1 a $1 x" {
+		t.Fatal(got)
+	}
+	h.swap(h.tgt, h.src)
+	if got := c.reply(); got != ">2 $10 invalidate _" {
+		t.Fatal(got)
+	}
+	p.expect("PUBLISH a y", ":1")
+	if got := c.reply(); got != ">3 $7 message $1 a $1 y" {
+		t.Fatal(got)
+	}
+	c.expect("ACL WHOAMI", "$5 other")
 }
