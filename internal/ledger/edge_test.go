@@ -33,3 +33,35 @@ func TestEdgeSuspect(t *testing.T) {
 		}
 	}
 }
+
+// What a transaction itself has written does not depend on the expiry of what was there before.
+func TestWhatAnEffectHasMadeNeedsNoGuard(t *testing.T) {
+	l := New(Options{MaxDirty: 10, MaxExact: 10, Now: func() int64 { return 0 }})
+	l.AssumeExpiring()
+	lane := l.AddLane()
+	sink := &guards{}
+	l.SetSink(sink)
+	key := func(name string) Key { return Key{Hash: l.Hash(0, []byte(name)), Name: []byte(name), Write: true} }
+	w := &Write{Lane: lane, Keys: []Key{key("a"), key("b")}}
+	if !l.Acquire(w) {
+		t.Fatal("not granted")
+	}
+	// SET a, APPEND a, APPEND b
+	l.Lock()
+	defer l.Unlock()
+	if out := l.Reply(w, &Effect{Steps: []Step{{Blind: true, Keys: []int{0}}, {Keys: []int{0}}, {Keys: []int{1}}}}); out != Forwarded {
+		t.Fatal(out)
+	}
+	if len(sink.guard) != 1 || sink.guard[0] != 1 {
+		t.Errorf("guarded are %v, want b alone", sink.guard)
+	}
+}
+
+type guards struct{ guard []int }
+
+func (g *guards) Append(_ *Write, e *Effect) bool {
+	g.guard = append([]int(nil), e.Guard...)
+	return true
+}
+
+func (g *guards) AppendCopy(*Copy, *State) bool { return true }

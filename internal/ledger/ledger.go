@@ -74,6 +74,7 @@ type Key struct {
 	// Write is false for a key that the command only reads.
 	Write bool
 	exact bool // scratch of Reply
+	made  bool // scratch of Reply: the effect itself has written it, whatever it was before
 }
 
 // Kind tells the few kinds of writes apart.

@@ -80,7 +80,7 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 		return false // it may hide what was written just before it
 	}
 	for i := range w.Keys {
-		w.Keys[i].exact = l.isExact(w.Keys[i].Hash)
+		w.Keys[i].exact, w.Keys[i].made = l.isExact(w.Keys[i].Hash), false
 	}
 	for i := range e.Steps {
 		s := &e.Steps[i]
@@ -93,7 +93,7 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 		if s.flushes(w) {
 			for j := range w.Keys {
 				if k := &w.Keys[j]; contains(w.DBs, int(k.DB)) {
-					k.exact = true
+					k.exact, k.made = true, true
 				}
 			}
 		}
@@ -101,10 +101,10 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 			k := &w.Keys[s.key(j)]
 			switch {
 			case s.Blind:
-				k.exact = k.exact || k.Write
+				k.exact, k.made = k.exact || k.Write, k.made || k.Write
 			case !k.exact && l.without&ruleOnlyExact == 0 && (k.Write || l.without&ruleAllExact == 0):
 				return false
-			case l.expiring.has(k.Hash.Stripe()):
+			case l.expiring.has(k.Hash.Stripe()) && !k.made: // what this very effect has made is the same on both sides
 				e.Guard = append(e.Guard, s.key(j))
 			}
 		}
