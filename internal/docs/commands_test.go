@@ -56,14 +56,18 @@ What loads or drops them is no write of keys. It is executed by the primary, and
 	transactionsIntro = `
 ## Transactions
 
-%s. QUEUED, errors and EXECABORT are the primary's own. All writes of a transaction reach the secondary in one MULTI ... EXEC,
+%s.
+
+QUEUED, errors and EXECABORT are the primary's own. All writes of a transaction reach the secondary in one MULTI ... EXEC,
 or all its keys are copied. What Tandem refuses makes EXEC answer EXECABORT, and so do AUTH, HELLO and subscriptions, which
 cannot be queued. WATCH is kept by the primary; [a cutover](../guide-clients.md#transactions-and-watch) ends it.
 `
 	pubSubIntro = `
 ## Subscriptions
 
-%s. They are kept by the primary, on a connection of the client's own; PUBLISH and SPUBLISH are answered with its count.
+%s.
+
+They are kept by the primary, on a connection of the client's own; PUBLISH and SPUBLISH are answered with its count.
 [More of it](../guide-clients.md#messages).
 `
 	sessionIntro = `
@@ -79,7 +83,7 @@ connection that the client then has for itself.
 ## Refused
 
 The error is ` + "`-ERR tandem: SCRIPT DEBUG is not supported: a debugging session ...`" + `, with the command and the reason. The
-connection stays open. These are refused whatever the configuration says; what it denies besides, unless told otherwise, is
+connection stays open; only that of HTTP is closed, without an answer. These are refused whatever the configuration says; what it denies besides, unless told otherwise, is
 in [` + "`commands.deny`" + `](configuration.md#commandsdeny).
 
 | reason | commands |

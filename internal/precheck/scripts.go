@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"tandem/internal/instance"
@@ -43,6 +44,14 @@ func scripts(ctx context.Context, r *run, s *side) finding {
 	case !hasFunctions(s.info) && s.other.libraries > 0:
 		return warning("choose a target of version 7.0 or newer, or have clients do without functions before the cutover",
 			"%s knows no functions, and the %s has %s", s.info.Version, s.other.Role, librariesIn(s.other.libraries))
+	}
+	loaded, err := s.loadedUnseen(ctx)
+	switch {
+	case err != nil:
+		return broken(err)
+	case loaded > 0:
+		return warning("have clients load their scripts anew through Tandem before a cutover (most do when they start), or see to it that "+
+			"they answer NOSCRIPT with EVAL", "clients may call loaded scripts by hash (there are %d), and the server does not show their sources", loaded)
 	case !hasFunctions(s.info):
 		return success("scripts are allowed; %s knows no functions", s.info.Version)
 	}
@@ -71,6 +80,24 @@ func (s *side) tryScripting(ctx context.Context, scratch string) (refusals []ref
 		}
 	}
 	return refusals, nil
+}
+
+// loadedUnseen is how many scripts the source has that nobody could bring to the target. Valkey shows the source of
+// a script to whoever knows its hash, from 8.0 on; what the target has is no matter.
+func (s *side) loadedUnseen(ctx context.Context) (int, error) {
+	if s.Role == instance.Target || s.info.Server.Valkey && s.info.Server.Version >= 80000 {
+		return 0, nil
+	}
+	v, err := s.conn.Do(ctx, "INFO", "memory")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(v.Str)) {
+		if n, ok := strings.CutPrefix(line, "number_of_cached_scripts:"); ok {
+			return strconv.Atoi(strings.TrimSpace(n))
+		}
+	}
+	return 0, nil
 }
 
 func librariesIn(n int) string {

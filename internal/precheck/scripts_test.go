@@ -59,6 +59,26 @@ func TestScriptsThatAServerDoesNotKnow(t *testing.T) {
 	r.expect(t, "target_scripts", Warning, "the source has 1 library", "version 7.0 or newer")
 }
 
+// What was loaded past us can be called by its hash, and not be brought to the target unless the server shows it.
+func TestScriptsThatAreLoaded(t *testing.T) {
+	for _, b := range redisdtest.Binaries(t) {
+		t.Run(b.Name, func(t *testing.T) {
+			source, target := redisdtest.Start(t, redisd.Options{Binary: b.Path}), redisdtest.Start(t, redisd.Options{Binary: b.Path})
+			do(t, connect(t, target), "SCRIPT LOAD return(1)")
+			precheck(t, source.URL(), target.URL(), Options{}).otherwise(t)
+			do(t, connect(t, source), "SCRIPT LOAD return(1)")
+			do(t, connect(t, source), "EVAL return(2) 0")
+			r := precheck(t, source.URL(), target.URL(), Options{})
+			r.otherwise(t, "source_scripts")
+			if strings.HasPrefix(b.Name, "valkey") {
+				r.expect(t, "source_scripts", Success)
+			} else {
+				r.expect(t, "source_scripts", Warning, "there are 2", "NOSCRIPT")
+			}
+		})
+	}
+}
+
 // What else a user may be kept from, with the remedy that is printed.
 func TestControlThatAUserMayNotRun(t *testing.T) {
 	p := newLimitedPair(t, "")
