@@ -96,7 +96,7 @@ func (m *Migration) Start(ctx context.Context, o admin.StepOptions) (id string, 
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	defer context.AfterFunc(m.draining, end)()
-	report, err := precheck.Run(ctx, m.source, m.target, precheck.Options{})
+	report, err := precheck.Run(ctx, m.source, m.target, precheck.Options{OwnUsers: m.cfg.Auth.Mode != "server"})
 	if err != nil {
 		return "", err
 	}

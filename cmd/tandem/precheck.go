@@ -45,7 +45,7 @@ func runPrecheck(ctx context.Context, c *config.Config, log *slog.Logger, asJSON
 	if err != nil {
 		return err
 	}
-	report, err := precheck.Run(ctx, source, target, precheck.Options{})
+	report, err := precheck.Run(ctx, source, target, precheck.Options{OwnUsers: c.Auth.Mode != "server"})
 	if err != nil {
 		return err
 	}
