@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 )
 
@@ -194,9 +195,10 @@ func (n *Next) trouble() string {
 // GiveUp only, is closed, as a failing server would.
 func (n *Next) move(old *upstream) {
 	var moved []*session
+	var closing []net.Conn
 	for ln := range old.pinned {
 		s := ln.user
-		if s == nil || s.pins&standing == 0 {
+		if s == nil || s.pins&standing == 0 || s.closed.Load() || ln.conn == nil {
 			continue
 		}
 		b := n.standbys[s]
@@ -204,6 +206,7 @@ func (n *Next) move(old *upstream) {
 			s.close(PrimaryLost)
 			continue
 		}
+		closing = append(closing, ln.conn)
 		s.moveTo(b.lane)
 		b.lane = nil
 		moved = append(moved, s)
@@ -215,9 +218,15 @@ func (n *Next) move(old *upstream) {
 	for _, s := range moved {
 		s.invalidate()
 	}
+	// Not here: everybody waits for the lock, and with thousands of subscribers it takes its time.
+	n.sh.work.Go(func() {
+		for _, conn := range closing {
+			_ = conn.Close()
+		}
+	})
 }
 
-// moveTo makes a prepared lane the session's own, and closes the one that it had.
+// moveTo makes a prepared lane the session's own. The caller closes the connection of the one that it had.
 func (s *session) moveTo(ln *lane) {
 	old := s.pinned
 	s.lostWatch = s.lostWatch || s.pins&pinWatch != 0
@@ -225,7 +234,7 @@ func (s *session) moveTo(ln *lane) {
 		s.on = nil
 	}
 	s.pinned, ln.user, ln.deaf = ln, s, false
-	s.sh.retire(old)
+	old.user, old.retired = nil, true
 	s.queueAgain(ln)
 	if s.caching != nil {
 		ln.swallow(s.caching)
