@@ -83,7 +83,7 @@ func serve(t *testing.T, source, target *redisd.Server, settings []string) *tand
 	listen, admin := freeAddr(t), freeAddr(t)
 	td := &tandem{t: t, addr: listen, admin: "http://" + admin, log: filepath.Join(dir, "tandem.log"), exited: make(chan struct{})}
 	file := filepath.Join(dir, "tandem.yaml")
-	lines := append([]string{"start: manual", "log:", "  level: debug"}, settings...)
+	lines := append([]string{"start: manual"}, settings...)
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func freeAddr(t *testing.T) string {
 }
 
 // adminClient bounds every request; a cutover takes up to 10 s by itself.
-var adminClient = &http.Client{Timeout: 60 * time.Second}
+var adminClient = &http.Client{Timeout: 30 * time.Second}
 
 // status is the part of the program's status that the walk decides by.
 type status struct {
@@ -228,34 +228,51 @@ func (td *tandem) end() {
 	select {
 	case <-td.exited:
 		td.t.Logf("tandem has ended: %v", td.cmd.ProcessState)
-		if td.t.Failed() {
-			td.t.Logf("end of tandem's log:\n%s", td.logged())
-		}
-		return
 	default:
 	}
 	if td.t.Failed() {
-		if resp, err := adminClient.Get(td.admin + "/api/v1/status"); err == nil {
-			body, _ := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			td.t.Logf("status: %s", body)
-		}
-		td.t.Logf("end of tandem's log:\n%s", td.logged())
+		td.explain()
 	}
-	td.cmd.Process.Kill()
+	td.cmd.Process.Kill() // an error says that it has ended
 	<-td.exited
+}
+
+// How much of the goroutines a failure shows, in bytes, and how long the program may take to show them.
+const (
+	goroutineText = 24 << 10
+	dumpTime      = 5 * time.Second
+)
+
+func (td *tandem) explain() {
+	if resp, err := (&http.Client{Timeout: dumpTime}).Get(td.admin + "/api/v1/status"); err == nil {
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		td.t.Logf("status: %s", body)
+	}
+	log := td.logged()
+	td.t.Logf("end of tandem's log:\n%s", log[max(0, len(log)-logTail):])
+	td.cmd.Process.Signal(syscall.SIGQUIT) // an error says that it has ended
+	select {
+	case <-td.exited:
+	case <-time.After(dumpTime):
+	}
+	var own strings.Builder
+	for _, g := range strings.Split(strings.TrimPrefix(td.logged(), log), "\n\n") {
+		if strings.HasPrefix(g, "goroutine ") && strings.Contains(g, "\ntandem/") && own.Len()+len(g) < goroutineText {
+			own.WriteString(g + "\n\n")
+		}
+	}
+	td.t.Logf("tandem's goroutines, those of its own:\n%s", own.String())
 }
 
 // logTail is how much of the program's log a failure shows, in bytes.
 const logTail = 4 << 10
 
+// logged is what the program has printed.
 func (td *tandem) logged() string {
 	b, err := os.ReadFile(td.log)
 	if err != nil {
 		return err.Error()
-	}
-	if len(b) > logTail {
-		b = append([]byte("..."), b[len(b)-logTail:]...)
 	}
 	return string(b)
 }
