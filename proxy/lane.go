@@ -101,6 +101,8 @@ func (ln *lane) enqueue(r *request) {
 			r.tx.sent = r.queued
 		case r.queued == isMulti:
 			r.tx.begun = true
+		case r.tx != nil && r.ends:
+			r.tx.begun = false
 		}
 		if r.follow > 0 {
 			ln.out.append(r.follows, false, false)

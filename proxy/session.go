@@ -104,6 +104,7 @@ func (s *session) serve() {
 			if !s.stand() {
 				return
 			}
+			continue
 		}
 		if s.srv.draining.Load() {
 			return

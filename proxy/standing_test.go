@@ -107,6 +107,20 @@ func TestEachMessageIsHeardOnceAndInOrderAcrossSwaps(t *testing.T) {
 			c.expect(fmt.Sprint("UNSUBSCRIBE other", n%5), fmt.Sprintf(">3 $11 unsubscribe $6 other%d :0", n%5))
 		}
 	})
+	others.Go(func() { // one that listens, and counts in transactions, some of which it gives up
+		c := h.resp3()
+		c.expect("SUBSCRIBE quiet", ">3 $9 subscribe $5 quiet :1")
+		for n := 1; !stop.Load() && !t.Failed(); n++ {
+			c.expect("MULTI", "+OK")
+			c.expect("INCR count", "+QUEUED")
+			if n%3 == 0 {
+				c.expect("DISCARD", "+OK")
+				c.expect("MULTI", "+OK")
+				c.expect("INCR count", "+QUEUED")
+			}
+			c.expect("EXEC", fmt.Sprint("*1 :", n))
+		}
+	})
 	for i, s := range subscribers {
 		others.Go(func() {
 			channel := fmt.Sprint("news", i/3)

@@ -34,6 +34,7 @@ func (tx *transaction) answered(r *request, reply []byte) bool {
 	switch {
 	case r.queued == isMulti:
 		tx.open = string(reply) == "+OK\r\n"
+		tx.begun = tx.open
 	case r.queued > 0:
 		return reply[0] == '-' || string(reply) == queuedReply
 	}
@@ -281,6 +282,7 @@ func (r *request) runsTransaction() bool {
 // between. False ends the session.
 func (s *session) execLost(r *request, ln *lane) bool {
 	ln.swallow(discardFrame)
+	r.tx.begun = false
 	r.reset()
 	r.sess, r.canned = s, s.null()
 	return s.submitCanned(r)
@@ -294,6 +296,7 @@ func (s *session) discard() bool {
 	s.sh.lock()
 	if ln := s.pinned; ln != nil && ln.up && s.tx.open {
 		ln.swallow(discardFrame)
+		s.tx.begun = false
 		ln.flushLocked()
 	}
 	s.sh.unlock()
