@@ -254,7 +254,8 @@ func (s *session) queueAgain(ln *lane) {
 	for _, raw := range tx.asides {
 		ln.swallow(raw)
 	}
-	for _, p := range tx.parts[:tx.sent] {
+	for i := range tx.sent {
+		p := &tx.parts[i] // of which the session may be planning the rest, for EXEC
 		ln.swallow(tx.block[p.from:p.to])
 	}
 }
