@@ -73,7 +73,7 @@ async function jobs(p) {
       must(`times that ${data.id} was taken up`, done.get(data.id), 1 + (data.fails ?? 0));
     }
     done.clear();
-    p.round();
+    await p.round();
   }
   const counts = await queue.getJobCounts('wait', 'active', 'delayed', 'prioritized', 'failed', 'waiting-children', 'paused');
   for (const [state, count] of Object.entries(counts)) must(`jobs left in ${state}`, count, 0);

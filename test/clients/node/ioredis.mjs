@@ -53,7 +53,7 @@ async function together(p) {
     const replies = await Promise.all(Array.from({ length: 50 }, () => c.incr(p.key('n'))));
     const want = Array.from({ length: 50 }, (_, i) => 50 * (n - 1) + i + 1);
     if (replies.join() !== want.join()) throw new Error(`INCR of one turn: ${replies}, want ${want}`);
-    p.round();
+    await p.round();
   }
   await library.close(c);
 }

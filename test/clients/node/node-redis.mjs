@@ -86,7 +86,7 @@ async function cache(p) {
       if (got !== n) await new Promise(setImmediate); // an invalidation is read when nothing else is to do
     }
     for (let i = 0; i < 5; i++) must(`${key} again`, await reader.get(key), n);
-    p.round();
+    await p.round();
   }
   const hits = reader.clientSideCache?.stats?.().hitCount;
   if (!hits) throw new Error(`no read was served by the cache: ${hits}`);

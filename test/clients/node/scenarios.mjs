@@ -29,7 +29,7 @@ function batches(library, send) {
     for (let n = 1; p.going; n++) {
       const steps = await p.batch(n);
       check(n, steps, await send(c, steps));
-      p.round();
+      await p.round();
     }
     await library.close(c);
   };
@@ -51,7 +51,7 @@ async function add(library, c, key, want, between) {
 async function watch(p, library) {
   const [c, other] = [await library.open(), await library.open()];
   const key = p.key('own');
-  for (let want = 0; p.going; p.round()) {
+  for (let want = 0; p.going; await p.round()) {
     const moment = p.moment();
     if (await add(library, c, key, want)) want++;
     else if (!p.switched(moment)) throw new Error('EXEC answers null though nobody has changed the watched key');
@@ -67,7 +67,7 @@ async function watch(p, library) {
 async function contended(p, library) {
   const connections = await Promise.all([1, 2, 3].map(() => library.open()));
   const key = p.key('shared');
-  for (let done = 0; p.going; p.round()) {
+  for (let done = 0; p.going; await p.round()) {
     const won = await Promise.all(connections.map(async (c) => {
       let n = 0;
       for (let i = 0; i < 4; i++) if (await add(library, c, key, -1)) n++;
@@ -113,7 +113,7 @@ async function pubsub(p, library) {
       await tell('PUBLISH', `g${n}`, [...all, guest]);
       await leave(guest);
     }
-    p.round();
+    await p.round();
   }
   for (const s of [...all, sharded]) if (s) await leave(s);
   await library.close(publisher);
@@ -138,7 +138,7 @@ async function once(p, consumers, put, take) {
         await put(`${n}.${i}`);
       }
       if (owed.size > 0) await new Promise((resolve) => (empty = resolve));
-      p.round();
+      await p.round();
     }
     closed = true;
   };
@@ -191,7 +191,7 @@ async function scripts(p, library) {
   for (let n = 1; p.going; n++) {
     must(`script ${n}`, await library.script(c, counted, [p.key('n'), p.key('log')], ['x']), [n, n, 'x']);
     must(`EVALSHA ${n} of a script that was loaded`, await library.run(c, ['EVALSHA', sha, '1', p.key('m'), '2']), 2 * n);
-    p.round();
+    await p.round();
   }
   await library.close(c);
 }
@@ -211,7 +211,7 @@ async function scans(p, library) {
       must(`different elements of ${command}`, new Set(await library.scan(c, command, key)).size, want);
     }
     await library.run(c, ['DEL', p.key(`passing${(n + 5) % 10}`)]);
-    p.round();
+    await p.round();
   }
   await library.close(c);
 }

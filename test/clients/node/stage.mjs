@@ -55,17 +55,21 @@ class Player {
     say({ need: n, prefix: this.key('') });
     return new Promise((resolve) => batches.push(resolve));
   }
-  round() {
+  // A round is done. Who is ahead of the others leaves them the machine for a moment.
+  async round() {
     this.rounds++;
     const least = Math.min(...players.map((p) => p.rounds));
     if (least > reported) {
       reported = least;
       say({ rounds: least });
     }
+    if (this.rounds > least + ahead) await new Promise((resolve) => setTimeout(resolve, rest));
   }
 }
 
 const players = [];
+const ahead = 5; // rounds
+const rest = 25; // ms
 let reported = 0;
 
 // Plays scenarios, an object of functions by name, all at once, until the stage has seen enough.

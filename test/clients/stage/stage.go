@@ -175,6 +175,9 @@ func (s *Stage) enter(act string) {
 	}
 }
 
+// askAgain is the pause before a switch that was refused is asked for again.
+const askAgain = 100 * time.Millisecond
+
 // switchTime is how long it may take until a cutover or rollback comes about, under a load that never ends.
 const switchTime = time.Minute
 
@@ -203,6 +206,7 @@ func (s *Stage) switchOver(step string) {
 			s.t.Fatalf("%s has not come about in %v: %d %s", step, time.Since(began).Round(time.Second), code, answer)
 		}
 		s.undone++
+		<-time.After(askAgain)
 	}
 	s.announce(false)
 	s.switches.Add(1)
