@@ -126,13 +126,22 @@ func (w *world) through(phase string, all []play, primary *Control, want transcr
 			w.flush()
 		}
 		player := w.player(p, primary)
+		since := time.Now()
 		got[p] = player.Play(p.scenario, w.database(p))
+		w.slow(phase, p, since)
 		if p.scenario.Alone && (phase == "synced" || phase == "reversed") {
 			w.mustBeEqual(phase + ", after " + p.scenario.ID())
 		}
 	}
 	w.found.compare(w.where(phase), want, got)
 	w.t.Logf("%-11s %4d plays in %v", phase, len(all), time.Since(began).Round(time.Millisecond))
+}
+
+// slow names plays that take long: somebody waits for a reply that does not come.
+func (w *world) slow(phase string, p play, since time.Time) {
+	if took := time.Since(since); took > time.Second {
+		w.t.Logf("%s, RESP%d, took %v in %s", p.scenario.ID(), p.protocol, took.Round(time.Millisecond), phase)
+	}
 }
 
 // where names a phase between these servers.
@@ -279,7 +288,9 @@ func (w *world) backfill(own, alone []play, want transcripts) {
 	got := transcripts{}
 	for i, p := range own {
 		player := w.player(p, w.onSource)
+		since := time.Now()
 		got[p] = player.Resume(given[i], p.scenario)
+		w.slow("backfill", p, since)
 	}
 	w.found.compare(w.where("backfill"), want, got)
 	w.t.Logf("%-11s %4d plays in %v", "backfill", len(own), time.Since(began).Round(time.Millisecond))
