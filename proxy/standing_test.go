@@ -575,3 +575,71 @@ func TestAWatchIsLostWithAnotherUser(t *testing.T) {
 	}
 	c.expect("ACL WHOAMI", "$5 other")
 }
+
+// Another user, while subscribed, is another connection to the server: what the session listens to goes on, and what
+// it has cached it must forget.
+func TestSubscriptionsOutliveAnotherUser(t *testing.T) {
+	h := newHouse(t, true, nil)
+	for _, s := range []*redisd.Server{h.source, h.target} {
+		dial(t, s.Addr).expect("ACL SETUSER other on >pw ~* &* +@all", "+OK")
+	}
+	c, p := h.resp3(), h.client()
+	c.expect("SUBSCRIBE a", ">3 $9 subscribe $1 a :1")
+	c.expect("CLIENT TRACKING ON", "+OK")
+	for _, user := range []string{"other pw", "default x", "other pw"} {
+		replies := map[string]bool{}
+		replies[c.do("AUTH "+user)] = true
+		replies[c.reply()] = true
+		if !replies["+OK"] || !replies[">2 $10 invalidate _"] {
+			t.Fatal(replies)
+		}
+		p.expect("PUBLISH a x", ":1")
+		if got := c.reply(); got != ">3 $7 message $1 a $1 x" {
+			t.Fatal(got)
+		}
+	}
+	h.swap(h.tgt, h.src)
+	if got := c.reply(); got != ">2 $10 invalidate _" {
+		t.Fatal(got)
+	}
+	c.nothingMore("+PONG")
+}
+
+// What breaks between Prepare and the hold is opened again.
+func TestALostPreparationIsMadeAgain(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c, m, p := h.client(), h.client(), h.client()
+	c.expect("SUBSCRIBE a", "*3 $9 subscribe $1 a :1")
+	m.expect("MONITOR", "+OK")
+	next, err := h.shard.Prepare(t.Context(), h.tgt, instance.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first []*lane
+	h.await("preparations", func() bool {
+		for _, b := range next.standbys {
+			first = append(first, b.lane)
+		}
+		return true
+	})
+	for _, ln := range first {
+		dial(t, h.target.Addr).expect(fmt.Sprint("CLIENT KILL ID ", ln.clientID), ":1")
+	}
+	h.await("the loss is noticed", func() bool { return len(first) == 2 && !first[0].up && !first[1].up })
+	e, old := h.shard.NewEffectLane(h.src, instance.Facts{}), h.shard.effects
+	e.Start()
+	h.shard.Hold()
+	h.await("drained", func() bool { return h.shard.Answered() && h.shard.ledger.Drained() && next.Ready() && e.up })
+	h.shard.lock()
+	h.shard.Swap(next, e)
+	h.shard.unlock()
+	h.shard.Release()
+	old.Stop()
+	p.expect("PUBLISH a x", ":1")
+	if got := c.reply(); got != "*3 $7 message $1 a $1 x" {
+		t.Fatal(got)
+	}
+	for line := ""; !strings.Contains(line, `"PUBLISH"`); {
+		line = m.reply()
+	}
+}
