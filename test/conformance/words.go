@@ -54,14 +54,14 @@ func join(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// quote writes one word. The first of a line must not look like a session or a mark.
+// quote writes one word. The first of a line must not look like a session, a mark or a step of another kind.
 func quote(w string, first bool) string {
 	plain := w != "" && w != "|" && w[0] != '"' && w[0] != '#' && w != "="
 	for _, r := range w {
 		plain = plain && r > ' ' && r != unicode.ReplacementChar && r < 0x7f
 	}
 	if first && plain {
-		plain = w[0] != '~' && !strings.HasSuffix(w, ">") && !strings.HasSuffix(w, "<")
+		plain = w == strings.ToUpper(w) && w[0] != '~' && !strings.HasSuffix(w, ">") && !strings.HasSuffix(w, "<")
 	}
 	if plain {
 		return w
