@@ -81,8 +81,10 @@ func (s *session) block(cmd *router.Command, raw []byte, args [][]byte) bool {
 	b.args = resp.Args(b.raw, nil)
 	d, forever, ok := cmd.Timeout(b.args)
 	b.until, b.forever, b.bounded = time.Now().Add(d), forever, ok
-	if ok && !s.pinLastIDs(b) {
-		return false
+	if ok {
+		if over, alive := s.pinLastIDs(b); over || !alive {
+			return alive
+		}
 	}
 	s.sh.queueUp(b)
 	defer s.endBlock(b)
@@ -107,7 +109,7 @@ func (s *session) block(cmd *router.Command, raw []byte, args [][]byte) bool {
 	return false
 }
 
-// tryFirst takes what is there without blocking.
+// tryFirst takes what is there without blocking. served is true if the client has an answer.
 func (s *session) tryFirst(b *blocking) (served, alive bool) {
 	b.failed = nil
 	form, t, reshape, ok := b.cmd.Try(nil, b.args, s.sh.hints.Load().server)
@@ -125,10 +127,11 @@ func (s *session) tryFirst(b *blocking) (served, alive bool) {
 	}
 	r.writes = t.IsWrite(resp.Args(form, nil)) // it is planned when it is sent
 	s.add(r)
+	s.refused = false
 	if !s.submit() || !s.awaitAnswers() {
 		return false, false
 	}
-	return served, true
+	return served || s.refused, true
 }
 
 // blockOnce sends the command so that it blocks, and waits for what becomes of it. done is false when it was
@@ -147,11 +150,15 @@ func (s *session) blockOnce(b *blocking) (done, alive bool) {
 	}
 	r.then = b.answered
 	s.add(r)
+	s.refused = false
 	ok := s.submit()
-	sh.written(b)
-	ok = ok && s.awaitBlocked()
+	refused := s.refused
+	if !refused {
+		sh.written(b)
+		ok = ok && s.awaitBlocked()
+	}
 	sh.lock()
-	done = !b.again
+	done = !b.again || refused
 	s.pins &^= pinBlocked
 	s.leavePin()
 	sh.unlock()
@@ -253,28 +260,30 @@ func (b *blocking) tooFew(reply []byte) bool {
 	return false
 }
 
-// pinLastIDs makes "$" the id that it stands for now: the command may be issued more than once.
-func (s *session) pinLastIDs(b *blocking) bool {
+// pinLastIDs makes "$" the id that it stands for now: the command may be issued more than once. over is true if the
+// client has an answer.
+func (s *session) pinLastIDs(b *blocking) (over, alive bool) {
 	for _, at := range b.cmd.Streams(b.args) {
 		var id []byte
-		if !s.inquire(router.AppendLastIDRead(nil, b.args[at.Key]), func(reply []byte) {
+		over, alive = s.inquire(router.AppendLastIDRead(nil, b.args[at.Key]), func(reply []byte) {
 			if last, ok := router.ReadLastID(reply); ok {
 				id = bytes.Clone(last)
 			}
-		}) {
-			return false
+		})
+		if over || !alive {
+			return over, alive
 		}
 		if id != nil { // else the user may not ask for it, or the key is no stream: the server will tell
 			b.args[at.ID] = id
 			b.raw = resp.AppendArgs(nil, b.args)
 		}
 	}
-	return true
+	return false, true
 }
 
 // inquire sends a read of our own in the session's place. told gets the reply, or the head of a large one, under
-// the lock. False: the session has ended.
-func (s *session) inquire(raw []byte, told func(reply []byte)) bool {
+// the lock. over is true if the primary could not be asked: the client has been answered so.
+func (s *session) inquire(raw []byte, told func(reply []byte)) (over, alive bool) {
 	r := s.request()
 	r.cmd, r.src, r.replies, r.own = ownCommand, raw, 1, s.pins != 0
 	r.then = func(reply []byte) []byte {
@@ -282,7 +291,9 @@ func (s *session) inquire(raw []byte, told func(reply []byte)) bool {
 		return nil
 	}
 	s.add(r)
-	return s.submit() && s.awaitAnswers()
+	s.refused = false
+	alive = s.submit() && s.awaitAnswers()
+	return s.refused, alive
 }
 
 // awaitBlocked waits for the answer while it watches the client's connection: for one that goes away the server

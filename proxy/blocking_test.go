@@ -190,6 +190,9 @@ func TestUnblockEndsWhatBlocksWhereverItWaits(t *testing.T) {
 				_ = c.Close()
 			}
 		}
+		if h.shard.sliced.Load() {
+			t.Error("commands are thought not to be taken back")
+		}
 	})
 }
 
@@ -479,4 +482,53 @@ func TestALostLaneEndsItsBlockedSession(t *testing.T) {
 	p.expect("RPUSH q 1", ":1")
 	h.atRest()
 	h.same()
+}
+
+// While the primary is away, a command that would block is answered with one error.
+func TestWhatBlocksIsAnsweredOnceWithoutAPrimary(t *testing.T) {
+	h := newHouse(t, true, func(o *Options, _ *ServerOptions) { o.PrimaryWait = 50 * time.Millisecond })
+	p, reader := h.client(), h.client()
+	p.expect("XGROUP CREATE s g 0 MKSTREAM", "+OK")
+	reader.start("XREADGROUP GROUP g c BLOCK 0 STREAMS s >") // waits in a crowd meanwhile
+	blocked := h.client().start("BLPOP q 0")
+	h.blocked(2)
+	h.source.Kill()
+	if _, err := blocked.r.ReadByte(); err == nil {
+		t.Error("the blocked client was answered")
+	}
+	for _, command := range []string{"BLPOP q 0", "XREAD BLOCK 0 STREAMS s $", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >", "WAIT 1 0"} {
+		c := h.client()
+		if got := c.do(command); !strings.HasPrefix(got, "-ERR tandem: ") {
+			t.Errorf("%s: %q", command, got)
+		}
+		c.expect("PING", "+PONG")
+	}
+	if got := reader.reply(); !strings.HasPrefix(got, "-ERR tandem: ") {
+		t.Errorf("the reader: %q", got)
+	}
+	reader.expect("PING", "+PONG")
+}
+
+// Waiting is not idling, and a proxy that stops does not wait for those who wait.
+func TestWaitingClientsAreNotIdleAndDoNotHoldUpAShutdown(t *testing.T) {
+	h := newHouse(t, true, func(_ *Options, so *ServerOptions) { so.IdleTimeout = 100 * time.Millisecond })
+	p := h.client()
+	p.expect("XGROUP CREATE s g 0 MKSTREAM", "+OK")
+	var waiting []*wire
+	for _, command := range []string{"BLPOP q 0.3", "XREADGROUP GROUP g c BLOCK 300 STREAMS s >"} {
+		waiting = append(waiting, h.client().start(command))
+	}
+	for _, c := range waiting {
+		c.wants("*-1")
+		c.expect("PING", "+PONG")
+	}
+	for i, command := range []string{"BLPOP q 0", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"} {
+		waiting[i].start(command)
+	}
+	h.blocked(2)
+	began := time.Now()
+	h.server.Shutdown(t.Context())
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("it took %s", d)
+	}
 }

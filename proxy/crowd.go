@@ -182,9 +182,12 @@ func (s *session) awaitEntries(c *crowd, r *reader) (alive bool) {
 			case fresh:
 				return s.answer(b.failed)
 			default:
-				reply, alive := s.gone(b)
-				if reply != nil || !alive {
-					return alive && s.answer(reply)
+				reply, over, alive := s.gone(b)
+				switch {
+				case over || !alive:
+					return alive
+				case reply != nil:
+					return s.answer(reply)
 				}
 			}
 			continue
@@ -206,27 +209,27 @@ func (s *session) awaitEntries(c *crowd, r *reader) (alive bool) {
 
 // gone is what the primary says when what the reader waits for is not there any more (see b.failed, for what it
 // says to who asks for it now). Before 7.0 a reader goes on waiting for a key that is gone, and nil is returned.
-func (s *session) gone(b *blocking) (reply []byte, alive bool) {
+func (s *session) gone(b *blocking) (reply []byte, over, alive bool) {
 	server := s.sh.hints.Load().server
 	if server.HasEmptyConsumers() {
-		return b.failed, true // the command is executed again there, too
+		return b.failed, false, true // the command is executed again there, too
 	}
 	key := b.args[len(b.args)-2]
 	there := false
-	if !s.inquire(resp.AppendArgs(nil, [][]byte{[]byte("TYPE"), key}), func(reply []byte) {
+	over, alive = s.inquire(resp.AppendArgs(nil, [][]byte{[]byte("TYPE"), key}), func(reply []byte) {
 		there = string(reply) == "+stream\r\n"
-	}) {
-		return nil, false
-	}
+	})
 	switch {
+	case over || !alive:
+		return nil, over, alive
 	case there && bytes.HasPrefix(b.failed, []byte("-NOGROUP")):
-		return []byte("-NOGROUP the consumer group this client was blocked on no longer exists\r\n"), true
+		return []byte("-NOGROUP the consumer group this client was blocked on no longer exists\r\n"), false, true
 	case there:
-		return b.failed, true
+		return b.failed, false, true
 	case server.HasPExpireTime(): // 7.0
-		return []byte("-UNBLOCKED the stream key no longer exists\r\n"), true
+		return []byte("-UNBLOCKED the stream key no longer exists\r\n"), false, true
 	}
-	return nil, true
+	return nil, false, true
 }
 
 // knock begins a round, or another one after the present. The lock is held.

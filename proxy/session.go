@@ -69,6 +69,7 @@ type session struct {
 	tx                    *transaction
 
 	// under the shard's lock
+	refused bool      // the last command was answered with unreachable; of the session's goroutine only
 	blocks  *blocking // the command with which it blocks, from when the server has it
 	pins    pins
 	pinned  *lane // its own lane, while pins says why it has one

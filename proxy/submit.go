@@ -279,6 +279,7 @@ func (s *session) lane(r *request) *lane {
 // unreachable answers that the primary is not there. A transaction in which a command is missing must not be
 // executed. False ends the session.
 func (s *session) unreachable(r *request, why string) bool {
+	s.refused = true
 	if tx := r.tx; tx != nil {
 		tx.aborted = true
 		if tx.begun && r.ends && s.pinned != nil {
