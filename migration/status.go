@@ -28,6 +28,7 @@ func (m *Migration) Status() status.Status {
 
 	m.ledger.Lock()
 	stats := m.ledger.Stats()
+	tracking := m.shard.Tracking()
 	sweeping := m.ledger.Sweeping()
 	s.DirtyKeys = int64(m.ledger.DirtyKeys())
 	s.UnsettledWrites = int64(m.ledger.Unsettled())
@@ -59,6 +60,9 @@ func (m *Migration) Status() status.Status {
 		Dropped:    int64(stats.Dropped),
 	}
 	s.Copies = status.CopiesStatus{Done: int64(stats.Copied), Races: int64(stats.Races), Failed: int64(stats.Failed)}
+	if tracking.Listening {
+		s.Tracking = status.TrackingStatus{State: status.Running, ForeignWrites: status.Known(int64(tracking.Foreign))}
+	}
 	s.Verify = m.verifies.status()
 	m.mu.Lock()
 	s.Cutover = m.pause
