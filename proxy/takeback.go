@@ -231,3 +231,8 @@ func (sh *Shard) unblockOn(inst *instance.Instance, id int64, name, how string) 
 	}
 	return sh.controlOf(ctx, inst, "CLIENT", "UNBLOCK", strconv.FormatInt(id, 10), how)
 }
+
+// bounded returns a context for a question to the primary.
+func (sh *Shard) bounded() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(sh.ctx, max(sh.opt.PrimaryWait, time.Second))
+}
