@@ -57,8 +57,7 @@ func (w *wire) wants(want string) {
 	}
 }
 
-// silent fails the test if there is a reply although there should be none: one to a command sent afterwards on
-// another connection has come before.
+// silent fails the test if there is a reply, or one comes soon, although there should be none.
 func (w *wire) silent() {
 	w.t.Helper()
 	_ = w.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
@@ -68,7 +67,7 @@ func (w *wire) silent() {
 	_ = w.SetReadDeadline(time.Now().Add(30 * time.Second))
 }
 
-// reborn is a house on servers of one version, for what versions do differently.
+// onEach runs a test in a house on servers of each version, for what versions do differently.
 func onEach(t *testing.T, f func(t *testing.T, h *house)) {
 	for _, b := range redisdtest.Binaries(t) {
 		if b.Name == "valkey-9.1" {
