@@ -506,3 +506,33 @@ func TestFeedsReadLargeReports(t *testing.T) {
 		t.Errorf("%d keys are dirty", n)
 	}
 }
+
+// A server tells a lane that speaks RESP3 when the connection is gone that its reports were sent to. That is no
+// reply, and no reason to give the lane up.
+func TestAFeedThatBreaksLeavesItsLane(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c := h.client()
+	c.do("HELLO 3")
+	c.expect("SET a 1", "+OK")
+	h.shard.lock()
+	h.shard.Track(OfScripts, true)
+	h.shard.unlock()
+	h.await("every lane has a feed", func() bool { x := h.shard.Tracking(); return x.Listening && x.Without == 0 })
+	lost := h.shard.Counts().LanesLost
+	for range 3 {
+		other := h.direct(h.source)
+		other.send(string(resp.AppendCommand(nil, "CLIENT", "KILL", "TYPE", "pubsub")) + string(resp.AppendCommand(nil, "SET", "foreign", "1")))
+		other.reply()
+		other.reply()
+		h.await("the feeds are lost", func() bool { x := h.shard.Tracking(); return !x.Listening || x.Without > 0 })
+		for i := range 20 {
+			if got := c.do(fmt.Sprint("SET k", i, " v")); got != "+OK" {
+				t.Fatal(got)
+			}
+		}
+		h.await("they are back", func() bool { x := h.shard.Tracking(); return x.Listening && x.Without == 0 })
+	}
+	if n := h.shard.Counts().LanesLost; n != lost {
+		t.Errorf("%d lanes were lost", n-lost)
+	}
+}

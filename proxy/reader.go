@@ -92,7 +92,7 @@ func (ln *lane) moveEnds(by int) {
 // once.
 func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit int, err error) {
 	for scanned < filled {
-		if ln.queue.head == nil && !ln.pinned {
+		if ln.queue.head == nil && !ln.pinned && !ln.resp3 {
 			return filled, scanned, unit, errUnasked
 		}
 		n, done, err := ln.framer.Feed(ln.buf[scanned:filled])
@@ -107,7 +107,7 @@ func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit 
 				from = ln.ends[len(ln.ends)-1]
 			}
 			switch b := ln.buf[from:scanned]; {
-			case ln.pinned && ln.unasked(b):
+			case (ln.pinned || ln.resp3) && ln.unasked(b): // on a shared lane it is for nobody
 				if from == unit {
 					ln.push(b)
 					unit = scanned
