@@ -256,8 +256,6 @@ func TestSelectInATransactionAcrossASwap(t *testing.T) {
 	c.expect("EXEC", "*4 +OK :1 +OK +OK")
 	c.expect("INCR n", ":2")
 	c.expect("CLIENT GETNAME", "$2 me")
-	l := h.link(h.tgt, h.src)
-	defer l.stop()
 	h.converged()
 	h.same()
 	dial(t, h.source.Addr).expect("EXISTS n", ":0")

@@ -193,7 +193,11 @@ func (h *house) link(primary, secondary *instance.Instance) *link {
 // converged waits until everything is settled and nothing is owed, with a link running for that time.
 func (h *house) converged() {
 	h.t.Helper()
-	l := h.link(h.src, h.tgt)
+	primary, secondary := h.src, h.tgt
+	if h.shard.Primary() == h.tgt {
+		primary, secondary = h.tgt, h.src
+	}
+	l := h.link(primary, secondary)
 	defer l.stop()
 	h.atRest()
 }
