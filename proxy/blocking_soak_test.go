@@ -35,7 +35,7 @@ func TestEveryElementIsPoppedOnce(t *testing.T) {
 		}
 		t.Run(b.Name, func(t *testing.T) {
 			j := &jobs{soak: newSoak(t, redisd.Options{Binary: b.Path})}
-			j.work(4 * time.Second)
+			j.work(2 * time.Second)
 		})
 	}
 }

@@ -41,6 +41,7 @@ func TestReadersOfGroupsAreAnsweredAsByTheServer(t *testing.T) {
 	}
 	for _, b := range redisdtest.Binaries(t) {
 		t.Run(b.Name, func(t *testing.T) {
+			t.Parallel()
 			h := newHouseOn(t, redisd.Options{Binary: b.Path}, redisd.Options{Binary: b.Path}, true, nil)
 			twin := redisdtest.Start(t, redisd.Options{Binary: b.Path})
 			l := h.link(h.src, h.tgt)
