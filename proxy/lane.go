@@ -70,6 +70,7 @@ type lane struct {
 	framer  resp.Framer
 	runs    []run
 	ends    []int    // where the replies of the unit in progress end in buf
+	torn    bool     // the beginning of the reply in progress is not in buf any more
 	partial bool     // a part of the reply in progress has been passed on
 	dropped bool     // ... or would have been, but the client gets nothing of it
 	large   bool     // ... because it is too large to make an effect from
@@ -270,7 +271,7 @@ func loaded(ctx context.Context, conn net.Conn) error {
 func (ln *lane) begin(conn net.Conn) {
 	ln.conn, ln.up, ln.lastErr = conn, true, ""
 	ln.framer.Reset()
-	ln.ends, ln.partial, ln.dropped, ln.large, ln.passed, ln.late = ln.ends[:0], false, false, false, 0, nil
+	ln.ends, ln.torn, ln.partial, ln.dropped, ln.large, ln.passed, ln.late = ln.ends[:0], false, false, false, false, 0, nil
 	ln.sh.ledger.LaneUp(ln.id)
 }
 

@@ -220,3 +220,29 @@ func TestAServerThatLoadsIsNotThere(t *testing.T) {
 		t.Error("a closed connection is there")
 	}
 }
+
+// The end of a large value is no push, message or line of MONITOR, whatever it looks like.
+func TestTheRestOfAValueIsTakenForNothingElse(t *testing.T) {
+	h := newHouse(t, true, func(o *Options, _ *ServerOptions) { o.laneBuffer = 64 })
+	for _, char := range []string{">", "*", "+", "$", "-"} {
+		value := strings.Repeat(char, 5000)
+		h.client().expect("SET k "+value, "+OK")
+		for protocol, connect := range map[string]func() *wire{"RESP2": h.client, "RESP3": h.resp3} {
+			for _, pin := range []string{"", "WATCH w", "CLIENT TRACKING ON OPTIN"} {
+				c := connect()
+				if pin != "" {
+					c.expect(pin, "+OK")
+				}
+				for range 5 {
+					if got, want := c.do("GET k"), fmt.Sprintf("$%d %s", len(value), value); got != want {
+						t.Fatalf("%s, %q, %s: %.60q", protocol, pin, char, got)
+					}
+				}
+				c.expect("ECHO done", "$4 done")
+				_ = c.Close()
+			}
+		}
+	}
+	h.settled()
+	h.same()
+}

@@ -106,8 +106,10 @@ func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit 
 			if len(ln.ends) > 0 {
 				from = ln.ends[len(ln.ends)-1]
 			}
+			torn := ln.torn // then b is the rest of a value, which may look like anything
+			ln.torn = false
 			switch b := ln.buf[from:scanned]; {
-			case (ln.pinned || ln.resp3) && ln.unasked(b): // on a shared lane it is for nobody
+			case (ln.pinned || ln.resp3) && !torn && ln.unasked(b): // on a shared lane it is for nobody
 				if from == unit {
 					ln.push(b)
 					unit = scanned
@@ -143,6 +145,7 @@ func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit 
 		if !r.kept() || scanned-unit > maxUnit && !r.whole {
 			ln.large = ln.large || r.kept()
 			unit = ln.passOn(r, unit, scanned)
+			ln.torn = unit == scanned
 		}
 	}
 	return filled, scanned, unit, nil
