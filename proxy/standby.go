@@ -260,20 +260,21 @@ func (s *session) queueAgain(ln *lane) {
 	}
 }
 
-// fenced reports whether all that the primary had to say on the lanes of sessions that listen to it, before the
-// hold, is with the clients: messages come unasked, so each of these lanes is sent something, once per hold,
+// fenced reports whether all that the primary had to say on lanes of sessions' own, before the hold, is with the
+// clients. To those that listen messages come unasked, so each of their lanes is sent something, once per hold,
 // when nothing else is on the way any more. Nobody is told of the answers.
 func (sh *Shard) fenced() bool {
 	fenced := true
 	for ln := range sh.primary.pinned {
 		switch {
-		case ln.user == nil || !ln.up || !ln.listening && !ln.monitoring:
+		case ln.user == nil || !ln.up:
+		case ln.undelivered.Load():
+			fenced = false // else a value that the client has read would reach it behind the word to forget all
+		case !ln.listening && !ln.monitoring:
 		case ln.fence != sh.holds:
 			ln.fence = sh.holds
 			ln.putFence()
 			sh.work.Go(ln.flush)
-			fenced = false
-		case ln.undelivered.Load():
 			fenced = false
 		}
 	}

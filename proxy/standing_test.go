@@ -643,3 +643,22 @@ func TestALostPreparationIsMadeAgain(t *testing.T) {
 		line = m.reply()
 	}
 }
+
+// A value that a client has asked for before a swap is with it before it is told to forget all.
+func TestASwapWaitsForAnswersThatAreHandedOver(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c := h.resp3()
+	c.expect("CLIENT TRACKING ON", "+OK")
+	s := h.session()
+	h.await("all is answered", h.shard.Answered)
+	h.shard.Hold()
+	h.shard.lock()
+	s.pinned.undelivered.Store(true) // its reader has taken the last reply, and not come to write it out
+	if h.shard.Answered() {
+		t.Error("roles would change ahead of an answer that is on its way to a client which caches it")
+	}
+	s.pinned.undelivered.Store(false)
+	h.shard.unlock()
+	h.await("all is with the client", h.shard.Answered)
+	h.shard.Release()
+}
