@@ -44,6 +44,8 @@ type account struct {
 	salt     [16]byte
 	hash     [sha256.Size]byte
 	accepted time.Time // when the primary last accepted that password; zero if never
+
+	permits map[string]permit // by the names of commands that the proxy answers itself
 }
 
 // accounts are those in use.
@@ -57,8 +59,16 @@ func newAccounts() accounts {
 	return accounts{own: newAccount("", false), nobody: newAccount("", true), users: map[string]*account{}}
 }
 
+// forgetPermits: another instance answers, with rules of its own.
+func (a *accounts) forgetPermits() {
+	clear(a.nobody.permits)
+	for _, user := range a.users {
+		clear(user.permits)
+	}
+}
+
 func newAccount(name string, someone bool) *account {
-	return &account{name: name, someone: someone, sessions: map[*session]struct{}{}}
+	return &account{name: name, someone: someone, sessions: map[*session]struct{}{}, permits: map[string]permit{}}
 }
 
 // login is what a lane of the account says first.

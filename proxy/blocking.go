@@ -17,6 +17,9 @@ const (
 	readAhead = 1 << 20
 	// slice is for how long a command blocks at a time where the server does not let us take it back.
 	slice = 300 * time.Millisecond
+	// unnoticed is how much longer than asked a command may block: one that is sent within that time is sent as it came,
+	// for a server that refuses it quotes it.
+	unnoticed = 20 * time.Millisecond
 	// maxTried is the size of a command up to which a form of it is tried that does not block: the head of a large
 	// reply, which that form's reply is recognised by, must hold all its keys.
 	maxTried = maxUnit / 2
@@ -52,6 +55,7 @@ type blocking struct {
 	raw     []byte
 	order   uint64 // its place among all that have come
 	until   time.Time
+	length  time.Duration // of its timeout
 	forever bool
 	bounded bool // its timeout is known
 	acks    bool // it waits for replicas, and is answered with numbers
@@ -78,7 +82,7 @@ func (s *session) block(cmd *router.Command, raw []byte, args [][]byte) bool {
 	b := &blocking{sess: s, cmd: cmd, raw: bytes.Clone(raw), acks: cmd.Name == "WAIT" || cmd.Name == "WAITAOF"}
 	b.args = resp.Args(b.raw, nil)
 	d, forever, ok := cmd.Timeout(b.args)
-	b.until, b.forever, b.bounded = time.Now().Add(d), forever, ok
+	b.until, b.length, b.forever, b.bounded = time.Now().Add(d), d, forever, ok
 	if ok {
 		if over, alive := s.pinLastIDs(b); over || !alive {
 			return alive
@@ -176,7 +180,7 @@ func (s *session) blockedOn(b *blocking) *ledger.Blocked {
 // sent is told that the command is being put on its lane. It gets its timeout now, when no more time can pass. The
 // lock is held.
 func (b *blocking) sent(ln *lane, r *request) {
-	sh := ln.sh
+	sh, first := ln.sh, !b.issued
 	b.lane, b.issued, b.prepared, b.again = ln, true, false, false
 	b.taken = sh.taking || sh.strayed
 	b.sess.blocks = b
@@ -188,7 +192,7 @@ func (b *blocking) sent(ln *lane, r *request) {
 		return
 	}
 	left := time.Until(b.until)
-	if !b.forever {
+	if !b.forever && !(first && b.length-left < unnoticed) {
 		r.src = b.cmd.WithTimeout(nil, b.args, max(left, time.Millisecond))
 	}
 	if sh.sliced.Load() && (b.forever || left > slice) {

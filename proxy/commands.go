@@ -15,6 +15,9 @@ import (
 
 // sessionCommand answers what concerns the session only. False ends it.
 func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte) bool {
+	if ok, alive := s.permitted(cmd); !ok {
+		return alive
+	}
 	n := len(args)
 	switch cmd.Name {
 	case "PING":

@@ -79,6 +79,7 @@ func (sh *Shard) Swap(n *Next, e *EffectLane) {
 	old := sh.primary
 	sh.primary = n.u
 	sh.scanEpoch++
+	sh.accounts.forgetPermits()
 	sh.effects = e
 	sh.ledger.SetSink(e)
 	sh.publish()
