@@ -280,7 +280,7 @@ func (s *session) awaitShelf(r *request) bool {
 // wroteUndeclared notes that a script may have written keys that it does not name: they are reported, or a sweep
 // is owed.
 func (sh *Shard) wroteUndeclared(run *scriptRun, cmd *router.Command) {
-	if run.covered == 0 || run.covered != sh.Covered() {
+	if run.facts.Unreported || run.covered == 0 || run.covered != sh.Covered() {
 		sh.wroteUnseen(cmd)
 	}
 }

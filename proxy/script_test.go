@@ -327,3 +327,30 @@ func TestScriptsInAnyProtocol(t *testing.T) {
 	}
 	h.equal(0, "n0", "n1", "n2", "n3", "z")
 }
+
+// Of some changes a server tells nobody who tracks keys, or only the name of a key that is in another database than
+// any lane: a sweep is owed for a script that may make them under names it was not called with.
+func TestWhatScriptsDoUnreportedIsSwept(t *testing.T) {
+	for _, script := range []string{
+		"redis.call('SELECT', 5) return redis.call('SET', KEYS[1], 'v')",
+		"return redis.call('MOVE', ARGV[1], 5)",
+		"return redis.call('SWAPDB', 0, 1)",
+		"return redis.call('XACK', ARGV[1], 'g', '1-1')",
+		"return redis.call('XGROUP', 'CREATE', ARGV[1], 'h', '0')",
+		"return redis.call('XSETID', ARGV[1], '5-5')",
+	} {
+		h := newHouse(t, true, nil)
+		c := h.client()
+		c.call("XADD", "s", "1-1", "f", "v")
+		c.call("XGROUP", "CREATE", "s", "g", "0")
+		c.call("XREADGROUP", "GROUP", "g", "me", "STREAMS", "s", ">")
+		h.settled()
+		if got := c.call("EVAL", script, "1", "x", "s"); got[0] == '-' {
+			t.Fatalf("%s: %s", script, got)
+		}
+		h.await("a sweep that is owed", h.shard.ledger.Sweeping)
+		if h.shard.Counts().Unkeyed != 1 {
+			t.Errorf("%s: it is not counted", script)
+		}
+	}
+}

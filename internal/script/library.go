@@ -41,8 +41,9 @@ func LookLibrary(source []byte) (Library, error) {
 			if entry := j.callback(c.call); entry != nil {
 				f = j.judge(entry)
 			}
+			f.Unreported = f.Undeclared && callsUnreported(source)
 			if noWrites {
-				f.Writes, f.Undeclared = false, false
+				f.forbidWrites()
 			}
 			l.Functions[name] = f
 		}

@@ -235,3 +235,26 @@ func TestWhatCannotBeFollowedIsNotTrusted(t *testing.T) {
 		}
 	}
 }
+
+func TestCallsThatServersDoNotReport(t *testing.T) {
+	for source, want := range map[string]bool{
+		`return redis.call('SELECT', 1)`:                                         true,
+		`redis.call('XACK', ARGV[1], 'g', '1-1')`:                                true,
+		`redis.call("xgroup", 'CREATE', ARGV[1], 'g', '0')`:                      true,
+		`pcall(redis.call, [[swapdb]], 0, 1)`:                                    true,
+		`redis.call('COPY', KEYS[1], 'x', 'DB', 1)`:                              true,
+		`redis.call('HSET', ARGV[1], 'copy', 'x')`:                               false,
+		`if ARGV[1] == 'move' then redis.call('SET', ARGV[2], select(1, 2)) end`: false,
+		`redis.call('XACK', KEYS[1], 'g', '1-1')`:                                false, // the key is copied
+		"#!lua flags=no-writes\nredis.call('XACK', ARGV[1], 'g', '1-1')":         false,
+		"#!other\nserver.call('SWAPDB', 0, 1)":                                   true,
+	} {
+		if got := Look([]byte(source)).Unreported; got != want {
+			t.Errorf("%s: %v, want %v", source, got, want)
+		}
+	}
+	l, err := LookLibrary([]byte("#!lua name=l\nredis.register_function('f', function(k, a) return redis.call('XACK', a[1], 'g', a[2]) end)"))
+	if err != nil || !l.Functions["f"].Unreported {
+		t.Errorf("a function: %v, %v", l.Functions, err)
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 )
 
 // MaxSource is the size of the largest source that is looked at, in bytes. Of a larger one the worst is said.
@@ -29,6 +30,10 @@ type Facts struct {
 	Writes bool
 	// Undeclared: it may write keys that it was not called with.
 	Undeclared bool
+	// Unreported: among those may be changes that a server does not report to who tracks keys, or not so that the
+	// database can be told. That is said of a source that calls something with the name of such a command as a text;
+	// one that makes the name up is not found out.
+	Unreported bool
 	// Repeats: two servers that hold the same under the keys it is called with end up with the same there,
 	// except for expiries given as relative (Expires), and unless it raises an error. What differs otherwise
 	// shows in the reply: no error of a command is swallowed.
@@ -93,14 +98,27 @@ func worst(why string) Facts { return Facts{Writes: true, Undeclared: true, MayE
 func Look(source []byte) Facts {
 	h, body, err := splitHeader(source)
 	if err != nil {
-		return worst(err.Error())
+		f := worst(err.Error())
+		f.Unreported = callsUnreported(source)
+		return f
 	}
 	f := lookBody(body)
+	f.Unreported = f.Undeclared && callsUnreported(source)
 	if h.noWrites {
-		f.Writes, f.Undeclared = false, false
+		f.forbidWrites()
 	}
 	return f
 }
+
+// forbidWrites: the server sees to it that nothing is written.
+func (f *Facts) forbidWrites() { f.Writes, f.Undeclared, f.Unreported = false, false, false }
+
+// unreported is a call of a command that leads to another database, exchanges two, or changes a stream's groups or
+// last id only. (Tried: a tracking client hears nothing of the last two kinds, and of the others the key's name.)
+var unreported = regexp.MustCompile(`(?i)(?:\(|call\s*,)\s*(?:"|'|\[=*\[)(?:SELECT|SWAPDB|MOVE|COPY|XGROUP|XSETID|XACK|XACKDEL|XCLAIM|` +
+	`XAUTOCLAIM|XREADGROUP)(?:"|'|\]=*\])\s*,`)
+
+func callsUnreported(source []byte) bool { return unreported.Match(source) }
 
 func lookBody(body []byte) Facts {
 	p, err := parse(body)
