@@ -128,8 +128,7 @@ func (c *Copier) copyOnce(ctx context.Context, db int, items []*item, expect int
 
 // begin notes the versions of the items' stripes and collects in s what is to be read.
 func (c *Copier) begin(items []*item, s *scratch) {
-	c.l.Lock()
-	defer c.l.Unlock()
+	defer c.l.Enter()()
 	ready := c.l.Ready()
 	for _, it := range items {
 		d := it.copy.Dirty
@@ -156,13 +155,12 @@ func (c *Copier) end(items []*item, readings []reading) {
 	shift := c.opt.Shift()
 	var copied, races, bytes uint64
 	var state ledger.State // one for all: the Sink does not keep it
-	c.l.Lock()
 	defer func() {
-		c.l.Unlock()
 		c.stats.copied.Add(copied)
 		c.stats.bytes.Add(bytes)
 		c.stats.races.Add(races)
 	}()
+	defer c.l.Enter()()
 	for i, it := range items {
 		var r result
 		state, r = stateOf(&readings[i], shift)

@@ -85,7 +85,7 @@ func (c *Copier) takeDirty(ctx context.Context) ([]*item, time.Duration) {
 	now := time.Now()
 	var items []*item
 	var wait time.Duration
-	c.l.Lock()
+	defer c.l.Enter()()
 	for len(items) < n {
 		var d *ledger.Dirty
 		if d, wait = c.l.NextDirty(now); d == nil {
@@ -95,7 +95,6 @@ func (c *Copier) takeDirty(ctx context.Context) ([]*item, time.Duration) {
 		it.fromDirty(d)
 		items = append(items, it)
 	}
-	c.l.Unlock()
 	if wait == 0 {
 		wait = idle
 	}
@@ -160,8 +159,7 @@ const orderedPause = 100 * time.Millisecond
 // sort says how to go on with those that are still held after an attempt: again, or owning the stripe. Big
 // ones are left to their goroutine.
 func (c *Copier) sort(items []*item, impatient bool) (again, ordered []*item) {
-	c.l.Lock()
-	defer c.l.Unlock()
+	defer c.l.Enter()()
 	for _, it := range items {
 		owns := false
 		switch it.result {
@@ -203,8 +201,7 @@ func (c *Copier) settle(items []*item) {
 		c.noteSink(!refused)
 	}
 	if refused {
-		c.l.Lock()
-		defer c.l.Unlock()
+		defer c.l.Enter()()
 		for _, it := range items {
 			if it.result == notTaken {
 				c.retry(it, c.troubled())
@@ -223,8 +220,7 @@ func (c *Copier) retry(it *item, pause time.Duration) {
 
 // giveBack gives back those that are still held; nothing is wrong with them.
 func (c *Copier) giveBack(items []*item, pause time.Duration) {
-	c.l.Lock()
-	defer c.l.Unlock()
+	defer c.l.Enter()()
 	for _, it := range items {
 		c.retry(it, pause)
 	}
@@ -233,8 +229,7 @@ func (c *Copier) giveBack(items []*item, pause time.Duration) {
 // giveBackFailed gives back those that are still held because their copy failed. They are tried again, more
 // and more slowly, and the ledger lists them (Failing).
 func (c *Copier) giveBackFailed(items []*item, err error) {
-	c.l.Lock()
-	defer c.l.Unlock()
+	defer c.l.Enter()()
 	for _, it := range items {
 		if it.held {
 			d := it.copy.Dirty

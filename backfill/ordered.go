@@ -114,8 +114,7 @@ func (c *Copier) readOwned(ctx context.Context, db int, batch []*ticket, lim lim
 	}
 	shift := c.opt.Shift()
 
-	c.l.Lock()
-	defer c.l.Unlock()
+	defer c.l.Enter()()
 	for i, t := range batch {
 		state, r := stateOf(&readings[i], shift)
 		switch {
@@ -146,8 +145,7 @@ func (c *Copier) readOwned(ctx context.Context, db int, batch []*ticket, lim lim
 
 // queue takes the places of a group's copy reads, ahead of the clients' writes.
 func (c *Copier) queue(g *ordered, lane ledger.LaneID, items []*item) {
-	c.l.Lock()
-	defer c.l.Unlock()
+	defer c.l.Enter()()
 	ready := c.l.Ready()
 	for _, it := range items {
 		switch {
@@ -170,8 +168,7 @@ func (c *Copier) queue(g *ordered, lane ledger.LaneID, items []*item) {
 
 // abandon ends what a group still owns or waits for, and its place in the window.
 func (c *Copier) abandon(g *ordered, expect int64) {
-	c.l.Lock()
-	defer c.l.Unlock()
+	defer c.l.Enter()()
 	for _, t := range g.tickets {
 		switch {
 		case t.ended:

@@ -112,8 +112,7 @@ func (c *Copier) copyRounds(ctx context.Context, db int, items []*item) error {
 
 // handOver makes those dirty that no one has settled meanwhile.
 func (c *Copier) handOver(items []*item) {
-	c.l.Lock()
-	defer c.l.Unlock()
+	defer c.l.Enter()()
 	for _, it := range items {
 		if k := &it.copy.Key; it.result != settled && !c.l.Known(k.Hash) {
 			c.l.MakeDirty(k)

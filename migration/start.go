@@ -162,11 +162,12 @@ func (m *Migration) begin(ctx context.Context, facts instance.Facts) error {
 	if err := m.save(setPhase(status.Backfill)); err != nil {
 		return undo("the new phase could not be written", err)
 	}
-	m.ledger.Lock()
-	m.ledger.OweSweep("the migration begins", int(facts.KeysTotal()))
-	m.shard.Replicate(l.effects)
-	m.setClocks()
-	m.ledger.Unlock()
+	func() {
+		defer m.ledger.Enter()()
+		m.ledger.OweSweep("the migration begins", int(facts.KeysTotal()))
+		m.shard.Replicate(l.effects)
+		m.setClocks()
+	}()
 	m.setLink(l)
 	l.start()
 	return nil

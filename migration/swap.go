@@ -136,30 +136,29 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 		old.start()
 		return undone(why, err)
 	}
-	m.ledger.Lock()
-	still := drained()
-	m.ledger.Unlock()
-	if !still {
+	if !m.shard.Look(drained) {
 		return undo("a key became dirty at the last moment", nil)
 	}
 	before := m.phase()
 	if err := m.save(func(s *state.State) { s.Phase = phase; s.ScanEpoch++ }); err != nil {
 		return undo("the new roles could not be written", err)
 	}
-	m.ledger.Lock()
-	if hold.Err() != nil || !drained() {
+	swapped = m.shard.Look(func() bool {
+		if hold.Err() != nil || !drained() {
+			return false
+		}
+		m.shard.Swap(next, link.effects)
+		m.setClocks()
+		return true
+	})
+	if !swapped {
 		// The disk was slow, or a server went away meanwhile: with the roles as they were nothing is lost.
-		m.ledger.Unlock()
 		if err := m.save(setPhase(before)); err != nil {
 			m.fail("writing the old roles back", err)
 		}
 		return undo("it would have held clients for more than cutover.max_pause: the roles were long in writing, "+
 			"or a server went away", nil)
 	}
-	m.shard.Swap(next, link.effects)
-	m.setClocks()
-	m.ledger.Unlock()
-	swapped = true
 	pause := m.swapped(old, link, began)
 	m.log.Info("roles swapped", "primary", primary.String(), "pause", pause.Round(time.Microsecond))
 	return admin.Result{Phase: phase, Pause: pause}, nil

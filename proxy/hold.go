@@ -57,10 +57,7 @@ func (ln *lane) answered() bool { return ln.queue.n == 0 && !ln.stale }
 func (sh *Shard) Await(ctx context.Context, condition func() bool) error {
 	pause := 50 * time.Microsecond
 	for {
-		sh.lock()
-		ok := condition()
-		sh.unlock()
-		if ok {
+		if sh.Look(condition) {
 			return nil
 		}
 		select {
@@ -70,6 +67,12 @@ func (sh *Shard) Await(ctx context.Context, condition func() bool) error {
 		}
 		pause = min(2*pause, time.Millisecond)
 	}
+}
+
+// Look returns what a condition says with the lock held. A panic of it ends the process (see ledger.Enter).
+func (sh *Shard) Look(condition func() bool) bool {
+	defer sh.ledger.Enter()()
+	return condition()
 }
 
 // Replicate begins to forward effects to a secondary. It is called during a hold, with nothing on the way,

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"tandem/internal/ledger"
 )
 
 // guard lets through who may ask.
@@ -19,6 +21,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	listenHost, _, _ := net.SplitHostPort(s.options.Addr)
 	loopback := isLoopback(s.options.Addr)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer endInPanic()
 		extendWriting(w)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
@@ -37,6 +40,14 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// endInPanic ends the process when a request has ended in a panic. The HTTP server would log that and go on; but what
+// the request was about to change is half changed, and a lock that it held is held for ever.
+func endInPanic() {
+	if v := recover(); v != nil && v != http.ErrAbortHandler {
+		ledger.End(v)
+	}
 }
 
 // extendWriting gives the answer its time, counted from now: a step may have taken longer before.
