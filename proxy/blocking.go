@@ -89,12 +89,18 @@ func (s *session) block(cmd *router.Command, raw []byte, args [][]byte) bool {
 		}
 	}
 	s.sh.queueUp(b)
-	defer s.endBlock(b)
+	alive := s.serveBlocking(b)
+	s.endBlock(b) // not deferred: it takes the lock (see session.serve)
+	return alive
+}
+
+// serveBlocking tries and blocks until the command is answered. False ends the session.
+func (s *session) serveBlocking(b *blocking) bool {
 	for !s.closed.Load() {
 		if over, alive := s.awaitTurn(b); over || !alive {
 			return alive
 		}
-		if ok && s.sh.hints.Load().dual {
+		if b.bounded && s.sh.hints.Load().dual {
 			switch {
 			case b.readsGroup():
 				return s.readGroup(b)

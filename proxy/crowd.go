@@ -135,12 +135,11 @@ func (s *session) readGroup(b *blocking) (alive bool) {
 		c.knock()
 	}
 	sh.unlock()
-	defer func() {
-		sh.lock()
-		c.leave(r)
-		sh.unlock()
-	}()
-	return s.awaitEntries(c, r)
+	alive = s.awaitEntries(c, r)
+	sh.lock()
+	c.leave(r)
+	sh.unlock()
+	return alive
 }
 
 // awaitEntries waits for the reader's turns.

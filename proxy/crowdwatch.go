@@ -69,17 +69,22 @@ func (c *crowd) listen(ctx context.Context, inst *instance.Instance) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	g := signal{conn: conn}
-	key, last := string(c.name), ""
-	var served uint64
 	sh.lock()
 	c.conn = conn
 	sh.unlock()
-	defer func() {
-		sh.lock()
-		c.conn = nil
-		sh.unlock()
-	}()
+	err = c.listenOn(ctx, conn)
+	sh.lock()
+	c.conn = nil
+	sh.unlock()
+	return err
+}
+
+// listenOn is listen on a connection.
+func (c *crowd) listenOn(ctx context.Context, conn net.Conn) error {
+	sh := c.sh
+	g := signal{conn: conn}
+	key, last := string(c.name), ""
+	var served uint64
 	for {
 		if last == "" {
 			// What is there by now, the round finds that follows; from there on, the signal tells.

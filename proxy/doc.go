@@ -42,4 +42,6 @@
 //
 // The shard's lock comes first. A session's output lock is taken inside it at most; no lock is taken inside
 // an output's. Nothing blocks under the shard's lock: sockets are written outside it, or without waiting.
+// A panic under it ends the process. So what takes the lock is not deferred where one may come with the lock held, and
+// those above whom somebody recovers, or has deferred it all the same, take it by ledger.Enter.
 package proxy

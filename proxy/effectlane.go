@@ -107,11 +107,13 @@ func (e *EffectLane) Facts() (f instance.Facts, problem string) { return e.facts
 
 // run keeps the lane connected.
 func (e *EffectLane) run() {
-	defer func() {
-		e.sh.lock()
-		e.fail()
-		e.sh.unlock()
-	}()
+	e.keepConnected()
+	e.sh.lock()
+	e.fail()
+	e.sh.unlock()
+}
+
+func (e *EffectLane) keepConnected() {
 	pause := retryMin
 	for e.ctx.Err() == nil {
 		began := time.Now()

@@ -92,9 +92,15 @@ type session struct {
 // laneKey is what the session's lane is for.
 func (s *session) laneKey() laneKey { return laneKey{who: s.who, db: s.db, resp3: s.resp3} }
 
-// serve reads and submits commands until the connection ends.
+// serve is the session's goroutine. What it gives back at its end takes the shard's lock, so it is not deferred: a
+// panic that comes with the lock held must end the process, and not wait for that lock with everybody else.
 func (s *session) serve() {
-	defer s.end()
+	s.serveCommands()
+	s.end()
+}
+
+// serveCommands reads and submits commands until the connection ends.
+func (s *session) serveCommands() {
 	for !s.closed.Load() {
 		if t := s.srv.IdleTimeout; t > 0 {
 			_ = s.conn.SetReadDeadline(time.Now().Add(t))
