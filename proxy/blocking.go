@@ -173,10 +173,13 @@ func (s *session) blockOnce(b *blocking) (done, alive bool) {
 	return done, ok
 }
 
-// blockedOn are the keys that the command names, for the ledger.
+// blockedOn are the keys that the command names, for the ledger; none if they cannot be told.
 func (s *session) blockedOn(b *blocking) *ledger.Blocked {
-	places, _ := b.cmd.AppendKeys(nil, b.args)
 	k := &ledger.Blocked{}
+	places, ok := b.cmd.AppendKeys(nil, b.args)
+	if !ok {
+		return k
+	}
 	for _, p := range places {
 		k.Keys = append(k.Keys, s.key(p, b.args))
 	}
@@ -211,7 +214,7 @@ func (b *blocking) sent(ln *lane, r *request) {
 func (b *blocking) answered(reply []byte) []byte {
 	b.lane = nil
 	empty := isNull(reply) || b.acks && b.tooFew(reply)
-	b.served = !empty && reply[0] != '-'
+	b.served = !empty && reply[0] != '-' || !b.bounded // which replies of a learned one say so is not known
 	if empty && b.taken && !b.late() {
 		if b.verdict == nil {
 			b.again = true

@@ -10,6 +10,7 @@ import (
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
 	"tandem/internal/resp"
+	"tandem/router"
 )
 
 // blockedAt waits until n clients block on a server itself.
@@ -530,4 +531,26 @@ func TestWaitingClientsAreNotIdleAndDoNotHoldUpAShutdown(t *testing.T) {
 	if d := time.Since(began); d > 2*time.Second {
 		t.Errorf("it took %s", d)
 	}
+}
+
+// Of a command that blocks, and whose keys the server does not tell, anything may have changed once it is answered.
+func TestALearnedCommandThatBlocksIsSweptFor(t *testing.T) {
+	h := newHouseOn(t, redisd.Options{Args: []string{"--rename-command", "BLPOP", "XPOP"}}, redisd.Options{}, true, nil)
+	cmd, err := router.Learn([]byte("*7\r\n$4\r\nxpop\r\n:-3\r\n*2\r\n+write\r\n+blocking\r\n:0\r\n:0\r\n:0\r\n*0\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.shard.lock()
+	h.shard.learned["XPOP"] = &learned{cmd: cmd, until: time.Now().Add(time.Hour), of: h.shard.primary}
+	h.shard.unlock()
+	c, p := h.client(), h.client()
+	c.expect("XPOP", "-ERR wrong number of arguments for 'blpop' command")
+	if why, owed := h.sweepOwed(); owed {
+		t.Errorf("after an error: %s", why)
+	}
+	c.start("XPOP q 0")
+	h.blockedAt(h.source, 1)
+	p.expect("RPUSH q 1 2", ":2")
+	c.wants("*2 $1 q $1 1")
+	h.await("what the command has done is looked for", h.shard.ledger.Sweeping)
 }

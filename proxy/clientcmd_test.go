@@ -364,3 +364,17 @@ func TestUnblockingAnother(t *testing.T) {
 		c.expect("PING", "+PONG")
 	}
 }
+
+// RESET ends CLIENT REPLY OFF, and is answered; a SKIP before it is for itself.
+func TestResetIsAnswered(t *testing.T) {
+	h := newHouse(t, false, nil)
+	for _, addr := range []string{h.source.Addr, h.server.Addr().String()} {
+		w := dial(t, addr)
+		w.send("CLIENT REPLY OFF\r\nPING\r\nRESET\r\nECHO 1\r\nCLIENT REPLY SKIP\r\nRESET\r\nECHO 2\r\n")
+		for _, want := range []string{"+RESET", "$1 1", "$1 2"} {
+			if got := w.reply(); got != want {
+				t.Fatalf("%s: %q, want %q", addr, got, want)
+			}
+		}
+	}
+}

@@ -196,6 +196,9 @@ func (s *session) resetState() bool {
 	if s.who == nil {
 		s.guard.SetLimits(s.srv.Limits.PreAuth())
 	}
+	if s.reply == replyOff {
+		s.reply = replyOn
+	}
 	return s.answer([]byte("+RESET\r\n"))
 }
 

@@ -360,7 +360,7 @@ func (ln *lane) settleLost() {
 	for ln.lost.n > 0 {
 		r := ln.lost.pop()
 		cmd := r.unkeyedPart()
-		if r.unkeyed {
+		if r.unkeyed || r.blocked != nil && len(r.blocked.Keys) == 0 {
 			cmd = r.cmd
 		}
 		if cmd != nil && sh.dual {

@@ -241,6 +241,7 @@ func (s *session) become(a *account, password string) {
 	sh.lock()
 	defer sh.unlock()
 	if s.who == a {
+		sh.enter(s, a, password) // which may be another than before
 		return
 	}
 	sh.enter(s, a, password)

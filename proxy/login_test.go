@@ -205,3 +205,16 @@ func TestADeletedUserIsDisconnected(t *testing.T) {
 	}
 	other.expect("GET ann:a", "$1 1")
 }
+
+// The lanes of a user whose password has been changed are opened with the one that the client has given since.
+func TestANewPasswordIsTaken(t *testing.T) {
+	h := newHouseOn(t, locked, redisd.Options{Password: "secret"}, false, nil)
+	c, d := h.client(), h.direct(h.source)
+	c.expect("AUTH ann annpw", "+OK")
+	c.expect("SET ann:1 a", "+OK")
+	d.expect("ACL SETUSER ann resetpass >other", "+OK")
+	c.expect("AUTH ann other", "+OK")
+	d.expect("CLIENT KILL USER ann", ":1")
+	h.await("the lane is gone", func() bool { return h.shard.counts.LanesLost == 1 })
+	c.expect("GET ann:1", "$1 a")
+}

@@ -267,7 +267,11 @@ func (ln *lane) complete(unit int) error {
 		reply = r.then(reply)
 	}
 	if r.blocked != nil {
-		sh.ledger.Unblock(r.blocked, r.blocking.served && sh.dual)
+		served := r.blocking.served && sh.dual
+		sh.ledger.Unblock(r.blocked, served)
+		if served && len(r.blocked.Keys) == 0 && last[0] != '-' {
+			sh.tookUnkeyed(r.cmd)
+		}
 	}
 	switch {
 	case r.sess == nil:
