@@ -12,9 +12,10 @@
 //	        ├─► Coverage: every command that a server knows, or the reason in left_out.txt
 //	        └─► Generator: random sequences, whose failures are shrunk and kept under scenarios/found
 //
-// Each scenario of a run has a database of its own, so that hundreds of them need one comparison of the
+// Scenarios are played in batches, each in a database of its own, so that a batch needs one comparison of the
 // keyspaces, and the database of a difference names its scenario. Those that touch more than their database
-// are marked [alone]: everything is flushed before them.
+// are marked [alone]: everything is flushed before them. What is answered differently and is known to be stands
+// in exceptions.txt, with the reason; every run prints it.
 //
 // The package shares no code with the program but the command table, which says what is to be covered.
 package conformance

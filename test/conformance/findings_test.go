@@ -9,14 +9,18 @@ import (
 // findings collects differences, each once with all the places where it was seen: a difference in one scenario
 // mostly shows in every phase.
 type findings struct {
+	known exceptions
 	order []string
 	seen  map[string][]string
 }
 
-// compare adds what was answered differently.
-func (f *findings) compare(where string, want, got transcripts) {
+// compare adds what a version was answered differently, and is not known to be.
+func (f *findings) compare(where, version string, want, got transcripts) {
 	for p, g := range got {
 		for _, d := range Diff(p.scenario, want[p], g) {
+			if f.known.excuse(p.scenario, d.Of, version) {
+				continue
+			}
 			f.add(p.scenario.ID()+": "+d.String(), fmt.Sprintf("%s, RESP%d", where, p.protocol))
 		}
 	}

@@ -62,6 +62,16 @@ func (s *Scenario) BothProtocols() bool {
 	return false
 }
 
+// scripting are the commands that execute scripts or keep them.
+var scripting = []string{"EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO", "FUNCTION", "SCRIPT"}
+
+// HasScripts reports whether scripts are among what is asked.
+func (s *Scenario) HasScripts() bool {
+	return slices.ContainsFunc(s.Steps, func(step Step) bool {
+		return slices.ContainsFunc(step.Commands, func(c []string) bool { return slices.Contains(scripting, c[0]) })
+	})
+}
+
 // Action is what a step does.
 type Action uint8
 

@@ -21,6 +21,8 @@ var patience = 5 * time.Second
 type session struct {
 	conn net.Conn
 	r    *bufio.Reader
+	// monitors is set behind MONITOR.
+	monitors bool
 }
 
 // dial connects, speaks the protocol and selects the database. What it is answered to that is not compared.
@@ -29,7 +31,7 @@ func dial(addr string, protocol, db int) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	s := &session{conn, bufio.NewReaderSize(conn, 64<<10)}
+	s := &session{conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
 	var hello [][]string
 	if protocol == 3 {
 		hello = append(hello, []string{"HELLO", "3"})

@@ -32,6 +32,7 @@ type tandem struct {
 // statusReply is what the tests decide by.
 type statusReply struct {
 	Phase           string `json:"phase"`
+	Ready           bool   `json:"ready_to_cutover"`
 	DirtyKeys       int64  `json:"dirty_keys"`
 	UnsettledWrites int64  `json:"unsettled_writes"`
 	LagBytes        int64  `json:"lag_bytes"`
@@ -220,6 +221,14 @@ func (td *tandem) settle() {
 	if failing != "" {
 		td.t.Errorf("this never settles: %s", failing)
 	}
+}
+
+// cutOver makes the target the primary, once nothing stands in the way: libraries of functions may still be
+// compared.
+func (td *tandem) cutOver() {
+	td.t.Helper()
+	td.until("ready for a cutover", func() bool { return td.status().Ready })
+	td.step("cutover")
 }
 
 // counts is what replication has done so far, for the log.
