@@ -305,6 +305,10 @@ func (ln *lane) finish(r *request, open bool) error {
 	}
 	switch {
 	case open:
+		ln.stateful = true // nobody else may have it
+		if ln.user != nil {
+			ln.user.leavePin()
+		}
 		return errOpen
 	case ln.user != nil:
 		ln.user.leavePin()

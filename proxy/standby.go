@@ -289,7 +289,7 @@ func (ln *lane) putFence() {
 		// Whatever else there is would be queued, or abort the transaction: so it is begun anew. What was
 		// watched is watched no longer, which EXEC says, as after any other loss of a watch.
 		s.lostWatch = s.lostWatch || s.pins&pinWatch != 0
-		ln.swallow(discardFrame)
+		ln.discard()
 		s.queueAgain(ln)
 	case !ln.resp3:
 		ln.swallow(pingFrame) // answered while subscribed, as an array then

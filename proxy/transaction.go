@@ -281,7 +281,7 @@ func (r *request) runsTransaction() bool {
 // queued on this one. Only here, with the lock held and the lane chosen, is it certain that no swap comes in
 // between. False ends the session.
 func (s *session) execLost(r *request, ln *lane) bool {
-	ln.swallow(discardFrame)
+	ln.discard()
 	r.tx.begun = false
 	r.reset()
 	r.sess, r.canned = s, s.null()
@@ -295,7 +295,7 @@ func (s *session) discard() bool {
 	}
 	s.sh.lock()
 	if ln := s.pinned; ln != nil && ln.up && s.tx.open {
-		ln.swallow(discardFrame)
+		ln.discard()
 		s.tx.begun = false
 		ln.flushLocked()
 	}
@@ -303,6 +303,9 @@ func (s *session) discard() bool {
 	s.endTransaction()
 	return true
 }
+
+// discard ends the transaction on a pinned lane, which is of no more use if the server refuses that.
+func (ln *lane) discard() { ln.enqueue(&request{src: discardFrame, replies: 1, ends: true}) }
 
 var discardFrame = frame("DISCARD")
 

@@ -180,3 +180,25 @@ func (h *house) swap(primary, secondary *instance.Instance) {
 	h.shard.Release()
 	old.Stop()
 }
+
+// A lane whose transaction the server does not let us end is not given to the next who needs one.
+func TestALaneLeftInATransactionIsClosed(t *testing.T) {
+	users := redisd.Options{Password: "secret", Args: []string{"--user", "ann", "on", ">annpw", "~*", "+@all", "-discard"}}
+	h := newHouseOn(t, users, redisd.Options{}, false, nil)
+	a, b := h.client(), h.client()
+	a.expect("AUTH ann annpw", "+OK")
+	b.expect("AUTH ann annpw", "+OK")
+	a.expect("MULTI", "+OK")
+	a.expect("INCR n", "+QUEUED")
+	if got := a.do("SUBSCRIBE x"); got[0] != '-' {
+		t.Fatal(got)
+	}
+	if got := a.do("EXEC"); !strings.HasPrefix(got, "-EXECABORT") {
+		t.Fatal(got)
+	}
+	b.expect("RPUSH q 1", ":1")
+	b.expect("BLPOP q 1", "*2 $1 q $1 1")
+	b.expect("MULTI", "+OK")
+	b.expect("INCR n", "+QUEUED")
+	b.expect("EXEC", "*1 :1")
+}
