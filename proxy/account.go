@@ -142,11 +142,12 @@ func (sh *Shard) isOwn(user, password string) bool {
 }
 
 // shutOut closes the sessions of an account whose lane the primary no longer lets in, as a server does whose user
-// is deleted. An instance that is about to be the primary must not have that effect.
-func (sh *Shard) shutOut(ln *lane) {
+// is deleted. An instance that is about to be the primary must not have that effect; and neither a refusal of before
+// the primary last accepted such a user: it may have been made anew.
+func (sh *Shard) shutOut(ln *lane, asked time.Time) {
 	a := ln.who
 	sh.lock()
-	if ln.of != sh.primary {
+	if ln.of != sh.primary || a.accepted.After(asked) {
 		sh.unlock()
 		return
 	}

@@ -186,7 +186,7 @@ func (ln *lane) keepConnected() {
 			pause = retryMin
 		}
 		if errors.Is(err, instance.ErrCredentials) && ln.who.someone {
-			ln.sh.shutOut(ln)
+			ln.sh.shutOut(ln, began)
 		}
 		ln.trouble.failed(ln.sh.opt.Log, "lane lost", err, "instance", ln.of.inst.String(), "db", ln.db)
 		select {

@@ -201,10 +201,10 @@ func (s *session) logIn(user, password string, plain bool) (reply []byte, ok boo
 	case string(reply) != "+OK\r\n":
 		return reply, false
 	}
-	a = s.becomeUser(user, password)
 	sh.lock()
-	a.accept(password, time.Now())
+	sh.userAccount(user, password).accept(password, time.Now())
 	sh.unlock()
+	s.becomeUser(user, password)
 	return reply, true
 }
 
@@ -226,12 +226,11 @@ func (s *session) insist(ctx context.Context, try func(*instance.Instance) ([]by
 	}
 }
 
-func (s *session) becomeUser(user, password string) *account {
+func (s *session) becomeUser(user, password string) {
 	s.sh.lock()
 	a := s.sh.userAccount(user, password)
 	s.sh.unlock()
 	s.become(a, password)
-	return a
 }
 
 // become makes the session one of the account's. Its own lane, if it has one, is replaced by one of that account
