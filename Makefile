@@ -12,9 +12,9 @@ UNIT  = $(shell $(GO) list ./... | grep -v '^tandem/test$$')
 
 # The tests of real clients are a module of their own. They run the program that was built.
 CLIENTS  = TANDEM_TEST_BINARY='$(CURDIR)/bin/tandem' $(GO) test -C test/clients -count=1 -p 1 -v
-GO_ONES := ./goredis ./rueidis ./redigo ./tools
+GO_ONES := ./goredis ./rueidis ./redigo
 
-.PHONY: build demo test test-node test-full bench fuzz lint redis node servers clean
+.PHONY: build demo test test-tools test-node test-full bench fuzz lint redis node servers clean
 
 build: ## ./bin/tandem
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/tandem ./cmd/tandem
@@ -24,10 +24,13 @@ demo: build redis ## a whole migration on servers that it starts and stops itsel
 
 # A tenth of the sizes: at most 10 minutes on 2 cores.
 test: build redis servers lint
-	$(GO) test -timeout 9m $(UNIT)
+	$(GO) test -timeout 9m -p 3 $(UNIT)
 	$(GO) test -count=1 -timeout 9m -v $(E2E)
 	$(CLIENTS) -timeout 9m $(GO_ONES)
-	@echo 'make test-node tests the clients that need Node.js: ioredis, node-redis, BullMQ'
+	@echo 'make test-tools tests redis-cli and redis-benchmark, make test-node the clients that need Node.js: ioredis, node-redis, BullMQ'
+
+test-tools: build redis servers ## redis-cli in all its modes, redis-benchmark with all its tests
+	$(CLIENTS) -timeout 9m ./tools
 
 test-node: build redis servers node ## ioredis, node-redis and BullMQ; installs Node.js where it is missing
 	$(CLIENTS) -timeout 5m ./node
@@ -38,7 +41,7 @@ test-full: build redis servers node lint
 	$(GO) test -race -timeout 15m $(UNIT)
 	LEDGER_RUNS=100000 $(GO) test -count=1 -timeout 30m -run TestInterleavings ./internal/ledger
 	TANDEM_TEST_FULL=1 $(GO) test -count=1 -timeout 90m -p 1 -v $(E2E) ./test/conformance
-	TANDEM_TEST_FULL=1 $(CLIENTS) -timeout 60m $(GO_ONES) ./node
+	TANDEM_TEST_FULL=1 $(CLIENTS) -timeout 60m $(GO_ONES) ./tools ./node
 
 bench: build redis ## against direct connections and other proxies; the report is under bench/results
 	./bench/run.sh

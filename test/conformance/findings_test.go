@@ -26,6 +26,16 @@ func (f *findings) compare(where, version string, want, got transcripts) {
 	}
 }
 
+// differs reports whether a play was answered otherwise than it should be, exceptions apart.
+func (f *findings) differs(p play, version string, want, got Transcript) bool {
+	for _, d := range Diff(p.scenario, want, got) {
+		if !f.known.excuse(p.scenario, d.Of, version) {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *findings) add(what, where string) {
 	if f.seen == nil {
 		f.seen = map[string][]string{}

@@ -151,6 +151,18 @@ func (w *world) through(phase string, all []play, primary *Control, want transcr
 			w.mustBeEqual(phase + ", after " + p.scenario.ID())
 		}
 	}
+	// What hangs on a moment may come out otherwise on a busy machine: only what differs three times counts.
+	for p := range got {
+		for try := 1; try < 3 && w.found.differs(p, w.primary(phase), want[p], got[p]); try++ {
+			if compared {
+				w.mustBeEqual(phase)
+			}
+			w.flush()
+			w.t.Logf("%s, RESP%d, differed in %s and is played again", p.scenario.ID(), p.protocol, phase)
+			player := w.player(p, primary)
+			got[p] = player.Play(p.scenario, w.database(p))
+		}
+	}
 	if compared {
 		w.mustBeEqual(phase)
 	}
