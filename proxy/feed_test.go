@@ -536,3 +536,23 @@ func TestAFeedThatBreaksLeavesItsLane(t *testing.T) {
 		t.Errorf("%d lanes were lost", n-lost)
 	}
 }
+
+// What a shared lane has reported to us is not the client's tracking.
+func TestAClientThatTracksNothingIsToldSo(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c := h.client()
+	c.expect("SET a 1", "+OK")
+	h.shard.lock()
+	h.shard.Track(OfScripts, true)
+	h.shard.unlock()
+	h.await("every lane has a feed", func() bool { x := h.shard.Tracking(); return x.Listening && x.Without == 0 })
+	direct := h.direct(h.source)
+	for range 2 {
+		for _, command := range []string{"CLIENT GETREDIR", "CLIENT TRACKINGINFO", "GET a"} {
+			if want, got := direct.do(command), c.do(command); got != want {
+				t.Errorf("%s: %q, want %q", command, got, want)
+			}
+		}
+	}
+	h.await("no lane is kept for it", func() bool { return len(h.shard.primary.pinned) <= 1 })
+}

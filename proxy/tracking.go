@@ -226,11 +226,20 @@ func (s *session) inOurIDs(b []byte, before string) []byte {
 	return append(out, b[at-1+n:]...)
 }
 
-// redirectReply passes on CLIENT GETREDIR or CLIENT TRACKINGINFO.
+// redirectReply passes on CLIENT GETREDIR or CLIENT TRACKINGINFO. A session without a lane of its own is given one for
+// that: a shared one may have its changes reported to us (see feed), which is nothing of the client's.
 func (s *session) redirectReply(cmd *router.Command, raw []byte, before string) bool {
+	lent := s.pins == 0
+	if lent && !s.pin(pinState) {
+		return false
+	}
 	r := s.request()
-	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, s.pins != 0
+	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, true
 	r.then = func(reply []byte) []byte { return s.inOurIDs(reply, before) }
 	s.add(r)
-	return true
+	ok := s.submit() && s.awaitAnswers()
+	if lent {
+		s.unpin(pinState)
+	}
+	return ok
 }
