@@ -16,11 +16,16 @@
 // transaction, WATCH, subscriptions, CLIENT TRACKING, MONITOR, a command that blocks) has a lane of its own as long
 // as there is a reason (pins); what comes there that no command asked for is pushed to it as it is.
 //
-//	account.go login.go       who may in, and in whose name
-//	pin.go standing.go        lanes of a session's own, and what another connection needs to take over
-//	blocking.go pubsub.go     commands that wait, messages
-//	clientcmd.go roster.go    CLIENT and MONITOR; who is connected
-//	learn.go                  commands that the table does not have
+//	account.go login.go permit.go     who may in, in whose name, and what it may have answered by the proxy
+//	pin.go standing.go standby.go     lanes of a session's own, and how they move to another primary
+//	transaction.go queued.go          MULTI to EXEC, and what concerns the session in between
+//	blocking.go line.go takeback.go   commands that wait, and how a hold takes them back and issues them again
+//	crowd.go crowdwatch.go            readers of a stream's group, who wait in the proxy
+//	pubsub.go tracking.go             messages and invalidations
+//	clientcmd.go roster.go            CLIENT and MONITOR; who is connected
+//	script.go scriptexpiry.go libraries.go strangers.go  scripts and functions: repeated, copied, unknown
+//	feed.go feeds.go                  reports of keys that no lane has changed
+//	learn.go                          commands that the table does not have
 //
 // A session is one goroutine that reads a client's commands and puts them on its lane; it never waits for
 // replies. A lane is one connection to the primary; its reader goroutine takes the replies, has the ledger
