@@ -1,7 +1,7 @@
 // Package proxy carries clients' bytes to the primary and back, and the effects of their writes to the
 // secondary: listener, sessions, lanes.
 //
-//	client ──► session ──► Shard.submit ──► lane ──► primary
+//	client ──► session ──► submit ────────► lane ──► primary
 //	   ▲        (guard,                       │
 //	   │         router)                      │ replies, in execution order
 //	   └────────────── output ◄───────────────┤
@@ -40,7 +40,7 @@
 // in which effects reach the secondary (invariants I1 and I2 of the ledger).
 //
 // A session's replies come in the order of its commands because it uses one lane at a time and changes it
-// only when nothing of its own is on the way (session.idle). Replies that the proxy gives itself ride the
+// only when nothing of its own is on the way (session.awaitAnswers). Replies that the proxy gives itself ride the
 // lane's queue.
 //
 // # Locks
