@@ -72,6 +72,7 @@ type blocking struct {
 	acked    []byte // the acknowledgements there were when it was taken back
 	verdict  []byte // what it answers because a client asked for its end (CLIENT UNBLOCK)
 	obeyed   bool   // it has
+	over     bool   // its session has done with it
 }
 
 // block runs a command that may block. False ends the session.
@@ -215,7 +216,7 @@ func (b *blocking) answered(reply []byte) []byte {
 	b.lane = nil
 	empty := isNull(reply) || b.acks && b.tooFew(reply)
 	b.served = !empty && reply[0] != '-' || !b.bounded // which replies of a learned one say so is not known
-	if empty && b.taken && !b.late() {
+	if empty && b.taken && !b.late() && !b.over {
 		if b.verdict == nil {
 			b.again = true
 			if b.acks {
@@ -372,6 +373,7 @@ func (s *session) endBlock(b *blocking) {
 	s.sh.lock()
 	defer s.sh.unlock()
 	s.sh.leaveLine(b)
+	b.over = true // a reply may still come, when the client has gone
 	s.blocks = nil
 	s.active.Store(time.Now().UnixNano())
 	if s.pins&pinBlocked != 0 {

@@ -280,6 +280,25 @@ func (h *house) blockedOrWatched(n int) {
 	})
 }
 
+// The reply with which a hold takes a command back may have been read when its client goes. Nobody is left then to
+// issue it again, and whoever stands in line behind it would wait for ever.
+func TestAReplyToWhoHasGoneStandsInNobodysWay(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c := h.client().start("BLPOP q 0")
+	h.blocked(1)
+	s := h.server.all()[0]
+	h.shard.lock()
+	b := s.blocks
+	h.shard.unlock()
+	_ = c.Close()
+	h.await("the session has ended", func() bool { return len(h.server.all()) == 0 })
+	h.shard.lock()
+	b.taken = true
+	b.answered([]byte("*-1\r\n"))
+	h.shard.unlock()
+	h.client().expect("BLPOP q 0.1", "*-1")
+}
+
 // What is sent behind a command that blocks is executed after it, all of it.
 func TestWhatIsBehindABlockedCommandWaits(t *testing.T) {
 	h := newHouse(t, true, nil)
