@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tandem/test/program"
 )
 
 // benchmarkTests are what redis-benchmark runs by default.
@@ -23,17 +25,17 @@ func TestRedisBenchmarkPassesInEveryPhase(t *testing.T) {
 		switch phase {
 		case "backfill":
 			w.reach("backfill")
-			w.td.step("pause")
+			w.td.Step("pause")
 		case "synced":
-			w.td.step("resume")
-			w.td.waitSynced()
+			w.td.Step("resume")
+			w.td.WaitSynced()
 		case "reversed":
-			w.td.switchOver("cutover")
+			w.td.SwitchOver("cutover")
 		}
 		for _, args := range [][]string{nil, {"-P", "16"}, {"-c", "500"}} {
 			t.Run(strings.TrimSpace(phase+" "+strings.Join(args, " ")), func(t *testing.T) {
 				want := benchmarkTests
-				if !full && len(args) > 0 && args[0] == "-c" {
+				if !program.Full && len(args) > 0 && args[0] == "-c" {
 					// Connecting 500 clients for each test is what takes the time, with a bare server too.
 					want = []string{"PING_INLINE", "PING_MBULK", "SET", "GET", "LPUSH", "MSET (10 keys)"}
 					args = append(args, "-t", "ping,set,get,lpush,mset")
@@ -41,19 +43,19 @@ func TestRedisBenchmarkPassesInEveryPhase(t *testing.T) {
 				benchmark(t, w.td.Addr, want, args...)
 			})
 		}
-		if s := w.td.status(); s.Phase != phase {
+		if s := w.td.Status(); s.Phase != phase {
 			t.Errorf("phase %s after the benchmarks of %s", s.Phase, phase)
 		}
 	}
 	w.mustBeEqual()
-	w.td.checkMemory()
+	w.checkMemory()
 }
 
 // benchmark runs redis-benchmark and requires a rate for every test that is wanted, and no complaint.
 func benchmark(t *testing.T, addr string, want []string, more ...string) {
 	t.Helper()
 	n := 3000
-	if full {
+	if program.Full {
 		n = 100_000
 	}
 	host, port, err := net.SplitHostPort(addr)
@@ -65,7 +67,7 @@ func benchmark(t *testing.T, addr string, want []string, more ...string) {
 	args := append([]string{"-h", host, "-p", port, "-q", "-n", strconv.Itoa(n)}, more...)
 	out, err := exec.CommandContext(ctx, "redis-benchmark", args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("redis-benchmark %q: %v\n%s", args, err, last(string(out), 4000))
+		t.Fatalf("redis-benchmark %q: %v\n%s", args, err, program.Last(string(out), 4000))
 	}
 	// -q redraws each line: what stands behind the last carriage return is the result.
 	rates := map[string]string{}

@@ -14,6 +14,7 @@ import (
 
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
+	"tandem/test/program"
 )
 
 // What a script can rely on: the exit status of each mistake, and that the message names it.
@@ -27,7 +28,7 @@ func TestExitStatusOfMistakes(t *testing.T) {
 		}
 		return name
 	}
-	nobody := "http://" + freeAddr(t)
+	nobody := "http://" + program.FreeAddr(t)
 	wrong := "redis://:wrong-word@" + target.Addr
 	for _, c := range []struct {
 		name string
@@ -51,7 +52,7 @@ func TestExitStatusOfMistakes(t *testing.T) {
 		{"verify in no such mode", nil, []string{"verify", "--mode", "half"}, 2, []string{"half"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			code, stdout, stderr := command(t, c.env, c.args...)
+			code, stdout, stderr := program.Command(t, c.env, c.args...)
 			if code != c.code {
 				t.Errorf("%q: exit status %d, want %d", c.args, code, c.code)
 			}
@@ -71,7 +72,7 @@ func TestExitStatusOfMistakes(t *testing.T) {
 
 func TestVersionAndDefaultsArePrinted(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"config", "defaults"}, {"--help"}} {
-		if code, stdout, stderr := command(t, nil, args...); code != 0 || stdout == "" {
+		if code, stdout, stderr := program.Command(t, nil, args...); code != 0 || stdout == "" {
 			t.Errorf("%q: exit status %d, output %q %q", args, code, stdout, stderr)
 		}
 	}
@@ -88,7 +89,7 @@ type precheckReport struct {
 
 func precheck(t *testing.T, source, target *redisd.Server) (int, precheckReport, string) {
 	t.Helper()
-	code, stdout, stderr := command(t, nil, "precheck", "--json", "--source", source.URL(), "--target", target.URL())
+	code, stdout, stderr := program.Command(t, nil, "precheck", "--json", "--source", source.URL(), "--target", target.URL())
 	var r precheckReport
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatalf("precheck printed %q: %v\n%s", stdout, err, stderr)
@@ -136,8 +137,8 @@ func TestServeGoesOnServingWhenThePrecheckRefuses(t *testing.T) {
 	source := redisdtest.Start(t, redisd.Options{})
 	target := redisdtest.Start(t, redisd.Options{})
 	do(t, target.Addr, "SET", "there", "before")
-	td := serve(t, source, target) // start: auto
-	s := td.waitStatus("blockers", 20*time.Second, func(s statusReply) bool { return len(s.Blockers) > 0 })
+	td := program.Serve(t, source, target) // start: auto
+	s := td.WaitStatus("blockers", 20*time.Second, func(s program.Status) bool { return len(s.Blockers) > 0 })
 	if s.Phase != "passthrough" {
 		t.Errorf("phase %s", s.Phase)
 	}
@@ -145,17 +146,17 @@ func TestServeGoesOnServingWhenThePrecheckRefuses(t *testing.T) {
 	if got := do(t, source.Addr, "GET", "k").Str; got != "v" {
 		t.Errorf("the source has %q", got)
 	}
-	if code, _, stderr := command(t, nil, "start", "--admin", td.Admin); code != 3 {
+	if code, _, stderr := program.Command(t, nil, "start", "--admin", td.Admin); code != 3 {
 		t.Errorf("start: exit status %d\n%s", code, stderr)
 	}
 	if got := do(t, target.Addr, "GET", "there").Str; got != "before" {
 		t.Errorf("the target's own key is %q now", got)
 	}
 	do(t, target.Addr, "FLUSHALL")
-	if code, _, stderr := command(t, nil, "start", "--admin", td.Admin); code != 0 {
+	if code, _, stderr := program.Command(t, nil, "start", "--admin", td.Admin); code != 0 {
 		t.Errorf("start once the target is empty: exit status %d\n%s", code, stderr)
 	}
-	td.waitSynced()
+	td.WaitSynced()
 }
 
 // Without `start: manual` a new state directory needs nobody: it ends up synced by itself.
@@ -163,8 +164,8 @@ func TestServeStartsByItself(t *testing.T) {
 	source := redisdtest.Start(t, redisd.Options{})
 	target := redisdtest.Start(t, redisd.Options{})
 	do(t, source.Addr, "SET", "k", "v")
-	td := serve(t, source, target)
-	td.waitSynced()
+	td := program.Serve(t, source, target)
+	td.WaitSynced()
 	if got := do(t, target.Addr, "GET", "k").Str; got != "v" {
 		t.Errorf("the target has %q", got)
 	}
@@ -174,15 +175,15 @@ func TestOneProcessPerStateDirectoryAndPair(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 1000})
 	refused := func(what string, args ...string) {
 		t.Helper()
-		args = append(append([]string{"serve"}, args...), "--listen", freeAddr(t), "--admin", freeAddr(t))
-		code, stdout, stderr := command(t, nil, args...)
+		args = append(append([]string{"serve"}, args...), "--listen", program.FreeAddr(t), "--admin", program.FreeAddr(t))
+		code, stdout, stderr := program.Command(t, nil, args...)
 		if code != 3 {
 			t.Errorf("%s: exit status %d, want 3\n%s%s", what, code, stdout, stderr)
 		}
 	}
 	refused("the same state directory", "--source", w.source.URL(), "--target", w.target.URL(), "--state-dir", w.td.Dir)
 	refused("the same pair", "--source", w.source.URL(), "--target", w.target.URL(), "--state-dir", t.TempDir())
-	if code := w.td.signal(syscall.SIGINT); code != 0 {
+	if code := w.td.Signal(syscall.SIGINT); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
 	other := redisdtest.Start(t, redisd.Options{})
@@ -192,16 +193,16 @@ func TestOneProcessPerStateDirectoryAndPair(t *testing.T) {
 func TestStepsThatAreNotReadyAreRefusedWithTheirReasons(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 1000})
 	for _, step := range []string{"cutover", "finish"} { // the source answers: a rollback has nothing to do
-		code, stdout, stderr := command(t, nil, step, "--admin", w.td.Admin)
+		code, stdout, stderr := program.Command(t, nil, step, "--admin", w.td.Admin)
 		if code != 3 {
 			t.Errorf("%s in passthrough: exit status %d, want 3\n%s%s", step, code, stdout, stderr)
 		}
-		httpCode, answer := w.td.post("/api/v1/"+step, "")
+		httpCode, answer := w.td.Ask(step)
 		var body struct {
 			Error    string
 			Blockers []struct{ Code, Message, Remedy string }
 		}
-		if err := json.Unmarshal(answer, &body); err != nil || httpCode != http.StatusConflict || body.Error == "" || body.Blockers == nil {
+		if err := json.Unmarshal([]byte(answer), &body); err != nil || httpCode != http.StatusConflict || body.Error == "" || body.Blockers == nil {
 			t.Errorf("POST %s in passthrough: %d %s, want 409 with error and blockers", step, httpCode, answer)
 		}
 		for _, b := range body.Blockers {
@@ -212,17 +213,17 @@ func TestStepsThatAreNotReadyAreRefusedWithTheirReasons(t *testing.T) {
 	}
 	// All steps, by the command line.
 	for _, args := range [][]string{{"start"}, {"pause"}, {"resume"}} {
-		if code, stdout, stderr := command(t, nil, append(args, "--admin", w.td.Admin)...); code != 0 && code != 3 {
+		if code, stdout, stderr := program.Command(t, nil, append(args, "--admin", w.td.Admin)...); code != 0 && code != 3 {
 			t.Errorf("%q: exit status %d\n%s%s", args, code, stdout, stderr)
 		}
 	}
-	w.td.waitSynced()
+	w.td.WaitSynced()
 	for _, args := range [][]string{{"status"}, {"verify"}, {"cutover"}, {"rollback"}, {"cutover"}, {"finish"}, {"status"}} {
-		if code, stdout, stderr := command(t, nil, append(args, "--admin", w.td.Admin)...); code != 0 {
+		if code, stdout, stderr := program.Command(t, nil, append(args, "--admin", w.td.Admin)...); code != 0 {
 			t.Errorf("%q: exit status %d\n%s%s", args, code, stdout, stderr)
 		}
 	}
-	if s := w.td.status(); s.Phase != "finished" {
+	if s := w.td.Status(); s.Phase != "finished" {
 		t.Errorf("phase %s in the end", s.Phase)
 	}
 }
@@ -243,7 +244,7 @@ func TestStatusHasEveryFieldInEveryPhase(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 1000})
 	check := func(phase string) {
 		t.Helper()
-		code, stdout, stderr := command(t, nil, "status", "--json", "--admin", w.td.Admin)
+		code, stdout, stderr := program.Command(t, nil, "status", "--json", "--admin", w.td.Admin)
 		if code != 0 {
 			t.Fatalf("status: exit status %d\n%s", code, stderr)
 		}
@@ -276,14 +277,14 @@ func TestStatusHasEveryFieldInEveryPhase(t *testing.T) {
 		}
 	}
 	check("passthrough")
-	w.td.step("start")
-	w.td.waitSynced()
+	w.td.Step("start")
+	w.td.WaitSynced()
 	check("synced")
-	w.td.switchOver("cutover")
+	w.td.SwitchOver("cutover")
 	check("reversed")
-	w.td.step("finish")
+	w.td.Step("finish")
 	var s map[string]any
-	_, body, err := w.td.get("/api/v1/status")
+	_, body, err := w.td.Get("/api/v1/status")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,16 +296,16 @@ func TestStatusHasEveryFieldInEveryPhase(t *testing.T) {
 func TestAdminEndpoints(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 1000})
 	// It listens before it is connected to the primary, and says so.
-	w.td.until("ready", 5*time.Second, func() bool {
-		code, _, err := w.td.get("/readyz")
+	w.td.Until("ready", 5*time.Second, func() bool {
+		code, _, err := w.td.Get("/readyz")
 		return err == nil && code == 200
 	})
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 200, "/": 200, "/api/v1/status": 200, "/api/v1/nothing": 404} {
-		if code, body, err := w.td.get(path); err != nil || code != want {
-			t.Errorf("GET %s: %d %v, want %d\n%s", path, code, err, want, last(string(body), 300))
+		if code, body, err := w.td.Get(path); err != nil || code != want {
+			t.Errorf("GET %s: %d %v, want %d\n%s", path, code, err, want, program.Last(string(body), 300))
 		}
 	}
-	_, metrics, err := w.td.get("/metrics")
+	_, metrics, err := w.td.Get("/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +325,7 @@ func TestAdminEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Origin", "http://evil.example")
-	resp, err := adminClient.Do(req)
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +333,7 @@ func TestAdminEndpoints(t *testing.T) {
 	if resp.StatusCode != http.StatusForbidden {
 		t.Errorf("a step asked for by another origin: %d, want 403", resp.StatusCode)
 	}
-	if s := w.td.status(); s.Phase != "passthrough" {
+	if s := w.td.Status(); s.Phase != "passthrough" {
 		t.Errorf("phase %s after a forbidden start", s.Phase)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/test/program"
 	"tandem/test/wire"
 )
 
@@ -31,8 +32,8 @@ func dial(t *testing.T, addr string) *wire.Conn {
 func synced(t *testing.T, settings ...string) *world {
 	t.Helper()
 	w := newWorld(t, worldOptions{keys: 1000, settings: settings})
-	w.td.step("start")
-	w.td.waitSynced()
+	w.td.Step("start")
+	w.td.WaitSynced()
 	return w
 }
 
@@ -96,7 +97,7 @@ func TestInlineCommands(t *testing.T) {
 
 // hugeBytes is the size of the one value that passes in both directions.
 func hugeBytes() int {
-	if full {
+	if program.Full {
 		return 512 << 20
 	}
 	return 64 << 20
@@ -160,13 +161,13 @@ func TestHugeValueBothWays(t *testing.T) {
 	if got := do(t, w.target.Addr, "STRLEN", "huge").Int; got != int64(size) {
 		t.Errorf("the target has %d bytes", got)
 	}
-	t.Logf("memory of the proxy: at most %d MB", w.td.memory()>>20)
+	t.Logf("memory of the proxy: at most %d MB", w.td.Peak()>>20)
 }
 
 // Clients that stop in the middle of a command, or vanish without a word, hold up nobody and leave nothing.
 func TestHalfOpenClients(t *testing.T) {
 	w := synced(t)
-	before := w.td.status().Sessions
+	before := w.td.Status().Sessions
 	var conns []*wire.Conn
 	for i := range 200 {
 		c := dial(t, w.td.Addr)
@@ -185,7 +186,7 @@ func TestHalfOpenClients(t *testing.T) {
 		}
 		conns = append(conns, c)
 	}
-	w.td.waitStatus("all sessions seen", 10*time.Second, func(s statusReply) bool { return s.Sessions >= before+200 })
+	w.td.WaitStatus("all sessions seen", 10*time.Second, func(s program.Status) bool { return s.Sessions >= before+200 })
 	at := time.Now()
 	alive := dial(t, w.td.Addr)
 	for range 1000 {
@@ -201,11 +202,11 @@ func TestHalfOpenClients(t *testing.T) {
 		}
 		c.Close()
 	}
-	w.td.waitStatus("their sessions gone", 20*time.Second, func(s statusReply) bool { return s.Sessions <= before })
+	w.td.WaitStatus("their sessions gone", 20*time.Second, func(s program.Status) bool { return s.Sessions <= before })
 	if got := do(t, w.source.Addr, "EXISTS", "half").Int; got != 0 {
 		t.Error("an unfinished command was executed")
 	}
-	w.td.checkMemory()
+	w.checkMemory()
 	w.mustBeEqual()
 }
 
@@ -235,8 +236,8 @@ func TestSlowReaderIsClosedWithAReason(t *testing.T) {
 			if err := slow.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			w.td.until("the slow reader closed with its reason in the log", 20*time.Second, func() bool {
-				return strings.Contains(w.td.logged(), c.reason)
+			w.td.Until("the slow reader closed with its reason in the log", 20*time.Second, func() bool {
+				return strings.Contains(w.td.Logged(), c.reason)
 			})
 			var err error
 			for range c.replies {
@@ -250,7 +251,7 @@ func TestSlowReaderIsClosedWithAReason(t *testing.T) {
 			if got := do(t, w.td.Addr, "PING"); got.Str != "PONG" {
 				t.Errorf("another client: %s", got)
 			}
-			w.td.checkMemory()
+			w.checkMemory()
 		})
 	}
 }
@@ -258,7 +259,7 @@ func TestSlowReaderIsClosedWithAReason(t *testing.T) {
 func TestOneClientTooMany(t *testing.T) {
 	w := synced(t, "clients:", "  max: 5")
 	var conns []*wire.Conn
-	w.td.until("five clients at once", 20*time.Second, func() bool {
+	w.td.Until("five clients at once", 20*time.Second, func() bool {
 		for _, c := range conns {
 			c.Close()
 		}
@@ -281,7 +282,7 @@ func TestOneClientTooMany(t *testing.T) {
 		t.Errorf("the first client: %v", err)
 	}
 	conns[1].Close()
-	w.td.until("a place that is free again", 10*time.Second, func() bool {
+	w.td.Until("a place that is free again", 10*time.Second, func() bool {
 		_, err := dial(t, w.td.Addr).Do("PING")
 		return err == nil
 	})

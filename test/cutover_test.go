@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/test/program"
 	"tandem/test/wire"
 )
 
@@ -12,8 +13,8 @@ import (
 func TestCutoverAndRollbackTenInARowUnderLoad(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: sized(200_000), largeBytes: 1 << 20, clients: 32})
 	w.startLoad(nil)
-	w.td.step("start")
-	w.td.waitSynced()
+	w.td.Step("start")
+	w.td.WaitSynced()
 	var worst, all time.Duration
 	undone, switches := 0, 0
 	for round := range 10 {
@@ -21,14 +22,14 @@ func TestCutoverAndRollbackTenInARowUnderLoad(t *testing.T) {
 		if round%2 == 1 {
 			name, phase, primary = "rollback", "synced", "source"
 		}
-		w.td.waitStatus("ready to switch", 60*time.Second, func(s statusReply) bool {
+		w.td.WaitStatus("ready to switch", 60*time.Second, func(s program.Status) bool {
 			return s.Phase != "backfill" && (s.ReadyToCutover || s.Phase == "reversed")
 		})
 		w.load.Pauses()
-		undone += w.td.switchOver(name)
+		undone += w.td.SwitchOver(name)
 		w.commands(2000) // served by the other side
 		p := w.load.Pauses()
-		s := w.td.status()
+		s := w.td.Status()
 		if s.Phase != phase || s.Primary != primary {
 			t.Fatalf("after %s: phase %s, primary %s, want %s and %s", name, s.Phase, s.Primary, phase, primary)
 		}
@@ -47,16 +48,16 @@ func TestCutoverAndRollbackTenInARowUnderLoad(t *testing.T) {
 	w.stopLoad()
 	w.mustBeEqual()
 	w.mustBeTruthful()
-	w.td.mustVerify()
-	w.td.checkMemory()
+	w.td.MustVerify()
+	w.checkMemory()
 }
 
 // In reversed the target answers, and the source is kept equal: what is written through the proxy is on both.
 func TestAfterACutoverTheTargetAnswersAndTheSourceFollows(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 2000})
-	w.td.step("start")
-	w.td.waitSynced()
-	w.td.switchOver("cutover")
+	w.td.Step("start")
+	w.td.WaitSynced()
+	w.td.SwitchOver("cutover")
 	do(t, w.td.Addr, "SET", "after", "cutover")
 	if got := do(t, w.target.Addr, "GET", "after").Str; got != "cutover" {
 		t.Errorf("the target has %q right after the reply", got)
@@ -70,7 +71,7 @@ func TestAfterACutoverTheTargetAnswersAndTheSourceFollows(t *testing.T) {
 	if got := do(t, w.td.Addr, "GET", "only").Str; got != "target" {
 		t.Errorf("the proxy answers %q, the target has another value", got)
 	}
-	w.td.switchOver("rollback")
+	w.td.SwitchOver("rollback")
 	do(t, w.source.Addr, "SET", "only", "source")
 	if got := do(t, w.td.Addr, "GET", "only").Str; got != "source" {
 		t.Errorf("after the rollback the proxy answers %q, the source has another value", got)
@@ -80,14 +81,14 @@ func TestAfterACutoverTheTargetAnswersAndTheSourceFollows(t *testing.T) {
 // A cutover repeated, and a rollback repeated, are done already: 200 and no second switch.
 func TestRepeatingACompletedStepIsDone(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 1000})
-	w.td.step("start")
-	w.td.waitSynced()
+	w.td.Step("start")
+	w.td.WaitSynced()
 	for _, name := range []string{"cutover", "cutover", "rollback", "rollback", "cutover", "finish", "finish"} {
-		if code, answer := w.td.post("/api/v1/"+name, ""); code != 200 {
+		if code, answer := w.td.Ask(name); code != 200 {
 			t.Fatalf("%s: %d %s", name, code, answer)
 		}
 	}
-	if s := w.td.status(); s.Phase != "finished" {
+	if s := w.td.Status(); s.Phase != "finished" {
 		t.Errorf("phase %s, want finished", s.Phase)
 	}
 }
@@ -95,8 +96,8 @@ func TestRepeatingACompletedStepIsDone(t *testing.T) {
 // An idle connection, one with a transaction open, and one in another database go on across a switch.
 func TestSessionsGoOnAcrossASwitch(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 1000})
-	w.td.step("start")
-	w.td.waitSynced()
+	w.td.Step("start")
+	w.td.WaitSynced()
 	open := func() *wire.Conn {
 		c, err := wire.Dial(w.td.Addr)
 		if err != nil {
@@ -117,7 +118,7 @@ func TestSessionsGoOnAcrossASwitch(t *testing.T) {
 	must(idle, "+OK", "CLIENT", "SETNAME", "idle-one")
 	must(elsewhere, "+OK", "SELECT", "5")
 	must(elsewhere, "+OK", "SET", "here", "5")
-	w.td.switchOver("cutover")
+	w.td.SwitchOver("cutover")
 	must(elsewhere, `"5"`, "GET", "here")
 	must(elsewhere, "1", "INCR", "counted")
 	must(idle, `"idle-one"`, "CLIENT", "GETNAME")
@@ -128,7 +129,7 @@ func TestSessionsGoOnAcrossASwitch(t *testing.T) {
 	must(idle, "+QUEUED", "INCR", "in:multi")
 	switched := make(chan int, 1)
 	go func() {
-		code, _ := w.td.post("/api/v1/rollback", "")
+		code, _ := w.td.Ask("rollback")
 		switched <- code
 	}()
 	must(idle, "+QUEUED", "INCR", "in:multi")

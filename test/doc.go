@@ -2,8 +2,8 @@
 // have: its command line, its listener, its admin API. What it holds is looked at over direct connections.
 //
 // The sizes are a tenth unless TANDEM_TEST_FULL is set. TANDEM_TEST_SEED repeats the random choices of a run;
-// every failure names its seed, and shows the program's status, the end of its log and its goroutines.
+// the first line names the seed, and a failure shows the program's status, the end of its log and its goroutines.
 //
-// wire is the suite's own client, keyspace makes and compares keyspaces, load drives the proxy and checks
-// itself.
+// program starts the program, wire is the suite's own client, keyspace makes and compares keyspaces,
+// load drives the proxy and checks itself.
 package test

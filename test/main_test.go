@@ -3,70 +3,29 @@ package test
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
+
+	"tandem/test/program"
 )
 
-var (
-	// full is set for the full sizes.
-	full = os.Getenv("TANDEM_TEST_FULL") != ""
-	// seed makes every random choice of the run.
-	seed uint64
-	// binary is the program under test.
-	binary string
-)
+// seed makes every random choice of the run.
+var seed uint64
 
 // sized is n in full, else a tenth.
 func sized(n int) int {
-	if full {
+	if program.Full {
 		return n
 	}
 	return n / 10
 }
 
-// TestMain builds the program once, unless TANDEM_TEST_BINARY names one that is to be tested.
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	seed = uint64(time.Now().UnixNano()) % 1_000_000
-	if s := os.Getenv("TANDEM_TEST_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "TANDEM_TEST_SEED: %v\n", err)
-			return 2
-		}
-		seed = n
+func TestMain(m *testing.M) {
+	var err error
+	if seed, err = program.Seed(uint64(time.Now().UnixNano()) % 1_000_000); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
 	}
-	fmt.Printf("seed %d (TANDEM_TEST_SEED), full sizes: %v (TANDEM_TEST_FULL)\n", seed, full)
-	if binary = os.Getenv("TANDEM_TEST_BINARY"); binary != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "tandem-test-")
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "directory of the program: %v\n", err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "tandem")
-	if out, err := exec.Command("go", "build", "-o", binary, "tandem/cmd/tandem").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build tandem: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
-}
-
-// environment is this process' without the variables that are the suite's own: the program refuses variables
-// of its prefix that it does not know.
-func environment(add ...string) []string {
-	var env []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "TANDEM_") {
-			env = append(env, v)
-		}
-	}
-	return append(env, add...)
+	fmt.Printf("seed %d (TANDEM_TEST_SEED), full sizes: %v (TANDEM_TEST_FULL)\n", seed, program.Full)
+	os.Exit(program.Main(m))
 }

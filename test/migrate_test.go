@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"tandem/internal/redisd/redisdtest"
+	"tandem/test/program"
 )
 
 // largeBytes are the values of 10 MB that a full keyspace has, one of each type.
 func largeBytes() int {
-	if full {
+	if program.Full {
 		return 10 << 20
 	}
 	return 2 << 20
@@ -22,8 +23,8 @@ func TestMigrationUnderLoad(t *testing.T) {
 	w.startLoad(nil)
 	w.commands(10_000) // served in passthrough as well
 	began := time.Now()
-	w.td.step("start")
-	s := w.td.waitSynced()
+	w.td.Step("start")
+	s := w.td.WaitSynced()
 	took := time.Since(began)
 	t.Logf("synced after %v: %d keys scanned, %d copied, %.0f keys/s, %d races, %d effects, %d mismatched",
 		took.Round(time.Millisecond), s.Backfill.KeysScanned, s.Backfill.KeysCopied,
@@ -32,8 +33,8 @@ func TestMigrationUnderLoad(t *testing.T) {
 	w.stopLoad()
 	w.mustBeEqual()
 	w.mustBeTruthful()
-	w.td.mustVerify()
-	w.td.checkMemory()
+	w.td.MustVerify()
+	w.checkMemory()
 	if s.Copies.Failed != 0 {
 		t.Errorf("%d copies failed", s.Copies.Failed)
 	}
@@ -54,13 +55,13 @@ func TestMigrationBetweenVersions(t *testing.T) {
 			w := newWorld(t, worldOptions{source: servers[0].Path, target: servers[1].Path,
 				keys: sized(100_000), largeBytes: 1 << 20, clients: 8})
 			w.startLoad(nil)
-			w.td.step("start")
-			w.td.waitSynced()
+			w.td.Step("start")
+			w.td.WaitSynced()
 			w.commands(20_000)
 			w.stopLoad()
 			w.mustBeEqual()
 			w.mustBeTruthful()
-			w.td.mustVerify()
+			w.td.MustVerify()
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tandem/test/load"
+	"tandem/test/program"
 )
 
 // Ctrl-C at any moment: what was answered is on both sides or will be, the exit status is 0, and the next start
@@ -24,11 +25,11 @@ func TestInterruptAtAnyMomentDrainsAndARestartResumes(t *testing.T) {
 	again := func(moment string, phases ...string) {
 		t.Helper()
 		began := time.Now()
-		if code := w.td.signal(syscall.SIGINT); code != 0 {
-			t.Fatalf("%s: exit status %d after SIGINT, want 0; end of the log:\n%s", moment, code, last(w.td.logged(), 2000))
+		if code := w.td.Signal(syscall.SIGINT); code != 0 {
+			t.Fatalf("%s: exit status %d after SIGINT, want 0; end of the log:\n%s", moment, code, program.Last(w.td.Logged(), 2000))
 		}
 		drained := time.Since(began)
-		seen := w.td.start()
+		seen := w.td.Start()
 		t.Logf("%-20s drained in %5d ms, goes on in %s", moment, drained.Milliseconds(), strings.Join(seen, ", then "))
 		for _, p := range seen {
 			if !slices.Contains(phases, p) {
@@ -39,59 +40,56 @@ func TestInterruptAtAnyMomentDrainsAndARestartResumes(t *testing.T) {
 	}
 
 	again("in passthrough", "passthrough")
-	w.td.step("start")
+	w.td.Step("start")
 	for _, percent := range []float64{10, 30, 50} {
-		w.td.waitStatus("some of the backfill", syncTime(), func(s statusReply) bool {
+		w.td.WaitStatus("some of the backfill", program.SyncTime(), func(s program.Status) bool {
 			return s.Backfill.Percent != nil && *s.Backfill.Percent >= percent
 		})
 		again("in backfill", "backfill")
 		w.commands(int64(r.IntN(3000)))
 	}
-	w.td.waitSynced()
+	w.td.WaitSynced()
 	again("in synced", "synced", "backfill")
-	w.td.waitSynced()
-	w.td.step("verify")
+	w.td.WaitSynced()
+	w.td.Step("verify")
 	again("while verify runs", "synced", "backfill")
-	w.td.waitSynced()
-	w.td.waitStatus("ready to cut over", syncTime(), func(s statusReply) bool { return s.ReadyToCutover })
+	w.td.WaitSynced()
+	w.td.WaitStatus("ready to cut over", program.SyncTime(), func(s program.Status) bool { return s.ReadyToCutover })
 	cut := make(chan struct{})
 	go func() {
 		defer close(cut)
 		// Whether it comes before or after the end is what is left to chance: any answer is right.
-		resp, err := adminClient.Post(w.td.Admin+"/api/v1/cutover", "application/json", nil)
-		if err == nil {
-			resp.Body.Close()
-		}
+		w.td.TryAsk("cutover")
 	}()
 	w.commands(int64(r.IntN(500)))
 	again("during a cutover", "synced", "backfill", "reversed")
 	<-cut
-	if s := w.td.status(); s.Phase != "reversed" {
-		w.td.waitSynced()
-		w.td.waitStatus("ready to cut over", syncTime(), func(s statusReply) bool { return s.ReadyToCutover })
-		w.td.switchOver("cutover")
+	if s := w.td.Status(); s.Phase != "reversed" {
+		w.td.WaitSynced()
+		w.td.WaitStatus("ready to cut over", program.SyncTime(), func(s program.Status) bool { return s.ReadyToCutover })
+		w.td.SwitchOver("cutover")
 	}
 	w.commands(2000)
 	again("in reversed", "reversed")
 	w.settledAgain("reversed")
-	w.td.switchOver("rollback")
+	w.td.SwitchOver("rollback")
 	w.commands(2000)
 	again("after a rollback", "synced", "backfill")
-	w.td.waitSynced()
+	w.td.WaitSynced()
 	w.stopLoad()
 	w.mustBeEqual()
 	w.mustBeTruthful()
-	w.td.mustVerify()
-	w.td.checkMemory()
+	w.td.MustVerify()
+	w.checkMemory()
 }
 
 // SIGTERM, as service managers send it, is the same as Ctrl-C.
 func TestTerminateDrains(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 1000, clients: 4})
 	w.startLoad(func(c *load.Config) { c.Reconnect = true })
-	w.td.step("start")
-	w.td.waitSynced()
-	if code := w.td.signal(syscall.SIGTERM); code != 0 {
+	w.td.Step("start")
+	w.td.WaitSynced()
+	if code := w.td.Signal(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit status %d after SIGTERM", code)
 	}
 	w.load.Stop()
@@ -102,15 +100,15 @@ func TestTerminateDrains(t *testing.T) {
 func TestFinishServesTheTargetAlone(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: sized(20_000), clients: 8})
 	w.startLoad(nil)
-	w.td.step("start")
-	w.td.waitSynced()
-	if code, answer := w.td.post("/api/v1/finish", ""); code != 409 {
+	w.td.Step("start")
+	w.td.WaitSynced()
+	if code, answer := w.td.Ask("finish"); code != 409 {
 		t.Errorf("finish before the cutover: %d %s, want 409", code, answer)
 	}
-	w.td.switchOver("cutover")
+	w.td.SwitchOver("cutover")
 	w.commands(2000)
-	w.td.step("finish")
-	s := w.td.status()
+	w.td.Step("finish")
+	s := w.td.Status()
 	if s.Phase != "finished" || s.Primary != "target" {
 		t.Fatalf("phase %s, primary %s after finish", s.Phase, s.Primary)
 	}
@@ -122,17 +120,17 @@ func TestFinishServesTheTargetAlone(t *testing.T) {
 	if got := do(t, w.source.Addr, "EXISTS", "after").Int; got != 0 {
 		t.Error("the source still gets writes")
 	}
-	if code, answer := w.td.post("/api/v1/rollback", ""); code != 409 {
+	if code, answer := w.td.Ask("rollback"); code != 409 {
 		t.Errorf("rollback after finish: %d %s, want 409", code, answer)
 	}
 	w.source.Kill()
 	w.commands(5000)
 	w.stopLoad()
-	if code := w.td.signal(syscall.SIGINT); code != 0 {
+	if code := w.td.Signal(syscall.SIGINT); code != 0 {
 		t.Errorf("exit status %d without the source", code)
 	}
-	w.td.start()
-	if s := w.td.status(); s.Phase != "finished" {
+	w.td.Start()
+	if s := w.td.Status(); s.Phase != "finished" {
 		t.Errorf("phase %s after the restart", s.Phase)
 	}
 	if got := do(t, w.td.Addr, "GET", "after").Str; got != "finish" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tandem/internal/redisd/redisdtest"
+	"tandem/test/program"
 	"tandem/test/wire"
 )
 
@@ -111,10 +112,10 @@ func (q *queue) halt() {
 }
 
 // jobs waits until so many more are done.
-func (q *queue) jobs(t *testing.T, td *tandem, n int64) {
+func (q *queue) jobs(t *testing.T, td *program.Tandem, n int64) {
 	t.Helper()
 	before := q.done.Load()
-	td.until(fmt.Sprintf("%d more jobs", n), 60*time.Second, func() bool {
+	td.Until(fmt.Sprintf("%d more jobs", n), 60*time.Second, func() bool {
 		if f := q.failed.Load(); f != nil {
 			t.Fatal(*f)
 		}
@@ -139,14 +140,14 @@ func TestALuaQueueIsMigratedWithoutCopyingItPerJob(t *testing.T) {
 			const jobs = 60_000
 			q := startQueue(t, w.td.Addr, jobs, 6, functions)
 			q.jobs(t, w.td, 100)
-			w.td.step("start")
-			w.td.waitSynced()
+			w.td.Step("start")
+			w.td.WaitSynced()
 
 			q.jobs(t, w.td, 500)
-			w.td.waitStatus("no dirty key", 30*time.Second, func(s statusReply) bool { return s.DirtyKeys == 0 })
-			before, copies := q.done.Load(), w.td.status().Copies.Done
+			w.td.WaitStatus("no dirty key", 30*time.Second, func(s program.Status) bool { return s.DirtyKeys == 0 })
+			before, copies := q.done.Load(), w.td.Status().Copies.Done
 			q.jobs(t, w.td, 2000)
-			after, more := q.done.Load(), w.td.status().Copies.Done-copies
+			after, more := q.done.Load(), w.td.Status().Copies.Done-copies
 			t.Logf("%d jobs, %d copies", after-before, more)
 			if more > 50 {
 				t.Errorf("%d copies for %d jobs", more, after-before)
@@ -157,10 +158,10 @@ func TestALuaQueueIsMigratedWithoutCopyingItPerJob(t *testing.T) {
 				steps = steps[:1] // an older server does not take every copy of a newer one
 			}
 			for _, name := range steps {
-				w.td.waitStatus("ready to switch", 60*time.Second, func(s statusReply) bool {
+				w.td.WaitStatus("ready to switch", 60*time.Second, func(s program.Status) bool {
 					return s.Phase != "backfill" && (s.ReadyToCutover || s.Phase == "reversed")
 				})
-				w.td.switchOver(name)
+				w.td.SwitchOver(name)
 				q.jobs(t, w.td, 300)
 			}
 			q.halt()
@@ -185,19 +186,19 @@ func TestALuaQueueIsMigratedWithoutCopyingItPerJob(t *testing.T) {
 // What scripts write without naming it, and what they make of the server's clock, arrives as well.
 func TestWhatScriptsDoNotNameArrives(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 500})
-	w.td.step("start")
-	w.td.waitSynced()
+	w.td.Step("start")
+	w.td.WaitSynced()
 	c := dial(t, w.td.Addr)
 	for i := range 300 {
 		if _, err := c.Do("EVAL", noteJob, "1", tag+"events", strconv.Itoa(i%20)); err != nil {
 			t.Fatal(err)
 		}
 		if i == 150 {
-			w.td.waitEqual()
+			w.td.WaitSettled()
 		}
 	}
 	w.mustBeEqual()
-	w.td.switchOver("cutover")
+	w.td.SwitchOver("cutover")
 	for i := range 50 {
 		if _, err := c.Do("EVAL", noteJob, "1", tag+"events", strconv.Itoa(i%20)); err != nil {
 			t.Fatal(err)
@@ -207,5 +208,5 @@ func TestWhatScriptsDoNotNameArrives(t *testing.T) {
 	if got := do(t, w.source.Addr, "HGET", "job:7", "attempts").Str; got != do(t, w.target.Addr, "HGET", "job:7", "attempts").Str || got == "" {
 		t.Errorf("the source has %q attempts of job 7", got)
 	}
-	w.td.mustVerify()
+	w.td.MustVerify()
 }

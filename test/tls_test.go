@@ -19,12 +19,13 @@ import (
 	"tandem/internal/tlsconn/tlstest"
 	"tandem/test/keyspace"
 	"tandem/test/load"
+	"tandem/test/program"
 )
 
 // tlsServer is a server that speaks TLS at url, and without it at its Addr, which is for the test to look at.
 func tlsServer(t *testing.T, ca *tlstest.CA, p tlstest.Pair, auth string) (s *redisd.Server, url string) {
 	t.Helper()
-	addr := freeAddr(t)
+	addr := program.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	return redisdtest.Start(t, redisd.Options{Args: ca.ServerArgs(p, port, auth)}), "rediss://" + addr
 }
@@ -101,20 +102,20 @@ func TestTLSEverywhere(t *testing.T) {
 	side := func(name string) string {
 		return fmt.Sprintf("%s: {tls: {ca_file: %s, cert_file: %s, key_file: %s, server_name: localhost}}", name, ca.File, proxyCert.Cert, proxyCert.Key)
 	}
-	w.td = prepare(t, urls[0], urls[1], "start: manual", side("source"), side("target"),
+	w.td = program.Prepare(t, urls[0], urls[1], "start: manual", side("source"), side("target"),
 		fmt.Sprintf("tls: {cert_file: %s, key_file: %s, client_ca_file: %s, client_auth: required}", proxyCert.Cert, proxyCert.Key, ca.File))
 	cfg := clientConfig(t, ca, client)
 	// The clients of the suite speak no TLS: they come through a tunnel that does.
 	secured := w.td.Addr
 	w.td.Addr = tunnel(t, secured, cfg)
-	w.td.start()
+	w.td.Start()
 	w.watcher = load.Watch(w.target.Addr, w.clients)
 	t.Cleanup(func() { w.watcher.Stop() })
 
 	w.startLoad(nil)
-	w.td.step("start")
+	w.td.Step("start")
 	ca.IssueInto(t, proxyCert, tlstest.Leaf{CommonName: "second"})
-	w.td.until("the new certificate", 20*time.Second, func() bool {
+	w.td.Until("the new certificate", 20*time.Second, func() bool {
 		c, err := tls.Dial("tcp", secured, cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -122,11 +123,11 @@ func TestTLSEverywhere(t *testing.T) {
 		defer c.Close()
 		return c.ConnectionState().PeerCertificates[0].Subject.CommonName == "second"
 	})
-	w.td.waitSynced()
+	w.td.WaitSynced()
 	w.commands(2000)
-	w.td.switchOver("cutover")
+	w.td.SwitchOver("cutover")
 	w.commands(2000)
-	w.td.switchOver("rollback")
+	w.td.SwitchOver("rollback")
 	w.commands(2000)
 	w.stopLoad()
 	w.mustBeTruthful()
@@ -140,8 +141,8 @@ func TestTLSEverywhere(t *testing.T) {
 			t.Errorf("redis-cli %q got in: %q", args, report)
 		}
 	}
-	w.td.until("what was wrong with them in the log", 10*time.Second, func() bool {
-		log := w.td.logged()
+	w.td.Until("what was wrong with them in the log", 10*time.Second, func() bool {
+		log := w.td.Logged()
 		return strings.Contains(log, "the client does not speak TLS") && strings.Contains(log, "the client shows no certificate")
 	})
 }
@@ -176,7 +177,7 @@ func TestPrecheckExplainsTLS(t *testing.T) {
 			if err := os.WriteFile(file, []byte("source: {tls: {"+c.settings+"}}\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			code, out, log := command(t, nil, "precheck", "--json", "-c", file, "--source", c.url, "--target", target.URL())
+			code, out, log := program.Command(t, nil, "precheck", "--json", "-c", file, "--source", c.url, "--target", target.URL())
 			switch {
 			case c.want == "" && code != 0:
 				t.Errorf("exit status %d:\n%s", code, out)

@@ -53,10 +53,10 @@ func TestRepliesAreTheServersOwn(t *testing.T) {
 	for _, phase := range []string{"passthrough", "synced", "reversed"} {
 		switch phase {
 		case "synced":
-			w.td.step("start")
-			w.td.waitSynced()
+			w.td.Step("start")
+			w.td.WaitSynced()
 		case "reversed":
-			w.td.switchOver("cutover")
+			w.td.SwitchOver("cutover")
 		}
 		for _, pipelined := range []bool{false, true} {
 			name := map[bool]string{false: "one by one", true: "in a pipeline"}[pipelined]

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tandem/internal/redisd"
+	"tandem/test/program"
 )
 
 // The secondary dies and comes back, empty or with its data, in each phase, under load. Clients see no error
@@ -41,7 +42,7 @@ func TestSecondaryKilledAndRestarted(t *testing.T) {
 				w.stopLoad()
 				w.mustBeEqual()
 				w.mustBeTruthful()
-				w.td.checkMemory()
+				w.checkMemory()
 			})
 		}
 	}
@@ -62,16 +63,16 @@ func throttled(wanted bool, n int) []string {
 // reach brings the migration into a phase, in backfill to a quarter of it, and returns the secondary.
 func (w *world) reach(phase string) *redisd.Server {
 	w.t.Helper()
-	w.td.step("start")
+	w.td.Step("start")
 	if phase == "backfill" {
-		w.td.waitStatus("a quarter of the backfill", syncTime(), func(s statusReply) bool {
+		w.td.WaitStatus("a quarter of the backfill", program.SyncTime(), func(s program.Status) bool {
 			return s.Phase == "backfill" && s.Backfill.Percent != nil && *s.Backfill.Percent > 25
 		})
 		return w.target
 	}
-	w.td.waitSynced()
+	w.td.WaitSynced()
 	if phase == "reversed" {
-		w.td.switchOver("cutover")
+		w.td.SwitchOver("cutover")
 		return w.source
 	}
 	return w.target
@@ -83,7 +84,7 @@ func (w *world) settledAgain(phase string) {
 	if phase == "backfill" {
 		phase = "synced"
 	}
-	w.td.waitStatus("phase "+phase+" and no sweep running", syncTime(), func(s statusReply) bool {
+	w.td.WaitStatus("phase "+phase+" and no sweep running", program.SyncTime(), func(s program.Status) bool {
 		w.mustBeFine()
 		return s.Phase == phase && s.Backfill.State != "running" && s.Source.Connected && s.Target.Connected
 	})
@@ -103,7 +104,7 @@ func TestSecondaryHangs(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.during(4 * time.Second)
-			dropped := w.td.status().Effects.Dropped
+			dropped := w.td.Status().Effects.Dropped
 			if err := secondary.Continue(); err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +118,7 @@ func TestSecondaryHangs(t *testing.T) {
 			w.stopLoad()
 			w.mustBeEqual()
 			w.mustBeTruthful()
-			w.td.checkMemory()
+			w.checkMemory()
 		})
 	}
 }
@@ -125,20 +126,20 @@ func TestSecondaryHangs(t *testing.T) {
 // With the target away a cutover is refused, and says so; nothing changes.
 func TestCutoverIsRefusedWhileTheTargetIsAway(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 1000, save: true})
-	w.td.step("start")
-	w.td.waitSynced()
+	w.td.Step("start")
+	w.td.WaitSynced()
 	w.target.Kill()
-	w.td.waitStatus("target seen as gone", 30*time.Second, func(s statusReply) bool { return !s.Target.Connected })
-	if s := w.td.status(); s.ReadyToCutover || len(s.Blockers) == 0 {
+	w.td.WaitStatus("target seen as gone", 30*time.Second, func(s program.Status) bool { return !s.Target.Connected })
+	if s := w.td.Status(); s.ReadyToCutover || len(s.Blockers) == 0 {
 		t.Errorf("ready %v with blockers %v, want not ready and why", s.ReadyToCutover, s.Blockers)
 	}
-	if code, answer := w.td.post("/api/v1/cutover", ""); code != 409 {
+	if code, answer := w.td.Ask("cutover"); code != 409 {
 		t.Errorf("cutover: %d %s, want 409", code, answer)
 	}
 	do(t, w.td.Addr, "SET", "still", "served")
 	if err := w.target.Restart(true); err != nil {
 		t.Fatal(err)
 	}
-	w.td.waitStatus("ready again", syncTime(), func(s statusReply) bool { return s.ReadyToCutover })
+	w.td.WaitStatus("ready again", program.SyncTime(), func(s program.Status) bool { return s.ReadyToCutover })
 	w.mustBeEqual()
 }

@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"tandem/test/program"
 	"tandem/test/wire"
 )
 
 // bitBytes is the size of the value of which one bit is flipped.
 func bitBytes() int {
-	if full {
+	if program.Full {
 		return 100 << 20
 	}
 	return 10 << 20
@@ -80,9 +81,9 @@ func TestVerifyFindsExactlyThePlantedDifferences(t *testing.T) {
 		in(t, w.source.Addr, p.db, p.make...)
 	}
 	w.startLoad(nil)
-	w.td.step("start")
-	w.td.waitSynced()
-	w.td.mustVerify()
+	w.td.Step("start")
+	w.td.WaitSynced()
+	w.td.MustVerify()
 	want := map[string]plant{}
 	for _, p := range plants {
 		want[fmt.Sprintf("%d %s", p.db, p.key)] = p
@@ -96,7 +97,7 @@ func TestVerifyFindsExactlyThePlantedDifferences(t *testing.T) {
 		t.Fatalf("%d plants, want 20", len(want))
 	}
 	began := time.Now()
-	code, lines := w.td.verify()
+	code, lines := w.td.Verify()
 	t.Logf("verify under load: %v, %d differences", time.Since(began).Round(time.Millisecond), len(lines))
 	if code != 4 {
 		t.Errorf("exit status %d with differences, want 4", code)
@@ -116,38 +117,38 @@ func TestVerifyFindsExactlyThePlantedDifferences(t *testing.T) {
 	for id := range want {
 		t.Errorf("planted and not found: %s", id)
 	}
-	if s := w.td.status(); s.Verify.Different != int64(len(lines)) || s.Verify.State != "done" {
+	if s := w.td.Status(); s.Verify.Different != int64(len(lines)) || s.Verify.State != "done" {
 		t.Errorf("status says %d differences, %s; the command listed %d", s.Verify.Different, s.Verify.State, len(lines))
 	}
-	w.td.verify("--repair")
-	w.td.until("nothing different any more", syncTime(), func() bool {
+	w.td.Verify("--repair")
+	w.td.Until("nothing different any more", program.SyncTime(), func() bool {
 		w.mustBeFine()
-		code, _ := w.td.verify()
+		code, _ := w.td.Verify()
 		return code == 0
 	})
 	w.stopLoad()
 	w.mustBeEqual()
-	w.td.checkMemory()
+	w.checkMemory()
 }
 
 // In reversed verify compares the other way round: the target has the truth.
 func TestVerifyInReversed(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 2000})
-	w.td.step("start")
-	w.td.waitSynced()
-	w.td.switchOver("cutover")
-	w.td.mustVerify()
+	w.td.Step("start")
+	w.td.WaitSynced()
+	w.td.SwitchOver("cutover")
+	w.td.MustVerify()
 	in(t, w.source.Addr, 0, "SET plant:many v")
 	in(t, w.target.Addr, 0, "SET plant:missing v")
-	code, lines := w.td.verify()
+	code, lines := w.td.Verify()
 	kinds := map[string]string{}
 	for _, l := range lines {
 		kinds[l.Key] = l.Kind
 	}
 	if code != 4 || len(kinds) != 2 || kinds["plant:many"] != "extra" || kinds["plant:missing"] != "missing" {
-		t.Errorf("exit status %d, %s; want plant:many extra and plant:missing missing", code, showLines(lines))
+		t.Errorf("exit status %d, %s; want plant:many extra and plant:missing missing", code, program.ShowDifferences(lines))
 	}
-	w.td.verify("--repair")
+	w.td.Verify("--repair")
 	w.mustBeEqual()
 	if got := do(t, w.source.Addr, "GET", "plant:missing").Str; got != "v" {
 		t.Errorf("after the repair the source has %q, want the target's value", got)
@@ -158,12 +159,12 @@ func TestVerifyInReversed(t *testing.T) {
 func TestVerifyOfKeysOnly(t *testing.T) {
 	w := newWorld(t, worldOptions{keys: 2000})
 	in(t, w.source.Addr, 0, "SET plant:value one")
-	w.td.step("start")
-	w.td.waitSynced()
+	w.td.Step("start")
+	w.td.WaitSynced()
 	in(t, w.target.Addr, 0, "SET plant:value two", "SET plant:many v")
-	code, lines := w.td.verify("--mode", "keys")
+	code, lines := w.td.Verify("--mode", "keys")
 	if code != 4 || len(lines) != 1 || lines[0].Key != "plant:many" {
-		t.Errorf("exit status %d, %s; want plant:many alone", code, showLines(lines))
+		t.Errorf("exit status %d, %s; want plant:many alone", code, program.ShowDifferences(lines))
 	}
 }
 

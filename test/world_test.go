@@ -10,6 +10,7 @@ import (
 	"tandem/internal/redisd/redisdtest"
 	"tandem/test/keyspace"
 	"tandem/test/load"
+	"tandem/test/program"
 	"tandem/test/wire"
 )
 
@@ -27,7 +28,7 @@ type worldOptions struct {
 type world struct {
 	t              *testing.T
 	source, target *redisd.Server
-	td             *tandem
+	td             *program.Tandem
 	layout         keyspace.Layout
 	clients        int
 	load           *load.Load
@@ -53,7 +54,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 			t.Fatal(err)
 		}
 	}
-	w.td = serve(t, w.source, w.target, append([]string{"start: manual"}, o.settings...)...)
+	w.td = program.Serve(t, w.source, w.target, append([]string{"start: manual"}, o.settings...)...)
 	if o.clients > 0 {
 		w.watcher = load.Watch(w.target.Addr, o.clients)
 		t.Cleanup(func() { w.watcher.Stop() })
@@ -102,7 +103,7 @@ func (w *world) startLoad(change func(*load.Config)) {
 func (w *world) commands(n int64) {
 	w.t.Helper()
 	before := w.load.Commands()
-	w.td.until(fmt.Sprintf("%d more commands of the load", n), 60*time.Second, func() bool {
+	w.td.Until(fmt.Sprintf("%d more commands of the load", n), 60*time.Second, func() bool {
 		w.mustBeFine()
 		return w.load.Commands() >= before+n
 	})
@@ -120,7 +121,7 @@ func (w *world) mustBeFine() {
 func (w *world) during(d time.Duration) {
 	w.t.Helper()
 	before, since := w.load.Commands(), time.Now()
-	w.td.until(fmt.Sprintf("%v of load", d), d+30*time.Second, func() bool {
+	w.td.Until(fmt.Sprintf("%v of load", d), d+30*time.Second, func() bool {
 		w.mustBeFine()
 		return time.Since(since) >= d && w.load.Commands() > before
 	})
@@ -153,7 +154,7 @@ func (w *world) mustBeTruthful() {
 // mustBeEqual waits until the proxy says that both sides are equal, and compares them.
 func (w *world) mustBeEqual() {
 	w.t.Helper()
-	w.td.waitEqual()
+	w.td.WaitSettled()
 	result, err := keyspace.Compare(w.source.Addr, w.target.Addr, keyspace.Options{})
 	if err != nil {
 		w.t.Fatal(err)
@@ -176,4 +177,17 @@ func do(t *testing.T, addr string, args ...string) wire.Reply {
 		t.Fatalf("%q on %s: %v", args, addr, err)
 	}
 	return reply
+}
+
+// memoryBound is the promise for any size of keyspace and values up to 100 MB.
+const memoryBound = 300 << 20
+
+// checkMemory prints the most memory of all runs of the proxy so far; in full size it is a bound.
+func (w *world) checkMemory() {
+	w.t.Helper()
+	peak := w.td.Peak()
+	w.t.Logf("memory of the proxy: at most %d MB", peak>>20)
+	if program.Full && peak > memoryBound {
+		w.t.Errorf("memory of the proxy: %d MB, bound %d MB", peak>>20, memoryBound>>20)
+	}
 }

@@ -60,7 +60,7 @@ func newWorld(t *testing.T, versions pair, found *findings) *world {
 func (w *world) serve() {
 	w.t.Helper()
 	if w.td != nil {
-		w.td.stop()
+		w.td.Stop()
 	}
 	reset(w.t, w.onSource)
 	reset(w.t, w.onGoal)
@@ -73,7 +73,7 @@ func (w *world) serve() {
 func (w *world) begin() {
 	w.t.Helper()
 	w.serve()
-	w.td.step("start")
+	w.td.Step("start")
 	w.td.settle()
 }
 
@@ -109,11 +109,11 @@ func (w *world) hold() {
 			w.t.Fatal(err)
 		}
 	}
-	w.td.step("start")
-	w.td.until("the backfill begins", func() bool { return w.td.status().Phase == "backfill" })
-	w.td.step("pause")
-	w.td.until("the backfill is held", func() bool { return w.td.status().Backfill.State == "paused" })
-	if s := w.td.status(); s.Phase != "backfill" {
+	w.td.Step("start")
+	w.td.until("the backfill begins", func() bool { return w.td.Status().Phase == "backfill" })
+	w.td.Step("pause")
+	w.td.until("the backfill is held", func() bool { return w.td.Status().Backfill.State == "paused" })
+	if s := w.td.Status(); s.Phase != "backfill" {
 		w.t.Fatalf("it was held too late: %s", s.Phase)
 	}
 }
@@ -121,7 +121,7 @@ func (w *world) hold() {
 // release lets the backfill go on and waits for its end.
 func (w *world) release() {
 	w.t.Helper()
-	w.td.step("resume")
+	w.td.Step("resume")
 	w.td.settle()
 }
 

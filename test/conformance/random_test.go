@@ -37,7 +37,7 @@ func TestRandom(t *testing.T) {
 			w := newWorld(t, pair{version, version}, &findings{})
 			twin := start(t, version)
 			r := &randomWorld{world: w, twin: Player{Addr: twin.Addr, Server: control(t, twin)}}
-			w.td.step("start")
+			w.td.Step("start")
 			w.td.settle()
 			determined, anything := NewGenerator(scenarios, false), NewGenerator(scenarios, true)
 			for i := range seeds() {

@@ -1,12 +1,14 @@
 package goredis
 
 import (
+	"os"
 	"testing"
 
 	"tandem/test/clients/stage"
+	"tandem/test/program"
 )
 
-func TestMain(m *testing.M) { stage.Main(m) }
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 func TestGoRedis(t *testing.T) {
 	for _, pair := range stage.Pairs(stage.Pair{Source: "redis-7.0", Target: "redis-7.0"}) {

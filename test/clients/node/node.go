@@ -16,10 +16,11 @@ import (
 
 	"tandem/test/clients/stage"
 	"tandem/test/clients/workload"
+	"tandem/test/program"
 )
 
-// program is a part that is a process of its own: node with these arguments.
-func program(name string, args ...string) stage.Part {
+// script is a part that is a process of its own: node with these arguments.
+func script(name string, args ...string) stage.Part {
 	return stage.Part{Name: name, Play: func(p *stage.Player) error { return play(p, args) }}
 }
 
@@ -62,7 +63,7 @@ func play(p *stage.Player, args []string) error {
 		return err
 	}
 	cmd := exec.Command("node", args...)
-	cmd.Env = append(stage.Environment(), "CLIENT_ADDR="+p.Addr, "CLIENT_PREFIX="+p.Prefix, "CLIENT_FEATURES="+string(features),
+	cmd.Env = append(program.Environment(), "CLIENT_ADDR="+p.Addr, "CLIENT_PREFIX="+p.Prefix, "CLIENT_FEATURES="+string(features),
 		"CLIENT_SCENARIOS="+os.Getenv("TANDEM_TEST_SCENARIOS"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var complaints strings.Builder

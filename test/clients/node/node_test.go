@@ -8,9 +8,10 @@ import (
 	"testing"
 
 	"tandem/test/clients/stage"
+	"tandem/test/program"
 )
 
-func TestMain(m *testing.M) { stage.Main(m) }
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 // oldest is the oldest version of Node.js that the libraries support.
 const oldest = 18
@@ -36,11 +37,11 @@ func TestNodeClients(t *testing.T) {
 	for _, pair := range stage.Pairs(stage.Pair{Source: "valkey-9.1", Target: "valkey-9.1"}) {
 		t.Run(pair.String(), func(t *testing.T) {
 			stage.Play(t, pair,
-				program("ioredis 5", "ioredis.mjs", "ioredis5"),
-				program("ioredis 6 resp2", "ioredis.mjs", "ioredis", "2"),
-				program("ioredis 6 resp3", "ioredis.mjs", "ioredis", "3"),
-				program("node-redis 5 resp2", "node-redis.mjs", "redis5", "2"),
-				program("node-redis 6 resp3", "node-redis.mjs", "redis", "3"),
+				script("ioredis 5", "ioredis.mjs", "ioredis5"),
+				script("ioredis 6 resp2", "ioredis.mjs", "ioredis", "2"),
+				script("ioredis 6 resp3", "ioredis.mjs", "ioredis", "3"),
+				script("node-redis 5 resp2", "node-redis.mjs", "redis5", "2"),
+				script("node-redis 6 resp3", "node-redis.mjs", "redis", "3"),
 			)
 		})
 	}
@@ -50,7 +51,7 @@ func TestBullMQ(t *testing.T) {
 	mustHaveNode(t)
 	for _, pair := range stage.Pairs(stage.Pair{Source: "redis-7.0", Target: "redis-7.0"}) {
 		t.Run(pair.String(), func(t *testing.T) {
-			stage.Play(t, pair, program("BullMQ on ioredis", "bullmq.mjs", "ioredis"), program("BullMQ on node-redis", "bullmq.mjs", "redis"))
+			stage.Play(t, pair, script("BullMQ on ioredis", "bullmq.mjs", "ioredis"), script("BullMQ on node-redis", "bullmq.mjs", "redis"))
 		})
 	}
 }

@@ -1,12 +1,14 @@
 package rueidis
 
 import (
+	"os"
 	"testing"
 
 	"tandem/test/clients/stage"
+	"tandem/test/program"
 )
 
-func TestMain(m *testing.M) { stage.Main(m) }
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 func TestRueidis(t *testing.T) {
 	for _, pair := range stage.Pairs(stage.Pair{Source: "valkey-8.1", Target: "valkey-8.1"}) {

@@ -4,16 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 
 	"tandem/internal/redisd"
+	"tandem/test/program"
 	"tandem/test/wire"
 )
 
 // Full is set for the full sizes and all pairs of servers.
-var Full = os.Getenv("TANDEM_TEST_FULL") != ""
+var Full = program.Full
 
 // direct is set when parts play against a server alone.
 var direct = os.Getenv("TANDEM_TEST_DIRECT") != ""
@@ -39,14 +38,18 @@ func Pairs(one Pair) []Pair {
 	return pairs
 }
 
-// program finds a server's program: the installed one, or what scripts/servers.sh has fetched. Without it the
+// find finds a server's program: the installed one, or what scripts/servers.sh has fetched. Without it the
 // installed one serves, and the output says so: which versions can be fetched is not the program's fault.
-func program(t *testing.T, name string) string {
+func find(t *testing.T, name string) string {
 	t.Helper()
 	if installed, err := redisd.Version("redis-server"); err == nil && installed == name {
 		return ""
 	}
-	path := filepath.Join(root(t), ".servers", "bin", name)
+	root, err := program.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(root, ".servers", "bin", name)
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
@@ -57,41 +60,13 @@ func program(t *testing.T, name string) string {
 // start starts a server that ends with the test.
 func start(t *testing.T, name string) *redisd.Server {
 	t.Helper()
-	s, err := redisd.Start(redisd.Options{Binary: program(t, name)})
+	s, err := redisd.Start(redisd.Options{Binary: find(t, name)})
 	if err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
 	t.Cleanup(s.Stop)
 	return s
 }
-
-// root is the directory of the program's module, above this one's.
-func root(t *testing.T) string {
-	t.Helper()
-	dir, err := findRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-var findRoot = sync.OnceValues(func() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("working directory: %w", err)
-	}
-	for {
-		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && strings.HasPrefix(string(mod), "module tandem\n") {
-			return dir, nil
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return "", fmt.Errorf("no go.mod of the program above the test's directory")
-		}
-		dir = up
-	}
-})
 
 // Features are what scenarios ask for before they use newer commands: both servers have it, for after a cutover
 // the other one answers.

@@ -12,19 +12,20 @@ import (
 
 	"tandem/internal/redisd"
 	"tandem/test/keyspace"
+	"tandem/test/program"
 )
 
 // Stage is two servers with the program between them, and the parts that play.
 type Stage struct {
 	t              *testing.T
 	source, target *redisd.Server
-	td             *tandem // nil without the program
+	td             *program.Tandem // nil without the program
 	players        []*Player
 	switches       atomic.Int64 // raised when a switch is asked for and when it was answered: odd in between
 	undone         int
 	act            string // what the walk is doing
 	began          time.Time
-	mismatched     string // what td.mismatches answered last
+	mismatched     string // what td.Mismatches answered last
 }
 
 // The keyspace that the backfill copies beside the parts' own keys, and how fast it may, so that the phase lasts
@@ -62,8 +63,8 @@ func Play(t *testing.T, pair Pair, parts ...Part) {
 		if err := layout.Fill(s.source.Addr); err != nil {
 			t.Fatal(err)
 		}
-		s.td = serve(t, s.source, s.target, []string{"backfill:", fmt.Sprintf("  max_keys_per_s: %d", fillPerSecond)})
-		addr = s.td.addr
+		s.td = program.Serve(t, s.source, s.target, "start: manual", "backfill:", fmt.Sprintf("  max_keys_per_s: %d", fillPerSecond))
+		addr = s.td.Addr
 	}
 	for _, part := range parts {
 		s.players = append(s.players, &Player{Addr: addr, Prefix: strings.ReplaceAll(part.Name, " ", "-") + ":",
@@ -103,9 +104,7 @@ func (s *Stage) walk() {
 		return
 	}
 	s.during("passthrough")
-	if code, answer := s.td.post("start"); code != http.StatusOK && code != http.StatusAccepted {
-		s.t.Fatalf("start: %d %s", code, answer)
-	}
+	s.td.Step("start")
 	s.during("backfill")
 	s.enter("the way to synced")
 	s.until("phase synced", 2*time.Minute, func() bool { return s.phase() == "synced" })
@@ -126,8 +125,7 @@ func (s *Stage) walk() {
 }
 
 func (s *Stage) phase() string {
-	st, _ := s.td.status()
-	return st.Phase
+	return s.td.Status().Phase
 }
 
 // during lets every part do its rounds in a phase.
@@ -169,7 +167,7 @@ func (s *Stage) enter(act string) {
 	if s.td == nil {
 		return
 	}
-	if now := s.td.mismatches(); now != s.mismatched {
+	if now := s.td.Mismatches(); now != s.mismatched {
 		s.mismatched = now
 		s.t.Logf("          effects answered otherwise than they should be:%s", now)
 	}
@@ -187,13 +185,13 @@ func (s *Stage) switchOver(step string) {
 	s.t.Helper()
 	s.enter(step)
 	s.until("ready to switch", time.Minute, func() bool {
-		st, _ := s.td.status()
+		st := s.td.Status()
 		return st.ReadyToCutover || st.Phase == "reversed"
 	})
 	s.switches.Add(1)
 	s.announce(true)
 	for began, refused := time.Now(), ""; ; {
-		code, answer := s.td.post(step)
+		code, answer := s.td.Ask(step)
 		if code == http.StatusOK {
 			break
 		}
@@ -210,7 +208,7 @@ func (s *Stage) switchOver(step string) {
 	}
 	s.announce(false)
 	s.switches.Add(1)
-	st, _ := s.td.status()
+	st := s.td.Status()
 	if st.Cutover.LastPauseMs != nil {
 		s.t.Logf("          clients were held for %.1f ms", *st.Cutover.LastPauseMs)
 	}
@@ -291,14 +289,13 @@ func (s *Stage) compare() {
 	}
 	s.enter("comparison")
 	s.until("all writes settled, nothing dirty", time.Minute, func() bool {
-		st, _ := s.td.status()
-		return st.DirtyKeys == 0 && st.UnsettledWrites == 0 && st.LagBytes == 0 && st.Backfill.State != "running"
+		return s.td.Status().Settled()
 	})
 	result, err := keyspace.Compare(s.source.Addr, s.target.Addr, keyspace.Options{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	st, _ := s.td.status()
+	st := s.td.Status()
 	s.t.Logf("%d and %d keys, %d differences; effects: %d forwarded, %d mismatched, %d dropped; copies: %d done, %d failed; %d attempts to switch refused or undone",
 		result.First, result.Second, len(result.Differences), st.Effects.Forwarded, st.Effects.Mismatched, st.Effects.Dropped,
 		st.Copies.Done, st.Copies.Failed, s.undone)

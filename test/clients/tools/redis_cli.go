@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"tandem/test/clients/stage"
+	"tandem/test/program"
 	"tandem/test/wire"
 )
 
@@ -43,7 +44,7 @@ func tool(ctx context.Context, p *stage.Player, name string, args ...string) (*e
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, name, append([]string{"-h", host, "-p", port}, args...)...)
-	cmd.Env = append(stage.Environment(), "REDISCLI_HISTFILE=/dev/null")
+	cmd.Env = append(program.Environment(), "REDISCLI_HISTFILE=/dev/null")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd, nil
 }

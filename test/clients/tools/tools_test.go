@@ -1,12 +1,14 @@
 package tools
 
 import (
+	"os"
 	"testing"
 
 	"tandem/test/clients/stage"
+	"tandem/test/program"
 )
 
-func TestMain(m *testing.M) { stage.Main(m) }
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 func TestToolsOfTheServer(t *testing.T) {
 	pairs := []stage.Pair{{Source: "redis-7.0", Target: "redis-7.0"}}
