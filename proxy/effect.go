@@ -69,6 +69,12 @@ func (sh *Shard) tookUnkeyed(cmd *router.Command) {
 	sh.ledger.OweSweep("the server took a "+cmd.Name+" whose keys could not be told", 0)
 }
 
+// mayHaveRun reports whether a write whose keys could not be told may have changed something.
+func (sh *Shard) mayHaveRun(cmd *router.Command, raw, reply []byte) bool {
+	sh.args = resp.Args(raw, sh.args[:0])
+	return cmd.MayHaveRun(sh.args, reply)
+}
+
 // singleEffect is the effect of one command, nil if nothing changed.
 func (sh *Shard) singleEffect(r *request, reply []byte) *ledger.Effect {
 	sh.args = resp.Args(r.raw, sh.args[:0])
@@ -144,8 +150,8 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 		return sh.copyEffect(r)
 	}
 	for i := range r.parts {
-		if r.parts[i].unkeyed && elements[i][0] != '-' {
-			sh.tookUnkeyed(r.parts[i].cmd)
+		if p := &r.parts[i]; p.unkeyed && sh.mayHaveRun(p.cmd, r.block[p.from:p.to], elements[i]) {
+			sh.tookUnkeyed(p.cmd)
 		}
 	}
 	p, le := &sh.payload, &sh.lEffect

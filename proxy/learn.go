@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,6 +78,11 @@ func (s *session) askAbout(name string) *learned {
 			sh.opt.Log.Warn("the server's COMMAND INFO is not understood", "command", name, "error", err)
 			return nil
 		}
+		if l.cmd = l.cmd.As(name); l.cmd.Unclear() {
+			if missing, err := s.missingEssential(ctx); err != nil || missing {
+				return nil
+			}
+		}
 		l.until = time.Now().Add(learnedFor)
 	}
 	sh.lock()
@@ -86,6 +92,19 @@ func (s *session) askAbout(name string) *learned {
 	}
 	sh.learned[name] = l
 	return l
+}
+
+// missingEssential reports whether the primary lacks, under its own name, a command that every server has: one of which
+// little is known may be that one.
+func (s *session) missingEssential(ctx context.Context) (bool, error) {
+	reply, err := s.insist(ctx, func(i *instance.Instance) ([]byte, error) {
+		return s.sh.controlOf(ctx, i, append([]string{"COMMAND", "INFO"}, router.Essential...)...)
+	})
+	if err != nil {
+		return false, err
+	}
+	elements, ok := splitArray(reply, len(router.Essential))
+	return !ok || slices.ContainsFunc(elements, isNull), nil
 }
 
 // control asks the primary for something on a connection of its own, with the proxy's credentials.

@@ -257,7 +257,7 @@ func (ln *lane) complete(unit int) error {
 	switch {
 	case r.acquired:
 		gate = sh.judge(ln, r, unit)
-	case r.unkeyed && sh.dual && (ln.large || last[0] != '-'):
+	case r.unkeyed && sh.dual && (ln.large || sh.mayHaveRun(r.cmd, r.raw, last)):
 		sh.tookUnkeyed(r.cmd)
 	}
 	switch {
@@ -269,7 +269,7 @@ func (ln *lane) complete(unit int) error {
 	if r.blocked != nil {
 		served := r.blocking.served && sh.dual
 		sh.ledger.Unblock(r.blocked, served)
-		if served && len(r.blocked.Keys) == 0 && last[0] != '-' {
+		if served && len(r.blocked.Keys) == 0 && sh.mayHaveRun(r.cmd, r.raw, last) {
 			sh.tookUnkeyed(r.cmd)
 		}
 	}

@@ -18,6 +18,7 @@ type Command struct {
 	index     int        // in the table, from 1; 0 for what was learned
 	block     *blocking  // nil: never blocks
 	stateful  bool       // see Stateful
+	unclear   bool       // see Unclear
 	apart     bool       // see Apart
 	script    bool       // runs a script or a function
 	since     release    // the first versions that know the command; zero: known to all that we support

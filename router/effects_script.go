@@ -68,12 +68,13 @@ func quotes(text, name []byte) bool {
 	return false
 }
 
-// refusedFirst reports whether an error is one that a command gives before it changes anything: its keys are
-// of the wrong type or elsewhere, or the server takes no writes.
+// refusedFirst reports whether an error is one that a server gives instead of beginning with a command that is
+// flagged as a write. Those that a module may be given by what it calls, and hand on, are not among them: that a key
+// is of the wrong type, that there is no memory.
 func refusedFirst(reply []byte) bool {
 	for _, prefix := range []string{
-		"-WRONGTYPE ", "-OOM ", "-READONLY ", "-MISCONF ", "-NOREPLICAS ", "-NOPERM ", "-MOVED ", "-ASK ",
-		"-TRYAGAIN ", "-CROSSSLOT ", "-CLUSTERDOWN ",
+		"-READONLY ", "-MISCONF ", "-NOREPLICAS ", "-NOPERM No permissions to access a", "-NOPERM this user has no permissions to access ",
+		"-MOVED ", "-ASK ", "-TRYAGAIN ", "-CROSSSLOT ", "-CLUSTERDOWN ",
 	} {
 		if bytes.HasPrefix(reply, []byte(prefix)) {
 			return true

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -114,6 +115,7 @@ func (c *Command) classify(flags map[string]bool, run []keySpec, complete bool) 
 		c.Class = Read
 		c.stateful = !flags["admin"]
 	}
+	c.unclear = !flags["write"] && !flags["readonly"] && !flags["module"]
 }
 
 // Stateful reports whether a learned command neither reads nor writes data as far as the server tells, so
@@ -151,7 +153,22 @@ func noKeys(dst []Key, _ [][]byte) ([]Key, bool) { return dst, false }
 // learnedEffect is a copy, also after an error: what a module does before one, only it knows. But some
 // errors the server gives before any command.
 func learnedEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) {
-	if !isError(reply) || !refusedUnseen(args, reply) && !refusedFirst(reply) {
+	if !isError(reply) || mayHaveRun(args, reply) {
 		e.copy()
 	}
+}
+
+// MayHaveRun reports whether a request whose keys cannot be found may have changed something, now that it is answered:
+// when the answer is no error or, of a command that is not of the table, one that it may have given itself after it
+// had written. (A command of the table whose keys cannot be found is refused as it is, or does all or nothing.)
+func (c *Command) MayHaveRun(args [][]byte, reply []byte) bool {
+	return !isError(reply) || c.index == 0 && c.arityOK(len(args)) && mayHaveRun(args, reply)
+}
+
+// mayHaveRun reports whether an error may be one that a command gave itself.
+func mayHaveRun(args [][]byte, reply []byte) bool {
+	if len(args) > 1 && bytes.HasPrefix(reply, []byte("-ERR unknown subcommand ")) && quotes(reply, args[1]) {
+		return false
+	}
+	return !refusedUnseen(args, reply) && !refusedFirst(reply)
 }

@@ -21,7 +21,7 @@
 //
 // The table (table_*.go) is data, one line per command. What a line cannot say is a function: of the keys in
 // keys.go, of the effect in effects_*.go, of what can be tried in try.go. Commands that it does not have are
-// learned from the server (learn.go). A request, option or reply that is not understood makes a Copy, never a
+// learned from the server (learn.go, renamed.go). A request, option or reply that is not understood makes a Copy, never a
 // guess.
 package router
 

@@ -67,6 +67,8 @@ var checks = []check{
 		why: "Keys that a script writes without naming them, and keys that others write past Tandem, are reported by the server alone (CLIENT TRACKING)."},
 	{name: "command_info", each: true, needs: login, run: commandInfo,
 		why: "What a command of a module, or of a version newer than this one, does with which keys, the server tells (COMMAND INFO)."},
+	{name: "command_names", each: true, needs: login, run: commandNames,
+		why: "Tandem must know a command to do what it asks for: one that was renamed is refused, or its keys are copied; and what is forwarded to a server must be known there."},
 	{name: "scripts", each: true, needs: facts, run: scripts,
 		why: "Scripts and functions must be on both servers, so that clients can call them after a cutover as before it."},
 	{name: "target_users", needs: facts, run: users,

@@ -3,10 +3,13 @@ package precheck
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"tandem/internal/instance"
+	"tandem/router"
 )
 
 // clientKill does what a migration does after a broken connection: it has an old one, found by its name, be
@@ -95,4 +98,66 @@ func commandInfo(ctx context.Context, _ *run, s *side) finding {
 	}
 	return warning("let the user run it: "+grant(s, "command|info")+", or ask the provider; else commands that Tandem does not know are refused, "+
 		"unless commands.writes names them with their keys", "%v", err)
+}
+
+// commandNames looks for commands that a server has under another name than their own, and for those that the target
+// lacks though every server has them. What the source has not at all is no matter: clients cannot use it.
+func commandNames(ctx context.Context, r *run, s *side) finding {
+	names, renamed, err := s.renamed(ctx)
+	if errors.Is(err, instance.ErrCommandRefused) {
+		return success("the server does not tell (see %s_command_info)", s.Role)
+	}
+	if err != nil {
+		return broken(err)
+	}
+	s.names = names
+	var missing []string
+	for _, name := range router.Essential {
+		if s.Role == instance.Target && slices.Contains(r.source.names, name) && !slices.Contains(names, name) {
+			missing = append(missing, name)
+		}
+	}
+	var found, remedy []string
+	if len(renamed) > 0 {
+		found = append(found, "under other names: "+strings.Join(renamed, ", "))
+		remedy = append(remedy, "take the rename-command lines of "+strings.Join(renamed, ", ")+" out of the server's configuration, and have "+
+			"clients use the own names")
+	}
+	if len(missing) > 0 {
+		found = append(found, "not there: "+strings.Join(missing, ", "))
+		remedy = append(remedy, "see to it that clients do without "+strings.Join(missing, ", ")+", or ask the provider")
+	}
+	if len(found) == 0 {
+		return success("all are known by their own names")
+	}
+	return warning(strings.Join(remedy, "; "), "%s", strings.Join(found, "; "))
+}
+
+// renamed returns the own names of all commands, in upper case, and of those among them that the server does not
+// know by it: it lists commands by their own names, and finds them by the present ones.
+func (s *side) renamed(ctx context.Context) (names, renamed []string, err error) {
+	all, err := s.conn.Do(ctx, "COMMAND")
+	if err != nil {
+		return nil, nil, err
+	}
+	ask := []string{"COMMAND", "INFO"}
+	for _, c := range all.Elems {
+		if len(c.Elems) > 0 {
+			names = append(names, strings.ToUpper(string(c.Elems[0].Str)))
+		}
+	}
+	found, err := s.conn.Do(ctx, append(ask, names...)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(found.Elems) != len(names) {
+		return nil, nil, fmt.Errorf("%s: COMMAND INFO: %d answers for %d commands", s.Instance, len(found.Elems), len(names))
+	}
+	for i, name := range names {
+		if len(found.Elems[i].Elems) == 0 {
+			renamed = append(renamed, name)
+		}
+	}
+	slices.Sort(renamed)
+	return names, renamed, nil
 }

@@ -139,6 +139,8 @@ type side struct {
 	// many libraries of functions it has.
 	scripting map[string]bool
 	libraries int
+	// names are the own names of all its commands, in upper case; nil if it does not tell.
+	names []string
 }
 
 // finding is what a check returns; the zero value is no item at all.

@@ -40,7 +40,7 @@ func TestScriptsThatAServerDoesNotKnow(t *testing.T) {
 	r := precheck(t, with.URL(), without.URL(), Options{})
 	r.expect(t, "source_scripts", Success)
 	r.expect(t, "target_scripts", Warning, "renamed or disabled): EVAL, SCRIPT EXISTS, SCRIPT LOAD", "rename-command lines of EVAL")
-	r.otherwise(t, "target_scripts")
+	r.otherwise(t, "target_scripts", "target_command_names")
 	precheck(t, without.URL(), with.URL(), Options{}).otherwise(t)
 	precheck(t, without.URL(), start(t, "--rename-command", "SCRIPT", "", "--rename-command", "EVAL", "").URL(), Options{}).otherwise(t)
 
@@ -111,5 +111,18 @@ func TestControlThatAUserMayNotRun(t *testing.T) {
 	r := precheck(t, good.URL(), odd.URL(), Options{})
 	for _, item := range []string{"target_client_unblock", "target_client_tracking", "target_command_info"} {
 		r.expect(t, item, Warning)
+	}
+}
+
+func TestRenamedCommandsAreNamed(t *testing.T) {
+	for _, b := range redisdtest.Binaries(t) {
+		good := redisdtest.Start(t, redisd.Options{Binary: b.Path})
+		odd := redisdtest.Start(t, redisd.Options{Binary: b.Path, Args: []string{"--rename-command", "KEYS", "LIST-ALL", "--rename-command", "UNWATCH", ""}})
+		r := precheck(t, good.URL(), odd.URL(), Options{})
+		r.expect(t, "source_command_names", Success, "own names")
+		r.expect(t, "target_command_names", Warning, "under other names: KEYS", "not there: UNWATCH", "rename-command lines of KEYS")
+		r = precheck(t, odd.URL(), good.URL(), Options{})
+		r.expect(t, "source_command_names", Warning, "under other names: KEYS")
+		r.otherwise(t, "source_command_names")
 	}
 }
