@@ -31,7 +31,8 @@ type ClientOptions struct {
 // later ones are made when needed and after a break. The caller closes the client.
 //
 // Connections are dialled and greeted by this package, so they carry name, and a server that refuses CLIENT
-// SETNAME is served all the same; rueidis never learns the password.
+// SETNAME is served all the same; rueidis never learns the password. Whatever the server sends is checked before
+// rueidis sees it (checkedConn).
 func (i *Instance) Client(ctx context.Context, name string, o ClientOptions) (rueidis.Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = 60 * time.Second
@@ -50,7 +51,10 @@ func (i *Instance) Client(ctx context.Context, name string, o ClientOptions) (ru
 				own = *p
 			}
 			c, _, err := i.open(own, g)
-			return c, err
+			if err != nil {
+				return nil, err
+			}
+			return i.checked(c), nil
 		},
 		Dialer: net.Dialer{
 			// Bounds rueidis' own HELLO.

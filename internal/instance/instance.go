@@ -37,6 +37,9 @@ type Options struct {
 	// KeepAlive is the idle time before TCP probes the peer; three probes at a third of it decide that an
 	// idle peer is gone. Default 15 s.
 	KeepAlive time.Duration
+	// MaxReplyBytes is the longest string that a reply may have on a connection of Client: a server that
+	// announces more is not believed. Default 512 MiB and some, what DUMP of the largest value has.
+	MaxReplyBytes int64
 	// TLS is what connections verify and show where the URL is rediss://. Default: the certificate must be of
 	// an authority that this machine trusts and name the URL's host. It must not be given with redis://.
 	TLS *tlsconn.Client
@@ -51,6 +54,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.KeepAlive <= 0 {
 		o.KeepAlive = 15 * time.Second
+	}
+	if o.MaxReplyBytes <= 0 {
+		o.MaxReplyBytes = 512<<20 + replyMargin
 	}
 	return o
 }

@@ -19,6 +19,7 @@ type Framer struct {
 	line   int   // inText: bytes of the line so far
 	skip   int64 // inBody: bytes still to come, the CRLF not counted
 	stack  []frame
+	strict Strict
 }
 
 // frame is an aggregate that is being read.
@@ -41,10 +42,9 @@ const (
 	atChunk                     // before a chunk of a streamed string
 )
 
-// Reset forgets everything: a new connection.
+// Reset forgets everything but Strict: a new connection.
 func (f *Framer) Reset() {
-	stack := f.stack[:0]
-	*f = Framer{stack: stack}
+	*f = Framer{stack: f.stack[:0], strict: f.strict}
 }
 
 // Kind is the type byte of the reply that has just ended or, inside one, of the one in progress (of its
@@ -99,7 +99,7 @@ func (f *Framer) feed(b []byte) (i int, done bool, err error) {
 			if len(f.stack) == 0 {
 				f.kind = f.typ
 			}
-			if f.attr && f.typ == '.' {
+			if f.typ == '.' && (f.attr || f.strict.on()) {
 				return i, false, errEnd
 			}
 			f.attr = false
@@ -173,7 +173,7 @@ func (f *Framer) feed(b []byte) (i int, done bool, err error) {
 
 // text reads on in a line that is a whole value.
 func (f *Framer) text(b []byte) (n int, ended bool, err error) {
-	limit := textLimit(f.typ)
+	limit := f.strict.textLimit(f.typ)
 	n = bytes.IndexByte(b, '\n')
 	if n < 0 {
 		if f.line += len(b); f.line > limit {
@@ -221,6 +221,9 @@ func (f *Framer) length(b []byte) (n int, ended bool, err error) {
 // begin goes on behind the length line of a value of type f.typ, and reports whether the value ended with it.
 func (f *Framer) begin(line []byte) (ended bool, err error) {
 	h, err := parseLength(f.typ, line)
+	if err == nil {
+		err = f.strict.length(f, h)
+	}
 	if err != nil {
 		return false, err
 	}
