@@ -28,12 +28,17 @@ func (f *findings) compare(where, version string, want, got transcripts) {
 
 // differs reports whether a play was answered otherwise than it should be, exceptions apart.
 func (f *findings) differs(p play, version string, want, got Transcript) bool {
+	return f.of(p, version, want, got) != ""
+}
+
+// of is the first difference of a play, exceptions apart; "" for none.
+func (f *findings) of(p play, version string, want, got Transcript) string {
 	for _, d := range Diff(p.scenario, want, got) {
 		if !f.known.excuse(p.scenario, d.Of, version) {
-			return true
+			return d.String()
 		}
 	}
-	return false
+	return ""
 }
 
 func (f *findings) add(what, where string) {

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,12 +10,18 @@ import (
 )
 
 // Generator makes random conversations from the requests of the scenarios: any command, with few keys, by
-// several sessions that take turns, in both protocols. What a request is answered, and what it leaves, follows from
-// what was before: random members, ids of the server's and times that run out in the course of it are left out,
-// or, of a Wild one, left in; then only the keyspaces can be compared.
+// several sessions, in both protocols. What a request is answered, and what it leaves, follows from what was before:
+// random members, ids of the server's and times that run out by themselves are left out, or, of a Wild one, left
+// in; then only the keyspaces can be compared.
 type Generator struct {
-	// Wild takes commands whose outcome is random, too.
-	Wild      bool
+	// Wild takes commands whose outcome is random, too, and lets nobody wait for another session, so that all
+	// may talk at once.
+	Wild bool
+	// Switches has the other server answer now and then. Without WATCH: EXEC answers nil behind a switch.
+	Switches bool
+	// Knows tells the commands of the server.
+	Knows func(row string) bool
+
 	templates []template
 	byRow     map[string][]int // indices of templates
 }
@@ -38,26 +43,35 @@ var own = []struct {
 	times int
 }{
 	{"MULTI", 30}, {"EXEC", 40}, {"DISCARD", 4}, {"WATCH a", 10}, {"WATCH strings:1 lists:1", 6}, {"UNWATCH", 3},
-	{"SELECT 1", 6}, {"SELECT 0", 12}, {"MOVE a 1", 3}, {"COPY a b DB 1 REPLACE", 3}, {"SWAPDB 0 1", 2}, {"FLUSHDB", 1},
-	{"RESET", 2}, {"CLIENT SETNAME random", 1}, {"CLIENT GETNAME", 1}, {"PING", 2}, {"ECHO x", 1},
+	{"SELECT 1", 6}, {"SELECT 0", 12}, {"MOVE a 1", 3}, {"COPY a b DB 1 REPLACE", 3}, {"SWAPDB 0 1", 2}, {"FLUSHDB", 1}, {"FLUSHALL", 1},
+	{"RESET", 2}, {"CLIENT SETNAME random", 1}, {"CLIENT GETNAME", 1}, {"PING", 2}, {"ECHO x", 1}, {"ACL WHOAMI", 1}, {"NOSUCH a", 2},
+	{"HELLO 2", 1}, {"HELLO 3", 1}, {"HELLO 9", 1}, {"SELECT 5000", 1}, {"WAIT 0 0", 1}, {"CLIENT NO-EVICT OFF", 1},
 	{"BLPOP a b 0.01", 2}, {"BRPOP lists:1 0.01", 2}, {"BLMOVE lists:1 lists:2 LEFT RIGHT 0.01", 2}, {"BZPOPMIN zsets:1 0.01", 2},
 	{"BRPOPLPUSH lists:1 lists:2 0.01", 1}, {"BLMPOP 0.01 2 lists:1 lists:2 LEFT COUNT 2", 2}, {"BZMPOP 0.01 1 zsets:1 MAX", 1},
 	{"XREAD BLOCK 1 STREAMS streams:1 $", 1}, {"XREADGROUP GROUP g c BLOCK 1 STREAMS streams:1 >", 2},
+	// Values that are read in more than one piece.
+	{"SETRANGE strings:1 70000 x", 2}, {"SETRANGE strings:2 300000 x", 1}, {"GET strings:1", 2}, {"MGET strings:1 strings:2 strings:1", 1},
+	{`EVAL "for i = 1, 400 do redis.call('RPUSH', KEYS[1], i) end return 1" 1 lists:1`, 1},
+	{`EVAL "for i = 1, 200 do redis.call('HSET', KEYS[1], i, i) end return 1" 1 hashes:1`, 1},
+	{`EVAL "for i = 1, 200 do redis.call('ZADD', KEYS[1], i, i) end return 1" 1 zsets:1`, 1},
 	{`EVAL "return redis.call('INCR', KEYS[1])" 1 strings:1`, 2}, {`EVAL "return redis.call('LRANGE', KEYS[1], 0, -1)" 1 lists:1`, 1},
 	{`EVAL "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('RPUSH', KEYS[2], ARGV[1])" 2 strings:2 lists:1 v`, 2},
 	{`EVAL "redis.call('DEL', KEYS[1]) redis.call('SADD', 'sets:1', 'undeclared') return redis.status_reply('S')" 1 a`, 2},
+	{`EVAL "redis.call('SELECT', 1) return redis.call('INCR', 'strings:1')" 0`, 1},
 	{`EVAL_RO "return redis.call('TYPE', KEYS[1])" 1 a`, 1},
 }
 
 // wild are requests for the Wild alone.
 var wild = []string{"SPOP sets:1", "SPOP sets:2 2", "XADD streams:1 * f v", "XADD streams:2 MAXLEN ~ 5 * f v", "SPOP a 1",
+	"SET strings:1 v PX 3", "PEXPIRE lists:1 2", "PEXPIRE zsets:1 5", "PEXPIRE sets:1 1", "GETEX strings:2 PX 2", "PEXPIRE hashes:1 4",
 	`EVAL "return redis.call('SPOP', KEYS[1])" 1 sets:1`, `EVAL "return redis.call('XADD', KEYS[1], '*', 'f', 'v')" 1 streams:1`,
 	`EVAL "return redis.call('SET', KEYS[1], redis.call('TIME')[2])" 1 strings:1`}
 
 // marks of commands whose replies depend on more than what was before.
 var rowMarks = map[Mark]string{
-	Near:      "TTL PTTL HTTL HPTTL EXPIRETIME PEXPIRETIME HEXPIRETIME HPEXPIRETIME XPENDING XREADGROUP XCLAIM XAUTOCLAIM",
-	Type:      "OBJECT-IDLETIME OBJECT-REFCOUNT MEMORY-USAGE DUMP XINFO-STREAM XINFO-GROUPS XINFO-CONSUMERS PFDEBUG OBJECT-ENCODING",
+	Near: "TTL PTTL HTTL HPTTL EXPIRETIME PEXPIRETIME HEXPIRETIME HPEXPIRETIME XPENDING XREADGROUP XCLAIM XAUTOCLAIM",
+	Type: "OBJECT-IDLETIME OBJECT-REFCOUNT MEMORY-USAGE DUMP XINFO-STREAM XINFO-GROUPS XINFO-CONSUMERS PFDEBUG OBJECT-ENCODING " +
+		"HELLO",
 	Unordered: "SMEMBERS SINTER SUNION SDIFF KEYS SCAN SSCAN HSCAN ZSCAN HGETALL HKEYS HVALS SORT SORT_RO",
 	Shape:     "SRANDMEMBER HRANDFIELD ZRANDMEMBER RANDOMKEY",
 }
@@ -66,11 +80,11 @@ var rowMarks = map[Mark]string{
 var unfit = strings.Fields("SPOP RESTORE RESTORE-ASKING PFSELFTEST DEBUG OBJECT-FREQ MOVE STRALGO MEMORY")
 
 // notQueued are commands that a transaction changes: the scenarios have them.
-var notQueued = []string{"SELECT", "RESET", "CLIENT"}
+var notQueued = []string{"SELECT", "RESET", "CLIENT", "HELLO", "WAIT", "ACL"}
 
 // NewGenerator takes the requests of the scenarios.
 func NewGenerator(scenarios []*Scenario, isWild bool) *Generator {
-	g := &Generator{Wild: isWild, byRow: map[string][]int{}}
+	g := &Generator{Wild: isWild, byRow: map[string][]int{}, Knows: func(string) bool { return true }}
 	for _, s := range scenarios {
 		if s.Alone || s.Slow || !slices.Contains(groups, s.File) {
 			continue
@@ -160,81 +174,42 @@ func expiresSoon(command []string) bool {
 	return false
 }
 
-// turns, sessions and the greatest pipeline of a conversation.
-const turns, sessions, longest = 60, 3, 4
-
-// Scenario makes the conversation of a seed.
-func (g *Generator) Scenario(seed uint64) *Scenario {
-	r := rand.New(rand.NewPCG(seed, 1))
-	s := &Scenario{File: "found", Name: fmt.Sprintf("seed %d", seed), Alone: true}
-	var protocol [sessions]int
-	for i := range protocol {
-		protocol[i] = 2 + r.IntN(2)
-	}
-	var queueing [sessions]bool
-	for range turns {
-		i := r.IntN(sessions)
-		step := Step{Session: string(rune('a' + i)), Protocol: protocol[i], Action: Ask}
-		for n := 1 + r.IntN(longest)*r.IntN(2); len(step.Commands) < n; {
-			command, mark := g.command(r)
-			if queueing[i] && slices.Contains(notQueued, command[0]) {
-				continue
-			}
-			if len(step.Commands) == 0 {
-				step.Mark = mark
-			} else if mark != step.Mark {
-				break
-			}
-			step.Commands = append(step.Commands, command)
-			switch command[0] {
-			case "MULTI":
-				queueing[i] = true
-			case "EXEC", "DISCARD":
-				queueing[i] = false
-			}
-		}
-		step.Line = step.text()
-		s.Steps = append(s.Steps, step)
-	}
-	return s
-}
-
-// command is a random request.
-func (g *Generator) command(r *rand.Rand) ([]string, Mark) {
-	t := g.templates[r.IntN(len(g.templates))]
-	command := slices.Clone(t.args)
-	if r.IntN(4) == 0 && t.group != "own" { // an argument of another request of the command
-		other := g.templates[g.byRow[t.row][r.IntN(len(g.byRow[t.row]))]]
-		i := 1 + r.IntN(max(len(command)-1, 1))
-		if i < len(command) && i < len(other.args) {
-			command[i] = other.args[i]
-		}
-	}
-	group := t.group
-	if group == "generic" || group == "expiry" || group == "own" || r.IntN(5) == 0 {
-		group = groups[r.IntN(len(groups))]
-	}
-	for _, k := range t.keys {
-		if t.group == "own" && r.IntN(2) == 0 {
-			continue
-		}
-		command[k] = fmt.Sprintf("%s:%d", group, 1+r.IntN(2))
-	}
-	return command, t.mark
-}
-
-// text writes a step of kind Ask as its line.
+// text writes a step as its line.
 func (step Step) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d> ", step.Session, step.Protocol)
+	switch step.Action {
+	case Switch:
+		return "switch"
+	case Close:
+		return "close " + step.Session
+	}
+	b.WriteString(step.Session)
+	if step.Protocol != 0 {
+		fmt.Fprintf(&b, ":%d", step.Protocol)
+	}
+	b.WriteString(map[Action]string{Block: ">>", Receive: "<", Closed: "<"}[step.Action])
+	if step.Action == Ask || step.Action == Raw || step.Action == Until {
+		b.WriteByte('>')
+	}
 	if step.Mark != Exact {
-		fmt.Fprintf(&b, "~%s ", step.Mark)
+		fmt.Fprintf(&b, " ~%s", step.Mark)
+	}
+	if step.Capture != "" {
+		b.WriteString(" " + step.Capture + " =")
+	}
+	switch {
+	case step.Action == Closed:
+		b.WriteString(" closed")
+	case step.Action == Raw:
+		b.WriteString(" raw " + strconv.Quote(step.Text))
+	case step.Action == Until, step.Action == Receive && step.Text != "":
+		b.WriteString(" until " + quote(step.Text, false))
 	}
 	for i, c := range step.Commands {
 		if i > 0 {
-			b.WriteString(" | ")
+			b.WriteString(" |")
 		}
-		b.WriteString(join(c))
+		b.WriteString(" " + join(c))
 	}
 	return b.String()
 }
@@ -243,7 +218,10 @@ func (step Step) text() string {
 func (s *Scenario) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "== %s [alone]\n", s.Name)
-	for _, step := range s.Steps {
+	for i, step := range s.Steps {
+		if i > 0 && i == s.Given {
+			b.WriteString("--\n")
+		}
 		b.WriteString(step.text() + "\n")
 	}
 	return b.String()

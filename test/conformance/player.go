@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -19,6 +20,8 @@ type Player struct {
 	// Pipelined writes commands of one session that follow each other at once, as far as nothing between them
 	// must be waited for.
 	Pipelined bool
+	// Switch has the other server answer; nil: the steps of that name do nothing.
+	Switch func() error
 }
 
 // Transcript is what was received in a scenario: per step its replies. It is shorter than the scenario if that
@@ -54,6 +57,35 @@ func (p *Player) Resume(before *Performance, s *Scenario) Transcript {
 	g.replies, g.captured, g.err = before.replies, before.captured, before.err
 	g.play(s.Steps[s.Given:])
 	return g.transcript()
+}
+
+// PlayAtOnce plays the steps of each session in their order, and the sessions at the same time; steps of no session
+// are played by the caller. Its transcript has no replies, for they depend on who comes first; an error is that of any session.
+func (p *Player) PlayAtOnce(steps []Step) Transcript {
+	by := map[string][]Step{}
+	for _, step := range steps {
+		by[step.Session] = append(by[step.Session], step)
+	}
+	errs := make(chan error, len(by)+1)
+	play := func(own []Step) {
+		g := p.begin(0)
+		defer g.end()
+		g.play(own)
+		errs <- g.err
+	}
+	for name, own := range by {
+		if name != "" {
+			go play(own)
+		}
+	}
+	play(by[""])
+	first := <-errs
+	for name := range by {
+		if name != "" {
+			first = cmp.Or(<-errs, first)
+		}
+	}
+	return Transcript{Err: first}
 }
 
 // Performance is a scenario that is being played.
@@ -92,14 +124,18 @@ func (g *Performance) end() {
 }
 
 // leaving bounds how long those that waited may stay.
-const leaving = 500 * time.Millisecond
+const leaving = 2 * time.Second
+
+// longestShown bounds what is shown of bytes that nobody asked for.
+const longestShown = 200
 
 // transcript also looks for replies that nobody asked for. MONITOR shows what the proxy asks, too.
 func (g *Performance) transcript() Transcript {
 	if g.err == nil {
 		for name, s := range g.sessions {
 			if n := s.r.Buffered(); n > 0 && !s.monitors {
-				g.err = fmt.Errorf("%d bytes more than the replies in session %q", n, name)
+				more, _ := s.r.Peek(min(n, longestShown))
+				g.err = fmt.Errorf("%d bytes more than the replies in session %q: %q", n, name, more)
 			}
 		}
 	}
@@ -140,6 +176,13 @@ func (s Step) logsIn() bool {
 // steps plays steps of one session, all of them Ask if they are several.
 func (g *Performance) steps(steps []Step) error {
 	first := steps[0]
+	if first.Action == Switch {
+		g.replies = append(g.replies, nil)
+		if g.p.Switch == nil {
+			return nil
+		}
+		return g.p.Switch()
+	}
 	s, err := g.session(first)
 	if err != nil {
 		return err
@@ -151,7 +194,7 @@ func (g *Performance) steps(steps []Step) error {
 	case Close:
 		g.replies = append(g.replies, nil)
 		delete(g.sessions, first.Session)
-		return s.conn.Close()
+		return g.close(s)
 	case Raw:
 		g.replies = append(g.replies, nil)
 		return s.write([]byte(first.Text))
@@ -163,6 +206,7 @@ func (g *Performance) steps(steps []Step) error {
 		g.replies = append(g.replies, []Reply{g.named(reply)})
 		return err
 	case Receive:
+		s.waits = false
 		reply, err := s.receive()
 		for err == nil && !strings.Contains(reply.String(), first.Text) {
 			reply, err = s.receive()
@@ -232,10 +276,35 @@ func (g *Performance) block(s *session, command []string) error {
 	for deadline := time.Now().Add(patience); ; {
 		n, err := g.p.Server.blocked()
 		if err != nil || n > before {
+			s.waits = true
+			return err
+		}
+		before = min(before, n) // somebody of before has left only now
+		if time.Now().After(deadline) {
+			return fmt.Errorf("does not block: %d clients are blocked as before", n)
+		}
+	}
+}
+
+// close ends a session's connection. One that waits is seen to have left: what comes next is not for it.
+func (g *Performance) close(s *session) error {
+	if !s.waits {
+		return s.conn.Close()
+	}
+	before, err := g.p.Server.blocked()
+	if err != nil {
+		return err
+	}
+	if err := s.conn.Close(); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	for deadline := time.Now().Add(patience); ; {
+		n, err := g.p.Server.blocked()
+		if err != nil || n < before {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("does not block: %d clients are blocked as before", n)
+			return fmt.Errorf("%d clients wait still", n)
 		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 //	close b                     the client ends it
 //	raw "PING\r\n"              bytes as they are; their replies are received with <
 //	until :0 EXISTS k           asked again until the reply begins so
+//	switch                      the other server answers from here on, where a run can do that: a cutover or a rollback
 //	--                          what stands above is there before the migration begins
 //
 // Words are separated by spaces; one with a space, a | or control characters is written "so", with Go's
@@ -89,6 +90,8 @@ const (
 	Raw
 	// Until asks until the reply begins with the prefix.
 	Until
+	// Switch has the other server answer.
+	Switch
 )
 
 // Step is one line.
@@ -260,6 +263,9 @@ func (step *Step) takeWords(words []token) error {
 	switch {
 	case len(words) == 0:
 		return errors.New("a step without words")
+	case words[0].text == "switch" && len(words) == 1:
+		step.Action = Switch
+		return nil
 	case words[0].text == "raw" && len(words) == 2:
 		step.Action, step.Text = Raw, words[1].text
 		return nil

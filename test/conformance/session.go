@@ -23,6 +23,8 @@ type session struct {
 	r    *bufio.Reader
 	// monitors is set behind MONITOR.
 	monitors bool
+	// waits is set by a command that blocks, until its reply is received.
+	waits bool
 }
 
 // dial connects, speaks the protocol and selects the database. What it is answered to that is not compared.

@@ -31,7 +31,14 @@ func (td *tandem) until(what string, ok func() bool) {
 // something will never settle by itself.
 func (td *tandem) settle() {
 	td.t.Helper()
-	failing := ""
+	if failing := td.settled(); failing != "" {
+		td.t.Errorf("this never settles: %s", failing)
+	}
+}
+
+// settled is settle for those who decide themselves what never to settle means; "" when all has settled.
+func (td *tandem) settled() (failing string) {
+	td.t.Helper()
 	td.until("nothing dirty, nothing unsettled, no sweep", func() bool {
 		s := td.Status()
 		for _, b := range s.Blockers {
@@ -41,9 +48,7 @@ func (td *tandem) settle() {
 		}
 		return failing != "" || s.Settled()
 	})
-	if failing != "" {
-		td.t.Errorf("this never settles: %s", failing)
-	}
+	return failing
 }
 
 // cutOver makes the target the primary, once nothing stands in the way: libraries of functions may still be
