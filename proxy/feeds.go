@@ -268,10 +268,18 @@ func (f *feeds) attach(now time.Time) {
 		x := &feed{of: f, ln: ln, lane: ln.conn, since: now}
 		f.all[ln] = x
 		f.sh.work.Go(x.run)
-		if !slices.Contains(f.dbs, ln.db) {
-			f.dbs = append(slices.Clone(f.dbs), ln.db)
-		}
+		f.use(ln.db)
 	})
+}
+
+// use adds a database to those in use, and reports whether it is new. A script's is before the script is sent: its
+// reports may be there before the lane is seen to have no feed.
+func (f *feeds) use(db int) bool {
+	if slices.Contains(f.dbs, db) {
+		return false
+	}
+	f.dbs = append(slices.Clone(f.dbs), db) // who judges has the old ones
+	return true
 }
 
 // databases returns those in use.
@@ -508,11 +516,8 @@ func (f *feeds) lookForDatabases(now time.Time) {
 	}
 	f.looked = now
 	for db := range facts.Keys {
-		if db < sh.env.DBs && !slices.Contains(f.dbs, db) {
-			f.dbs = append(slices.Clone(f.dbs), db)
-			if f.listens {
-				f.owe("keys have come to be in a database that nobody used")
-			}
+		if db < sh.env.DBs && f.use(db) && f.listens {
+			f.owe("keys have come to be in a database that nobody used")
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (sh *Shard) Release() {
 // Answered reports whether no command is on any lane to the primary, and no old connection is alive that may
 // have some. Together with ledger.Drained it is the moment at which roles may change. The lock is held.
 func (sh *Shard) Answered() bool {
-	answered := !sh.scripts.unseen.pending // else a sweep will be owed
+	answered := true
 	look := func(ln *lane) { answered = answered && ln.answered() }
 	for _, ls := range sh.primary.lanes {
 		ls.each(look)

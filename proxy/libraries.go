@@ -108,7 +108,6 @@ func (sh *Shard) LibrariesProblem() string { return sh.scripts.failed }
 // renewLibraries does what keepLibraries is to do once.
 func (sh *Shard) renewLibraries() error {
 	sh.lock()
-	sh.sweepUnseen()
 	sh.uncover(time.Now())
 	version, quiet := sh.ledger.BeginEverywhere()
 	_, owed := sh.ledger.EverywhereOwed()

@@ -235,6 +235,12 @@ func (s *session) cover(r *request) bool {
 			return false
 		}
 	}
+	sh.feeds.use(s.db)
+	for i := range r.parts {
+		if p := &r.parts[i]; p.selects && p.db != noDB {
+			sh.feeds.use(p.db)
+		}
+	}
 	r.write.Hidden = true
 	u.last = time.Unix(0, sh.now)
 	if r.script != nil {
@@ -287,7 +293,6 @@ func (sh *Shard) wroteUndeclared(run *scriptRun, cmd *router.Command) {
 
 // unseen are writes that no key is known of.
 type unseen struct {
-	pending  bool      // since the sweep that is owed or running was owed
 	until    time.Time // scripts wait for the primary to report changed keys until then
 	tryAgain time.Time // it is asked again then
 	tracks   bool      // it has been asked
@@ -298,15 +303,10 @@ type unseen struct {
 
 // wroteUnseen notes that a script may have written keys that it does not name. A sweep is owed for it: at
 // once, or when the one that is owed already is done, so that scripts that come one after the other do not
-// have it begin anew each time. Roles do not change before (see Answered).
+// have it begin anew each time.
 func (sh *Shard) wroteUnseen(cmd *router.Command) {
 	sh.counts.Unkeyed++
-	if sh.ledger.Sweeping() {
-		sh.scripts.unseen.pending = true
-		return
-	}
-	sh.scripts.unseen.pending = false
-	sh.ledger.OweSweep("a script ("+cmd.Name+") may have written keys that it does not name", 0)
+	sh.ledger.OweAgain("a script (" + cmd.Name + ") may have written keys that it does not name")
 }
 
 // uncover spares the primary the reports when they have not been needed for a while: they cost it time, and
@@ -315,13 +315,5 @@ func (sh *Shard) uncover(now time.Time) {
 	if u := &sh.scripts.unseen; u.tracks && sh.ledger.Unsettled() == 0 && now.Sub(u.last) > coverIdle && now.After(u.until) {
 		u.tracks, u.tryAgain = false, time.Time{}
 		sh.Track(OfScripts, false)
-	}
-}
-
-// sweepUnseen owes the sweep that wroteUnseen has put off. The lock is held.
-func (sh *Shard) sweepUnseen() {
-	if sh.scripts.unseen.pending && !sh.ledger.Sweeping() {
-		sh.scripts.unseen.pending = false
-		sh.ledger.OweSweep("scripts may have written keys that they do not name", 0)
 	}
 }

@@ -208,6 +208,7 @@ type Ledger struct {
 	sweeping bool // a key outside the exact set is unknown
 	sweepGen uint64
 	owedWhy  string
+	againWhy string // another sweep is owed when this one is done; empty: none
 	exact    exactSet
 	dirty    dirtySet
 	todo     dirtyQueue

@@ -13,8 +13,18 @@ func (l *Ledger) OweSweep(why string, keys int) {
 	l.exact.size(keys, l.opt.MaxExact)
 	l.sweeping = true
 	l.sweepGen++
-	l.owedWhy = why
+	l.owedWhy, l.againWhy = why, "" // this one has yet to begin, and finds what another was owed for
 	l.onChange()
+}
+
+// OweAgain owes a sweep at once, or, while one is owed, another one when that is done: for what becomes unknown
+// again and again, and would have each sweep begin anew. The second is owed before the first counts as done.
+func (l *Ledger) OweAgain(why string) {
+	if l.sweeping {
+		l.againWhy = why
+		return
+	}
+	l.OweSweep(why, 0)
 }
 
 // SweepOwed returns the number of the owed sweep, and why it is owed. Each OweSweep raises it.
@@ -35,8 +45,8 @@ func (l *Ledger) Quiet(mark uint64) bool {
 // Mark is the point that Quiet waits for: the end of what is appended now.
 func (l *Ledger) Mark() uint64 { return l.outstanding.acked + uint64(l.outstanding.len()) }
 
-// Swept ends the sweep with the given number if it has not been owed again and nothing is left of it: every
-// page is copied, acknowledged, no key is dirty, and all is answered that was sent before it was first asked.
+// Swept ends the sweep with the given number if it has not been owed again (see OweAgain, too) and nothing is left of
+// it: every page is copied, acknowledged, no key is dirty, and all is answered that was sent before it was first asked.
 // From then on every key is exact unless dirty.
 func (l *Ledger) Swept(gen uint64) bool {
 	switch {
@@ -49,9 +59,14 @@ func (l *Ledger) Swept(gen uint64) bool {
 	case !l.answered(gen) && l.without&ruleSweptAnswered == 0:
 		return false
 	}
+	l.stats.Swept++
+	if why := l.againWhy; why != "" {
+		l.againWhy = ""
+		l.OweSweep(why, 0)
+		return false
+	}
 	l.sweeping = false
 	l.exact.drop()
-	l.stats.Swept++
 	l.onChange()
 	return true
 }

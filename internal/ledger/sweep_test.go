@@ -33,6 +33,38 @@ func TestSweepEnds(t *testing.T) {
 	}
 }
 
+// What becomes unknown in the course of a sweep has another one behind it, without beginning the first anew; there is no
+// moment between the two at which nothing is owed.
+func TestAnotherSweepComesBehind(t *testing.T) {
+	f := newFixture(t)
+	f.OweAgain("first")
+	gen, why, owed := f.SweepOwed()
+	if !owed || why != "first" {
+		t.Fatalf("owed %v because of %q", owed, why)
+	}
+	f.OweAgain("second")
+	f.OweAgain("second")
+	if now, why, _ := f.SweepOwed(); now != gen || why != "first" {
+		t.Fatalf("the first began anew: %d because of %q, not %d", now, why, gen)
+	}
+	if f.Swept(gen) || !f.Sweeping() || f.Drained() {
+		t.Fatal("nothing is owed behind the first")
+	}
+	if now, why, _ := f.SweepOwed(); now == gen || why != "second" {
+		t.Fatalf("owed is %d, as before %d, because of %q", now, gen, why)
+	}
+	if !f.end() || f.Sweeping() {
+		t.Fatal("the second did not end")
+	}
+	// One that has yet to begin needs none behind it.
+	f.OweSweep("third", 0)
+	f.OweAgain("fourth")
+	f.OweSweep("fifth", 0)
+	if !f.end() || f.Sweeping() {
+		t.Fatal("there is one behind the fifth")
+	}
+}
+
 // TestSweepDoesNotEndBefore what it has found, or has passed over, is settled.
 func TestSweepDoesNotEndBefore(t *testing.T) {
 	for name, x := range map[string]struct {
