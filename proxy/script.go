@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/internal/ledger"
 	"tandem/internal/resp"
 	"tandem/internal/script"
 	"tandem/router"
@@ -18,7 +19,8 @@ const (
 	// ScriptsAuto: those run there too that a look at their source shows to do the same there; the keys of the
 	// others are copied.
 	ScriptsAuto Scripts = iota
-	// ScriptsReplay: all run there too, wherever the keys that they may touch are exact.
+	// ScriptsReplay: all run there too, wherever the keys that they may touch are exact. One that may touch keys which
+	// it does not name runs with nothing else under way on other lanes, and there only if all keys are exact.
 	ScriptsReplay
 	// ScriptsCopy: none runs there.
 	ScriptsCopy
@@ -44,6 +46,8 @@ type scriptRun struct {
 	record *script.Record // nil if nothing is known
 	// shelf is the libraries that a function was looked up in.
 	shelf *shelf
+	// alone: it has an order with all writes of all keys (ledger.Anything), so that it can be repeated whatever it writes.
+	alone bool
 	// covered: since when the primary reports the keys that scripts write without naming them (see Covered).
 	covered uint64
 }
@@ -108,6 +112,12 @@ func (s *session) planScript(cmd *router.Command, args [][]byte, h *hints, follo
 	return run, follows, n, true
 }
 
+// mayRunAlone reports whether a script is to be repeated though it may write keys that it does not name: then it must
+// have a place in the order of all writes.
+func (sh *Shard) mayRunAlone(run *scriptRun) bool {
+	return run != nil && run.facts.Writes && run.facts.Undeclared && sh.opt.Scripts == ScriptsReplay
+}
+
 // scriptEffect is the effect of a script: its own repetition, where that does the same on the secondary, else
 // a copy of its keys. follow has the replies to appendExpiryReads, nil where they may not be used. timed are the
 // places of the keys that have a time to live now, where only those may have one (else e.MayExpire is set, or
@@ -160,7 +170,7 @@ func (sh *Shard) repeats(run *scriptRun) bool {
 	case ScriptsCopy:
 		return false
 	case ScriptsReplay:
-		if run.facts.Undeclared && (sh.ledger.Sweeping() || sh.ledger.DirtyKeys() > 0) {
+		if run.facts.Undeclared && !(run.alone && sh.ledger.Settled()) {
 			return false // a key that it does not name may be another there
 		}
 	default:
@@ -206,6 +216,14 @@ func (s *session) cover(r *request) bool {
 	if r.script == nil && len(r.parts) == 0 {
 		return true
 	}
+	if sh := s.sh; r.script != nil && sh.mayRunAlone(r.script) {
+		// With keys that are not exact it could not be repeated: then it goes like any other that must be copied.
+		if r.script.alone = sh.ledger.Settled(); r.script.alone {
+			r.write.Kind, r.write.Hidden = ledger.Anything, false
+			return true
+		}
+		r.write.Kind = ledger.Plain
+	}
 	// What it writes to the keys that it names is reported, too, and is no stranger's.
 	r.write.Script = r.script != nil || slices.ContainsFunc(r.parts, func(p part) bool { return p.script != nil })
 	if r.unseenPart() == nil {
@@ -216,7 +234,7 @@ func (s *session) cover(r *request) bool {
 		return false
 	}
 	covered, u := sh.Covered(), &sh.scripts.unseen
-	if covered == 0 && sh.opt.Scripts != ScriptsReplay {
+	if covered == 0 {
 		now := time.Now()
 		if now.After(u.tryAgain) {
 			u.until, u.tryAgain = now.Add(coverWait), now.Add(coverRetry)

@@ -36,10 +36,16 @@ func (l *Ledger) SetFeed(id LaneID, on bool) {
 }
 
 // SetForeign says whether keys may be changed by scripts of ours that do not name them, and by writers past the
-// proxy. While one of them may be, what a command makes of other keys than it writes (RENAME, COPY, SUNIONSTORE, ...)
-// is copied: they may have changed its source a moment ago. It must be set before the first such change can happen.
+// proxy. What a command makes of other keys than it writes (RENAME, COPY, SUNIONSTORE, ...) is copied while they may
+// have changed its source a moment ago: always where there are writers; after a script until what it has written is
+// reported and read, which is a round later. It must be set before the first such change can happen.
 func (l *Ledger) SetForeign(scripts, writers bool) {
 	l.foreign, l.writers = scripts || writers, writers
+}
+
+// unreported reports whether others may have changed a key of which the report is not read yet.
+func (l *Ledger) unreported() bool {
+	return l.foreign && (l.writers || l.hiding > 0 || (l.hidden.all || l.hidden.allWas) && l.without&ruleReportsRead == 0)
 }
 
 // Foreign judges a report on a lane's feed that a key was changed: unless another lane's write explains it,
@@ -80,6 +86,9 @@ func (l *Ledger) explained(x uint32) bool {
 func (l *Ledger) tell(w *Write) {
 	if w.Hidden {
 		l.hidden.all = true
+	}
+	if w.Kind == Anything && l.foreign {
+		l.told.all = true // whatever it writes is repeated
 	}
 	if !w.Script || !l.foreign {
 		return

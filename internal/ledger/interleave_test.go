@@ -120,6 +120,23 @@ var simConfigs = []*simConfig{
 		c.feeds, c.turns, c.loose, c.writes, c.synced = 2, true, true, 14, true
 		c.kinds = []cmdKind{cmdReplay, cmdReplay, cmdReplay, cmdHidden, cmdApp, cmdSet, cmdRen}
 	}),
+	base("scripts that are replayed whatever they write", func(c *simConfig) {
+		c.kinds, c.lanes, c.synced = append([]cmdKind{cmdAny, cmdAny, cmdAny, cmdApp, cmdSet}, several...), 3, true
+	}),
+	base("scripts that are replayed, and refused", func(c *simConfig) {
+		c.kinds, c.refusals, c.loose, c.synced = []cmdKind{cmdAny, cmdAny, cmdAny, cmdApp, cmdApp}, true, true, true
+	}),
+	base("scripts that are replayed, and faults", func(c *simConfig) {
+		c.kinds, c.lanes, c.loose = append([]cmdKind{cmdAny, cmdAny, cmdAny, cmdApp, cmdSet}, several...), 3, true
+		faults(c)
+	}),
+	base("scripts that are replayed whatever they write, and others", func(c *simConfig) {
+		c.feeds, c.turns, c.loose, c.writes, c.synced = 2, true, true, 14, true
+		c.kinds = []cmdKind{cmdAny, cmdAny, cmdHidden, cmdApp, cmdSet, cmdRen}
+	}),
+	base("scripts that are replayed, and blocked", func(c *simConfig) {
+		c.block, c.kinds, c.synced = true, append([]cmdKind{cmdAny, cmdAny}, pushes...), true
+	}),
 	base("blocked", func(c *simConfig) { c.block, c.kinds = true, pushes }),
 	base("blocked and faults", func(c *simConfig) {
 		c.block, c.blockFaults, c.kinds, c.lanes, c.writes = true, true, pushes, 3, 12
@@ -202,6 +219,6 @@ func TestInterleavings(t *testing.T) {
 
 func (c command) String() string {
 	names := [...]string{"SET", "SETX", "SETKEEP", "NX", "DEL", "APP", "POP", "PEX", "REN", "UNI", "MSET", "OPAQUE", "FLUSH", "SWAP", "TX",
-		"FLUSHTX", "SWAPTX", "SCRIPT", "MOVE", "HIDDEN", "REPLAY", "LOAD", "LOADTX"}
+		"FLUSHTX", "SWAPTX", "SCRIPT", "MOVE", "HIDDEN", "REPLAY", "ANY", "LOAD", "LOADTX"}
 	return fmt.Sprintf("%s%v%v%v%s/%d", names[c.kind], c.w, c.r, c.dbs, c.token, c.exp)
 }

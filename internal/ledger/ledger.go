@@ -87,6 +87,10 @@ const (
 	Flush
 	// Swap exchanges two databases (DBs); a barrier over all stripes.
 	Swap
+	// Anything may write any key, those that it names and others, and is repeated on the secondary: a script. It is a
+	// barrier over all stripes, so that its place in the order of every key's writes is known. Whoever does not
+	// repeat it makes its effect a copy, which is one of the keys that it names, and sees to the others.
+	Anything
 	// CopyRead is the read of a copy that kept losing against newer writes. The copier's connection is a
 	// lane of its own for it: it owns the stripe, so nothing can be written meanwhile, raises no version, and
 	// goes ahead of whatever waits there.
@@ -115,7 +119,7 @@ type Write struct {
 	beside bool   // a hidden one was in flight when it was sent
 }
 
-func (w *Write) barrier() bool { return w.Kind == Flush || w.Kind == Swap }
+func (w *Write) barrier() bool { return w.Kind == Flush || w.Kind == Swap || w.Kind == Anything }
 
 // Waiter is the owner of a write that had to wait.
 type Waiter interface {

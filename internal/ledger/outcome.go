@@ -87,7 +87,7 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 		if s.Copy {
 			return false
 		}
-		if l.foreign && !s.Blind && s.keys(w) > 1 && l.without&ruleForeignDerived == 0 {
+		if !s.Blind && s.keys(w) > 1 && l.unreported() && l.without&ruleForeignDerived == 0 {
 			return false // others may have changed what it was made from
 		}
 		if s.flushes(w) {
@@ -116,7 +116,7 @@ func (s *Step) keys(w *Write) int {
 	if s.Everywhere {
 		return 0
 	}
-	if len(s.Keys) == 0 && !w.barrier() {
+	if len(s.Keys) == 0 && (!w.barrier() || w.Kind == Anything) {
 		return len(w.Keys)
 	}
 	return len(s.Keys)
@@ -200,19 +200,30 @@ func (l *Ledger) replyBarrier(w *Write, e *Effect) (out Outcome) {
 			}
 		}()
 	}
-	settled := !l.sweeping && l.dirty.len() == 0 && l.copying == 0 &&
-		(l.blocking == 0 || l.without&ruleBlockedSwap != 0)
+	settled := l.Settled()
 	switch {
+	case w.Kind == Anything && e.copies():
+		l.dirtyWritten(w, e)
+		return Dirtied
+	case w.Kind == Anything && !settled:
+		l.OweSweep("a script that may write any key was to be repeated while keys were dirty", 0)
+		return Dirtied
 	case w.Kind == Swap && !settled && l.without&ruleSwapSettled == 0:
 		l.OweSweep("two databases were swapped while keys were dirty", 0)
 		return Dirtied
 	case !l.mayForward(w, e) || !l.append(w, e):
 		if l.without&ruleBarrierOwes == 0 {
-			l.OweSweep("a flush or swap did not reach the secondary", 0)
+			l.OweSweep("a flush, swap or script did not reach the secondary", 0)
 		}
 		return Dirtied
 	}
 	l.stats.Forwarded++
+	if w.Kind == Anything {
+		if slices.ContainsFunc(e.Steps, func(s Step) bool { return s.MayExpire }) {
+			l.AssumeExpiring() // it may have given any key a time to live
+		}
+		return Forwarded
+	}
 	if w.Kind == Swap {
 		// Keys with a time to live are in other stripes now.
 		if l.without&ruleSwapExpiring == 0 && l.expiring.any() {
@@ -227,6 +238,19 @@ func (l *Ledger) replyBarrier(w *Write, e *Effect) (out Outcome) {
 	l.nowExact(w, e)
 	l.onChange()
 	return Forwarded
+}
+
+// copies reports whether a step of the effect is a copy.
+func (e *Effect) copies() bool {
+	return slices.ContainsFunc(e.Steps, func(s Step) bool { return s.Copy })
+}
+
+// allExact reports whether the secondary's state of every key equals the primary's, as far as nobody blocks.
+func (l *Ledger) allExact() bool { return !l.sweeping && l.dirty.len() == 0 && l.copying == 0 }
+
+// Settled reports whether every key is exact now, so that a write of any key (Anything) may be repeated.
+func (l *Ledger) Settled() bool {
+	return l.allExact() && (l.blocking == 0 || l.without&ruleBlockedSwap != 0)
 }
 
 func contains(dbs []int, db int) bool {

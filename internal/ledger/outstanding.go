@@ -9,7 +9,7 @@ const (
 	effect  what = iota // of a write: its keys are dirty if it fails
 	derived             // the same, and what it wrote to one key may depend on another
 	flush               // a sweep is owed if it fails
-	swap                // a sweep is owed if it fails, or if anything before it does
+	swap                // a sweep is owed if it fails, or if anything before it does; a write of any key too
 	copied              // a copy
 )
 
@@ -83,7 +83,7 @@ func (l *Ledger) append(w *Write, e *Effect) bool {
 	switch {
 	case w.Kind == Flush:
 		p = l.push(flush, nil)
-	case w.Kind == Swap:
+	case w.Kind == Swap, w.Kind == Anything:
 		p = l.push(swap, nil)
 	case len(w.Keys) > 1 && !e.blind():
 		p = l.push(derived, w.Keys)

@@ -45,6 +45,7 @@ const (
 	ruleBlockedSwap                         // a swap while someone blocks owes a sweep
 	ruleBlockedDrain                        // ... and roles do not change
 	ruleForeignDerived                      // while others write, what is made from other keys is dirty
+	ruleReportsRead                         // ... until what a script wrote without naming it is reported and read
 	ruleHandedOver                          // reports about a stripe that has changed hands count on every feed
 	ruleHidden                              // what meets a script that writes what it does not name is copied
 	ruleToldHidden                          // a script that names its keys does not explain another's reports

@@ -71,7 +71,7 @@ func (s *sim) turning() bool {
 // changes reports what a command of a write has changed.
 func (s *sim) changes(w *simWrite, c *command) {
 	lane := s.lanes[w.session.lane]
-	if c.kind == cmdOpaque || c.kind == cmdReplay {
+	if c.kind == cmdOpaque || c.kind == cmdReplay || w.Kind == Anything {
 		lane = nil // scripts are reported to their own caller as well
 	}
 	s.changed(lane, c.w)

@@ -131,6 +131,13 @@ func (s *sim) compose(w *simWrite) {
 	case cmdHidden:
 		w.cmds = []command{s.command(cmdOpaque, w.number*10), s.command(cmdOpaque, w.number*10+1)}
 		w.cmds[1].hidden, w.Hidden, w.Script = true, true, true
+	case cmdAny:
+		hidden := cmdApp
+		if s.chance(.5) {
+			hidden = cmdRen
+		}
+		w.cmds = []command{s.command(cmdApp, w.number*10), s.command(hidden, w.number*10+1)}
+		w.cmds[1].hidden, w.Kind = true, Anything
 	case cmdReplay:
 		w.cmds, w.Script = []command{s.command(kind, w.number)}, true
 	case cmdLoadTx:
@@ -263,11 +270,18 @@ func (s *sim) reply(x *simLane) {
 	var e Effect
 	var p landing
 	p.sentAt = w.sentAt
+	repeats := w.Kind == Anything && s.l.Settled()
+	if w.Kind == Anything && !repeats {
+		s.l.OweSweep("a script is not repeated", 0)
+	}
 	for i, c := range w.resolved {
+		if c.hidden && repeats {
+			p.cmds, p.expects = append(p.cmds, c), append(p.expects, w.replies[i])
+		}
 		if !w.changed[i] || c.hidden {
 			continue
 		}
-		step := Step{Copy: c.kind == cmdOpaque, Everywhere: c.kind == cmdLoad, MayExpire: c.kind == cmdSetX || c.kind == cmdPEx || c.kind == cmdRen && s.cfg.expiry}
+		step := Step{Copy: c.kind == cmdOpaque || w.Kind == Anything && !repeats, Everywhere: c.kind == cmdLoad, MayExpire: c.kind == cmdSetX || c.kind == cmdPEx || c.kind == cmdRen && s.cfg.expiry}
 		expect := w.replies[i]
 		switch c.kind {
 		case cmdNX:

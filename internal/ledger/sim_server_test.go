@@ -48,6 +48,7 @@ const (
 	cmdMove                   // a blocked BLPOP w[0], or BLMOVE w[0] w[1], that is served
 	cmdHidden                 // a script that writes a key that it does not declare
 	cmdReplay                 // a script that writes what it declares, and is replayed
+	cmdAny                    // a script that writes a key that it does not declare too, and is replayed alone
 	cmdLoad                   // FUNCTION LOAD: it belongs to no key
 	cmdLoadTx                 // MULTI: a load, and one that has a key
 )

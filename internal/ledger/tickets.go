@@ -127,7 +127,7 @@ func (l *Ledger) grant(w *Write) {
 		l.hiding++
 		l.hid = l.seq
 	}
-	if w.Hidden || w.Script {
+	if w.Hidden || w.Script || w.Kind == Anything {
 		l.tell(w)
 	}
 	w.epoch = l.epoch
@@ -159,7 +159,7 @@ func (l *Ledger) release(w *Write) {
 	if w.Hidden {
 		l.hiding--
 	}
-	if w.Hidden || w.Script {
+	if w.Hidden || w.Script || w.Kind == Anything {
 		l.tell(w)
 	}
 	if w.Everywhere {
