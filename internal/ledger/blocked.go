@@ -19,7 +19,7 @@ type Blocked struct {
 }
 
 // Block says that b is about to be sent. It is called in the critical section in which b is put on its
-// connection: a push that is sent later may serve it.
+// connection: a push that is sent later may serve it. Without keys it is one that may change any.
 func (l *Ledger) Block(b *Blocked) {
 	if b.waiting {
 		return
@@ -30,7 +30,13 @@ func (l *Ledger) Block(b *Blocked) {
 		l.blockedOn = map[Hash]int32{}
 	}
 	for i := range b.Keys {
-		l.blockedOn[b.Keys[i].Hash]++
+		h := b.Keys[i].Hash
+		if l.blockedOn[h]++; l.blockedOn[h] == 1 {
+			l.stand(h.Stripe(), ruleBlockedStands)
+		}
+	}
+	if len(b.Keys) == 0 {
+		l.BeginUnnamed()
 	}
 }
 
@@ -48,7 +54,11 @@ func (l *Ledger) Unblock(b *Blocked, served bool) {
 		h := b.Keys[i].Hash
 		if l.blockedOn[h]--; l.blockedOn[h] <= 0 {
 			delete(l.blockedOn, h)
+			l.unstand(h.Stripe(), ruleBlockedStands)
 		}
+	}
+	if len(b.Keys) == 0 {
+		l.EndUnnamed()
 	}
 	if served && l.sink != nil && l.without&ruleServedDirty == 0 {
 		for i := range b.Keys {

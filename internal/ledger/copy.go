@@ -62,7 +62,7 @@ func (l *Ledger) BeginCopy(c *Copy) bool {
 
 // Known reports whether a swept key needs no copy: it is exact, or dirty and so queued already.
 func (l *Ledger) Known(h Hash) bool {
-	return !l.sweeping || l.dirty.of(h) != nil || l.exact.has(h)
+	return !l.unknown(h) || l.dirty.of(h) != nil || l.exact.has(h)
 }
 
 // EndCopy hands the key's state to the Sink if no write was sent to its stripe, and no key of it became
@@ -98,7 +98,7 @@ func (l *Ledger) finishCopy(c *Copy, s *State, at uint64) Result {
 	if s.ExpireAt != 0 && l.without&ruleExpiring == 0 {
 		l.expiring.add(c.Key.Hash.Stripe())
 	}
-	p := l.push(copied, []Key{c.Key})
+	p := l.push(copied, []Key{c.Key}, l.intents.m.Generation())
 	p.failures, p.bytes, p.seq = c.failures(), len(s.Payload), at
 	l.outstanding.bytes += p.bytes
 	if p.failures > 0 && l.Wanted(c.Dirty) {

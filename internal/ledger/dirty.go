@@ -47,6 +47,7 @@ func (l *Ledger) MakeDirty(k *Key) *Dirty {
 			return nil
 		}
 		d = &Dirty{Key: Key{Hash: k.Hash, Name: bytes.Clone(k.Name), DB: k.DB, Write: true}}
+		l.stand(k.Hash.Stripe(), ruleDirtyStands)
 		l.dirty.add(d)
 		l.enqueueDirty(d)
 	}
@@ -138,10 +139,9 @@ func (l *Ledger) IsDirty(h Hash) bool {
 
 // Forget drops what is known of all keys, when nothing is kept equal any more.
 func (l *Ledger) Forget() {
+	l.endSweep()
 	l.forgetDirty()
-	l.sweeping = false
 	l.everywhere.owed, l.everywhere.why = false, ""
-	l.exact.drop()
 	l.onChange()
 }
 
@@ -150,4 +150,5 @@ func (l *Ledger) forgetDirty() {
 	l.dirty = newDirtySet() // a million are not cleared under the lock
 	l.todo = dirtyQueue{}
 	l.later = nil
+	l.standAnew()
 }

@@ -41,6 +41,7 @@ func (l *Ledger) SetFeed(id LaneID, on bool) {
 // reported and read, which is a round later. It must be set before the first such change can happen.
 func (l *Ledger) SetForeign(scripts, writers bool) {
 	l.foreign, l.writers = scripts || writers, writers
+	l.doubt()
 }
 
 // unreported reports whether others may have changed a key of which the report is not read yet.

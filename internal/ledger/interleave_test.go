@@ -161,6 +161,46 @@ var simConfigs = []*simConfig{
 		c.kinds, c.cutover, c.synced, c.writes = loads, true, true, 20
 		faults(c)
 	}),
+	base("crash", func(c *simConfig) { c.crash = true; faults(c) }),
+	base("crash, synced", func(c *simConfig) { c.crash, c.synced = true, true; faults(c) }),
+	base("crash of single keys, synced", func(c *simConfig) {
+		c.crash, c.synced, c.kinds, c.turnIntents = true, true, single, .5
+	}),
+	base("crash and barriers", func(c *simConfig) {
+		c.crash, c.synced, c.kinds, c.lanes, c.keys, c.writes = true, true, append([]cmdKind{cmdSwap}, flushes...), 3, 8, 12
+	}),
+	base("crash with the dirty set full", func(c *simConfig) {
+		c.crash, c.synced, c.maxLag, c.maxDirty = true, true, 2, 1
+		faults(c)
+	}),
+	base("crash and scripts", func(c *simConfig) {
+		c.crash, c.synced, c.loose, c.kinds = true, true, true, append([]cmdKind{cmdScript, cmdScript}, several...)
+	}),
+	base("crash and undeclared keys", func(c *simConfig) {
+		c.crash, c.synced, c.feeds, c.turns, c.feedFaults, c.loose, c.writes = true, true, 2, true, true, true, 14
+		c.kinds = append([]cmdKind{cmdHidden, cmdHidden, cmdHidden}, several...)
+	}),
+	base("crash and foreign", func(c *simConfig) {
+		c.crash, c.synced, c.foreign, c.feeds, c.loose, c.writes = true, true, true, 2, true, 14
+	}),
+	base("blocked, crash, synced", func(c *simConfig) {
+		c.block, c.crash, c.synced, c.kinds, c.writes, c.turnIntents = true, true, true, pushes, 6, 1
+	}),
+	base("blocked, crash and faults", func(c *simConfig) {
+		c.block, c.blockFaults, c.crash, c.kinds, c.writes = true, true, true, pushes, 12
+		faults(c)
+	}),
+	base("cutover, faults and crash", func(c *simConfig) {
+		c.cutover, c.crash, c.spurious, c.writes = true, true, true, 20
+		faults(c)
+	}),
+	base("everywhere, cutover and crash", func(c *simConfig) {
+		c.kinds, c.cutover, c.crash, c.synced, c.writes = loads, true, true, true, 16
+		faults(c)
+	}),
+	base("expiry and crash", func(c *simConfig) {
+		c.expiry, c.crash, c.loose, c.kinds, c.writes, c.offset = true, true, true, expires, 14, 7
+	}),
 	base("expiry", func(c *simConfig) { c.expiry, c.loose, c.kinds, c.writes, c.offset = true, true, expires, 14, 7 }),
 	base("expiry and cutover", func(c *simConfig) {
 		c.expiry, c.loose, c.kinds, c.writes, c.offset, c.cutover = true, true, expires, 14, 3, true

@@ -32,7 +32,8 @@
 //	    What belongs to no key, scripts and functions, is owed and copied as one thing (everywhere.go).
 //	I5  Nobody waits for the secondary. Nothing here blocks; what the Sink refuses becomes dirty (P4), and
 //	    a dirty set past its bound becomes an owed sweep (P5).
-//	I6  No deadlock. A write that must wait takes its place in the queues of all its stripes in one step,
+//	I6  Not forgotten. At every instant the intent map says of all that a crash would leave in doubt (intents.go).
+//	I7  No deadlock. A write that must wait takes its place in the queues of all its stripes in one step,
 //	    and a copy's read goes ahead of them.
 package ledger
 
@@ -40,6 +41,8 @@ import (
 	"sync"
 
 	"github.com/dchest/siphash"
+
+	"tandem/internal/intent"
 )
 
 // Stripes is the number of hash buckets that order writes. A key belongs to one of them for ever.
@@ -110,11 +113,15 @@ type Write struct {
 	Hidden bool
 	// Script: it is a script, whose writes are reported to its own lane, too (see told).
 	Script bool
+	// Unnamed: it may change other keys than it names, or keys of other databases than was foreseen, and who finds
+	// out that it has owes a sweep before, or in the critical section in which, it is settled.
+	Unnamed bool
 	// Waiter is told when the write may be sent after all. It is needed only where Acquire may say no.
 	Waiter Waiter
 
 	at     uint64 // the sequence number at which it was sent
 	epoch  uint8  // see Ledger.epoch
+	intent uint8  // the generation of the intent map in which it was marked
 	queued bool   // it stands among the tickets
 	beside bool   // a hidden one was in flight when it was sent
 }
@@ -158,6 +165,8 @@ type Options struct {
 	// MaxExact is how many exact keys are remembered during a sweep, in 43 bytes each at most; forgetting one
 	// costs a copy.
 	MaxExact int
+	// Intents is the intent map; nil: one that no crash outlives.
+	Intents *intent.Map
 	// Now is the clock for lags, in Unix nanoseconds; it is read once per effect.
 	Now func() int64
 }
@@ -221,6 +230,7 @@ type Ledger struct {
 
 	outstanding outstandingRing
 	suspects    suspects
+	intents     intents
 	names       arena
 
 	blocking  int            // commands that wait to be served
@@ -265,10 +275,16 @@ func New(o Options) *Ledger {
 
 // newLedger is New for keys whose stripes are all below n.
 func newLedger(o Options, n int) *Ledger {
+	if o.Intents == nil {
+		o.Intents = intent.NewMemory(n)
+	}
+	number, _ := o.Intents.Sweep()
 	return &Ledger{
 		opt:      o,
 		stripes:  make([]stripe, n),
-		expiring: make(bitset, (n+63)/64),
+		expiring: o.Intents.Expiring(),
+		intents:  intents{m: o.Intents, standing: map[uint32]uint32{}},
+		sweepGen: number,
 		queues:   map[uint32][]*Write{},
 		dirty:    newDirtySet(),
 		onChange: func() {},

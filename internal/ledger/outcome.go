@@ -233,7 +233,13 @@ func (l *Ledger) replyBarrier(w *Write, e *Effect) (out Outcome) {
 	}
 	// In a transaction the flush itself may have failed.
 	if slices.ContainsFunc(e.Steps, func(s Step) bool { return s.flushes(w) }) || l.without&ruleFlushDone != 0 {
-		l.dirty.flushed(w.DBs, func(d *Dirty) bool { return d.since <= w.at || l.without&ruleDirtySince != 0 })
+		l.dirty.flushed(w.DBs, func(d *Dirty) bool {
+			clean := d.since <= w.at || l.without&ruleDirtySince != 0
+			if clean {
+				l.unstand(d.Key.Hash.Stripe(), ruleDirtyStands)
+			}
+			return clean
+		})
 	}
 	l.nowExact(w, e)
 	l.onChange()
@@ -264,7 +270,8 @@ func contains(dbs []int, db int) bool {
 
 // isExact reports whether the secondary's state of a key equals the primary's at this point of the order.
 func (l *Ledger) isExact(h Hash) bool {
-	return l.dirty.of(h) == nil && (!l.sweeping || l.exact.has(h)) && !l.isBlockedOn(h)
+	return l.dirty.of(h) == nil && (!l.unknown(h) || l.exact.has(h) || l.intents.foundOnly && l.without&ruleMarkedUnknown != 0) &&
+		!l.isBlockedOn(h)
 }
 
 // becomesExact: a blind effect or a copy of sequence number at has made a key right, unless it became dirty
@@ -278,9 +285,10 @@ func (l *Ledger) becomesExact(h Hash, at uint64) bool {
 			return false
 		}
 		l.dirty.remove(d)
+		l.unstand(h.Stripe(), ruleDirtyStands)
 		l.onChange()
 	}
-	if l.sweeping {
+	if l.unknown(h) {
 		l.exact.add(h)
 	}
 	return true

@@ -16,6 +16,7 @@ const (
 // pending is one thing on the Sink that is not acknowledged.
 type pending struct {
 	what     what
+	intent   uint8  // the generation of the intent map in which it counts
 	keyless  bool   // a part of it belongs to no key: a copy of all that does is owed if it fails
 	failures int    // of a copy: how often in a row it failed before
 	seq      uint64 // of a copy: when its read began
@@ -82,13 +83,13 @@ func (l *Ledger) append(w *Write, e *Effect) bool {
 	var p *pending
 	switch {
 	case w.Kind == Flush:
-		p = l.push(flush, nil)
+		p = l.push(flush, nil, w.intent)
 	case w.Kind == Swap, w.Kind == Anything:
-		p = l.push(swap, nil)
+		p = l.push(swap, nil, w.intent)
 	case len(w.Keys) > 1 && !e.blind():
-		p = l.push(derived, w.Keys)
+		p = l.push(derived, w.Keys, w.intent)
 	default:
-		p = l.push(effect, w.Keys)
+		p = l.push(effect, w.Keys, w.intent)
 	}
 	p.keyless = w.Everywhere && e.changesEverywhere()
 	return true
@@ -104,10 +105,12 @@ func (e *Effect) blind() bool {
 	return true
 }
 
-// push remembers one thing that was handed to the Sink, with names of its own.
-func (l *Ledger) push(what what, keys []Key) *pending {
+// push remembers one thing that was handed to the Sink, with names of its own. It is unsettled in that generation of
+// the intent map.
+func (l *Ledger) push(what what, keys []Key, generation uint8) *pending {
 	p := l.outstanding.push()
 	p.what, p.at = what, l.opt.Now()
+	l.carried(p, generation)
 	size := 0
 	for i := range keys {
 		size += len(keys[i].Name) + 1 // one more, so that the empty name is not nil
@@ -248,6 +251,7 @@ func backoff(n int) time.Duration {
 func (l *Ledger) settle(p *pending) {
 	wasCopy := p.what == copied
 	l.outstanding.kinds[p.what]--
+	l.arrived(p)
 	if wasCopy {
 		l.outstanding.copies--
 		l.outstanding.bytes -= p.bytes

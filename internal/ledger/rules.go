@@ -54,4 +54,14 @@ const (
 	ruleEverywhereQuiet                     // ... a copy of it starts only when none is in flight
 	ruleEverywhereVersion                   // ... and is void when one was sent since
 	ruleEverywhereOwed                      // ... and is owed when an effect does not arrive
+	ruleIntent                              // a write's stripes are marked before it is sent
+	ruleIntentAll                           // ... all, if it is a barrier
+	ruleIntentUnnamed                       // ... or may write what it does not name
+	ruleCopyCounted                         // a copy is unsettled until it is acknowledged
+	ruleWriteGeneration                     // an effect counts in the generation of its write
+	ruleDirtyStands                         // dirty keys stay marked
+	ruleBlockedStands                       // ... and those that are blocked on
+	ruleOldMarksStay                        // what a crash has left stays marked until it is swept
+	ruleMarkedUnknown                       // ... and is unknown until then, whatever the phase
+	ruleOwedNoted                           // an owed sweep is noted before keys are forgotten
 )

@@ -8,6 +8,9 @@ import (
 
 // checkCounts compares the ledger's counts with what is really under way.
 func (s *sim) checkCounts() {
+	if s.dead {
+		return
+	}
 	n, reads := 0, 0
 	for _, x := range s.lanes {
 		for _, w := range x.unanswered {
@@ -97,6 +100,9 @@ func (s *sim) atRest() error {
 	}
 	if len(left) == 0 && !l.Drained() {
 		left = append(left, "not drained")
+	}
+	if s.settledIntents(); s.bad != nil {
+		return s.bad
 	}
 	if len(left) > 0 {
 		return fmt.Errorf("at rest there are left: %s", strings.Join(left, ", "))

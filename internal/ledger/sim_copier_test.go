@@ -133,7 +133,8 @@ func (j *copyJob) failed() {
 // simSweep is the sweep that is running.
 type simSweep struct {
 	gen    uint64
-	half   int // 0: the primary's keys, 1: the secondary's
+	half   int // 0: the primary's keys, 1: the secondary's; -1: those of the primary that a crash has left marked
+	from   int // where half 0 begins, then
 	pos    int
 	mark   uint64
 	marked bool
@@ -157,6 +158,11 @@ func (s *sim) sweepStep() {
 	w := &s.sweep
 	if gen, _, _ := s.l.SweepOwed(); gen != w.gen && (w.refused || w.gen == 0 || s.chance(.3)) {
 		*w = simSweep{gen: gen, jobs: w.jobs, mark: s.l.Mark(), marked: s.chance(.5)}
+		if c := s.disk.checkpoint; c.gen == gen {
+			s.logf("sweep %d goes on at key %d", gen, c.pos)
+			w.half, w.from, w.marked = -1, c.pos, false // a mark of before its copies would be too early
+		}
+		s.checkpoint = simCheckpoint{}
 		return
 	}
 	if w.pos < s.cfg.keys {
@@ -167,6 +173,15 @@ func (s *sim) sweepStep() {
 	s.sweepWake = false
 	switch {
 	case w.jobs > 0:
+	case w.half < 0:
+		if !w.marked {
+			w.mark, w.marked = s.l.Mark(), true
+		}
+		if s.l.Quiet(w.mark) {
+			s.l.FoundSwept(w.gen)
+			w.half, w.pos, w.marked = 0, w.from, false
+			s.sweepWake = true
+		}
 	case w.half == 0 && s.no&flawSecondarySweep != 0:
 		w.refused = !s.l.Swept(w.gen)
 	case w.half == 0:
@@ -187,6 +202,10 @@ func (s *sim) visit(k keyID) {
 	from := s.prim
 	if w.half == 1 {
 		from = s.secondary()
+	}
+	if w.half < 0 && !s.l.WasMarked(k.hash()) {
+		w.pos++
+		return
 	}
 	exists := func(i int) bool { return s.inst[i].live(k, s.now(i)).val != missing }
 	switch {

@@ -74,6 +74,7 @@ func (x *simSession) write() {
 	s.logf("session on lane %d: %v", x.lane, w.cmds)
 	if w.unkeyed {
 		if !s.held && !s.lanes[x.lane].down {
+			s.l.BeginUnnamed()
 			x.put(w)
 		}
 		return
@@ -263,7 +264,12 @@ func (s *sim) reply(x *simLane) {
 	x.replies = x.replies[1:]
 	x.answered(w)
 	if w.unkeyed {
-		s.l.OweSweep("a script", 0)
+		if s.chance(.5) {
+			s.l.OweSweep("a script", 0)
+		} else {
+			s.l.OweAgain("a script")
+		}
+		s.l.EndUnnamed()
 		return
 	}
 	s.missed(w)
@@ -375,6 +381,7 @@ func (s *sim) unanswered(x *simLane, n int) {
 		x.unanswered = x.unanswered[1:]
 		if w.unkeyed {
 			s.l.OweSweep("a script whose outcome is unknown", 0)
+			s.l.EndUnnamed()
 			continue
 		}
 		s.missed(w)

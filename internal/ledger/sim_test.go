@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"tandem/internal/intent"
 )
 
 // A sim is one random interleaving of everything that meets in a ledger: clients and their lanes, the
@@ -59,6 +61,12 @@ type sim struct {
 	held  bool
 	swaps int
 
+	disk       simDisk
+	checkpoint simCheckpoint // taken, and not saved yet
+	dead       bool          // the proxy has crashed
+	crashes    int
+	undead     []*simWrite // what it had sent, and the primary may still execute
+
 	events []event
 	slow   [2]string // events that are put off in this run, so that what they end lasts longer
 }
@@ -80,6 +88,8 @@ type simConfig struct {
 	turns              bool // the server does more than one thing in a turn
 	feedFaults         bool
 	block, blockFaults bool
+	crash              bool
+	turnIntents        float64 // how likely they turn, at least
 
 	empty    bool // the primary has no keys at the start
 	synced   bool // both are equal at the start, and no sweep is owed
@@ -111,6 +121,7 @@ const (
 	flawFeedRound                        // a feed is relied on after a whole round
 	flawRoundRead                        // a round ends when all feeds have been read
 	flawReportsRead                      // roles change when all reports have been read
+	flawCheckpoint                       // a checkpoint counts when all copies until then are acknowledged
 )
 
 // event is something that may happen now; i says to which lane, job or session.
@@ -137,13 +148,8 @@ func newSim(cfg *simConfig, seed uint64) *sim {
 			}
 		}
 	}
-	s.l = newLedger(Options{
-		MaxDirty: cfg.maxDirty, MaxExact: 64, Now: func() int64 { return s.wall.UnixNano() },
-	}, 2)
-	s.l.without = cfg.without
-	s.l.OnChange(func() { s.wake, s.sweepWake = true, true })
-	s.sink.sim = s
-	s.l.SetSink(&s.sink)
+	s.disk.intents = intent.NewMemory(2)
+	s.begin()
 	if cfg.synced {
 		s.inst[1] = s.inst[0]
 	} else {
@@ -164,17 +170,13 @@ func newSim(cfg *simConfig, seed uint64) *sim {
 	for i := range s.slow {
 		s.slow[i] = slow[s.r.IntN(len(slow))]
 	}
-	for range cfg.lanes {
-		s.lanes = append(s.lanes, &simLane{id: s.l.AddLane()})
-	}
-	s.copierLane = s.l.AddLane()
-	s.l.SetForeign(slices.Contains(cfg.kinds, cmdHidden), cfg.foreign)
+	s.l.SetForeign(s.hides(), cfg.foreign)
 	s.startFeeds()
-	for i := range cfg.lanes + 1 {
-		s.sessions = append(s.sessions, &simSession{sim: s, lane: i % cfg.lanes})
-	}
 	return s
 }
+
+// hides reports whether there are scripts that write keys which they do not name.
+func (s *sim) hides() bool { return slices.Contains(s.cfg.kinds, cmdHidden) }
 
 func (s *sim) chance(p float64) bool { return s.r.Float64() < p }
 func (s *sim) now(side int) int      { return 1000 + s.t + side*s.cfg.offset }
@@ -262,6 +264,9 @@ func (s *sim) enabled() {
 			s.events = append(s.events, event{what, i})
 		}
 	}
+	if s.enabledCrash(add) {
+		return
+	}
 	for i, x := range s.sessions {
 		add(fresh && s.writes < c.writes && x.waiting == nil && s.t < 50, "write", i)
 		add(fresh && c.cancels && x.waiting != nil && s.chance(.1), "cancel", i)
@@ -326,6 +331,18 @@ func (s *sim) step(e event) {
 		s.sink.lost()
 	case "sink up":
 		s.sink.up()
+	case "crash":
+		s.crash()
+	case "undead":
+		s.undeadExecutes()
+	case "restart":
+		s.restart()
+	case "turn intents":
+		s.l.TurnIntents()
+	case "checkpoint":
+		s.takeCheckpoint()
+	case "checkpoint saved":
+		s.saveCheckpoint()
 	case "foreign":
 		s.foreign()
 	case "turn ends":

@@ -4,6 +4,11 @@ package ledger
 // keyspaces, however much was on the way when it was called. keys is how many keys are expected (0: as many
 // as the exact set may hold).
 func (l *Ledger) OweSweep(why string, keys int) {
+	l.sweepGen++
+	if l.without&ruleOwedNoted == 0 {
+		l.intents.m.SetSweep(l.sweepGen, true)
+	}
+	l.intents.found, l.intents.foundOnly = nil, false // it finds those as well
 	l.seq++
 	l.floor = l.seq
 	l.forgetDirty()
@@ -12,19 +17,32 @@ func (l *Ledger) OweSweep(why string, keys int) {
 	}
 	l.exact.size(keys, l.opt.MaxExact)
 	l.sweeping = true
-	l.sweepGen++
 	l.owedWhy, l.againWhy = why, "" // this one has yet to begin, and finds what another was owed for
 	l.onChange()
 }
 
-// OweAgain owes a sweep at once, or, while one is owed, another one when that is done: for what becomes unknown
-// again and again, and would have each sweep begin anew. The second is owed before the first counts as done.
+// OweAgain owes a sweep at once, or, while one over all keys is owed, another one when that is done: for what becomes
+// unknown again and again, and would have each sweep begin anew. The second is owed before the first counts as done.
 func (l *Ledger) OweAgain(why string) {
-	if l.sweeping {
+	if l.sweeping && !l.intents.foundOnly {
 		l.againWhy = why
+		l.intents.m.SetAgain()
 		return
 	}
 	l.OweSweep(why, 0)
+}
+
+// endSweep notes that none is owed any more.
+func (l *Ledger) endSweep() {
+	l.sweeping, l.againWhy = false, ""
+	l.intents.found, l.intents.foundOnly = nil, false
+	l.intents.m.SetSweep(l.sweepGen, false)
+	l.exact.drop()
+}
+
+// unknown reports whether nothing is known of the key but what the exact set and the dirty set say.
+func (l *Ledger) unknown(h Hash) bool {
+	return l.sweeping && (!l.intents.foundOnly || l.intents.found.has(h.Stripe()))
 }
 
 // SweepOwed returns the number of the owed sweep, and why it is owed. Each OweSweep raises it.
@@ -61,12 +79,10 @@ func (l *Ledger) Swept(gen uint64) bool {
 	}
 	l.stats.Swept++
 	if why := l.againWhy; why != "" {
-		l.againWhy = ""
 		l.OweSweep(why, 0)
 		return false
 	}
-	l.sweeping = false
-	l.exact.drop()
+	l.endSweep()
 	l.onChange()
 	return true
 }

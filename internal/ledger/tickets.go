@@ -107,7 +107,11 @@ func (l *Ledger) grant(w *Write) {
 		s.inflight++
 		if w.Keys[i].Write && w.Kind != CopyRead {
 			s.version = l.seq
+			l.intend(x)
 		}
+	}
+	if w.Kind != CopyRead {
+		l.begun(w)
 	}
 	if w.barrier() {
 		l.barrier = l.seq
@@ -126,6 +130,7 @@ func (l *Ledger) grant(w *Write) {
 	if w.Hidden {
 		l.hiding++
 		l.hid = l.seq
+		l.doubt()
 	}
 	if w.Hidden || w.Script || w.Kind == Anything {
 		l.tell(w)
@@ -149,6 +154,8 @@ func (l *Ledger) release(w *Write) {
 	}
 	if w.Kind == CopyRead {
 		l.reads--
+	} else {
+		l.ended(w)
 	}
 	if w.barrier() {
 		l.barriers--
