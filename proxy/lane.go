@@ -372,6 +372,9 @@ func (ln *lane) settleLost() {
 		if r.acquired {
 			sh.ledger.Unanswered(&r.write)
 		}
+		if r.unnamed {
+			sh.ledger.EndUnnamed()
+		}
 		if r.blocked != nil {
 			sh.ledger.Unblock(r.blocked, true)
 		}

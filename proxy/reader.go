@@ -260,6 +260,9 @@ func (ln *lane) complete(unit int) error {
 	case r.unkeyed && sh.dual && (ln.large || sh.mayHaveRun(r.cmd, r.raw, last)):
 		sh.tookUnkeyed(r.cmd)
 	}
+	if r.unnamed {
+		sh.ledger.EndUnnamed()
+	}
 	switch {
 	case ln.dropped:
 		reply = nil

@@ -42,6 +42,8 @@ type request struct {
 	planned *hints
 	// unkeyed: a write whose keys could not be found; the server is expected to refuse it.
 	unkeyed bool
+	// unnamed: it is on its way as a write of unknown keys (ledger.BeginUnnamed).
+	unnamed bool
 	// script: what it runs, of a script or function that was planned.
 	script *scriptRun
 	// acquired: the ledger has granted it.

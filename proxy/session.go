@@ -405,7 +405,7 @@ func (s *session) restock(n int) {
 // replan plans a write that was planned in another state of things, or not at all.
 func (s *session) replan(r *request, h *hints) {
 	r.write.Kind, r.write.DBs, r.unkeyed = ledger.Plain, nil, false
-	r.write.Everywhere, r.script = false, nil
+	r.write.Everywhere, r.write.Unnamed, r.script = false, false, nil
 	if len(r.parts) > 0 {
 		s.planBlock(r, h)
 		return

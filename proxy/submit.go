@@ -201,6 +201,8 @@ func (s *session) sendWrite(ln *lane, r *request) (sent, alive bool) {
 	sh := s.sh
 	s.inflight.Add(1)
 	if r.unkeyed {
+		r.unnamed = true
+		sh.ledger.BeginUnnamed()
 		ln.enqueue(r)
 		return true, true
 	}

@@ -340,6 +340,9 @@ func (s *session) planBlock(r *request, h *hints) {
 		p := &r.parts[i]
 		p.keys, p.follow, p.barrier, p.unkeyed, p.script = nil, 0, false, false, nil
 		_, args, _, _, _ := redcon.ReadNextCommand(block[p.from:], nil)
+		if p.selects {
+			r.write.Unnamed = true // the database may turn out to be another
+		}
 		if p.selects && p.db != noDB {
 			db, elsewhere = p.db, true
 		}
@@ -377,6 +380,7 @@ func (s *session) planBlock(r *request, h *hints) {
 		}
 		if !ok {
 			p.unkeyed = true // the server is expected to refuse it, the others may go through
+			r.write.Unnamed = true
 			continue
 		}
 		for _, k := range places {
