@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"strconv"
 
 	"tandem/internal/resp"
@@ -65,8 +66,13 @@ func (sh *Shard) appendExpiries(e *router.Effect, timed []int, cmd *router.Comma
 		case v.Int < 0:
 			e.Frames = resp.AppendArgs(e.Frames, [][]byte{[]byte("DEL"), key})
 		default:
+			ahead := base + sh.env.Shift
+			if v.Int > math.MaxInt64-max(0, ahead) {
+				e.Kind = router.Copy // Redis 6.0 takes what overflows its clock, and other versions do not
+				return nil
+			}
 			timed = append(timed, i)
-			at := strconv.AppendInt(nil, v.Int+base+sh.env.Shift, 10)
+			at := strconv.AppendInt(nil, v.Int+ahead, 10)
 			e.Frames = resp.AppendArgs(e.Frames, [][]byte{[]byte("PEXPIREAT"), key, at})
 		}
 		e.N++

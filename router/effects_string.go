@@ -1,6 +1,9 @@
 package router
 
-import "bytes"
+import (
+	"bytes"
+	"math"
+)
 
 // The effects of the string commands. SET in all its forms becomes a SET without conditions and with an
 // absolute expiry; what only counts (INCR, APPEND) goes as it is.
@@ -170,6 +173,15 @@ func getsetEffect(e *Effect, env *Env, args [][]byte, reply []byte, _ [][]byte) 
 		return
 	}
 	e.setUntil(env, args[1], args[2], when{state: whenNever})
+}
+
+// decrbyEffect: DECRBY. Redis 6.0 takes the least number, of which there is no negative; other versions refuse it.
+func decrbyEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]byte) {
+	if by, ok := parseInt(args[2]); !ok || by == math.MinInt64 {
+		e.copy()
+		return
+	}
+	forwardInt(e, env, args, reply, follow)
 }
 
 // getdelEffect: GETDEL answers what it has deleted.

@@ -125,10 +125,14 @@ func followed(env *Env, follow [][]byte) when {
 	case t < 0:
 		return when{state: whenGone}
 	}
+	ahead := env.Shift
 	if len(follow) == 2 {
-		t += serverTime(follow[1], env.Now)
+		ahead += serverTime(follow[1], env.Now)
 	}
-	return when{state: whenAt, at: t + env.Shift}
+	if t > math.MaxInt64-max(0, ahead) {
+		return when{} // Redis 6.0 takes what overflows its clock, and other versions do not
+	}
+	return when{state: whenAt, at: t + ahead}
 }
 
 // serverTime reads a reply to TIME as Unix ms, or returns the clock that is known without it.

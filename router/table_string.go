@@ -28,7 +28,7 @@ var stringTable = []Command{
 	write("INCR", 2, "W1", forwardInt),
 	write("INCRBY", 3, "W1", forwardInt),
 	write("DECR", 2, "W1", forwardInt),
-	write("DECRBY", 3, "W1", forwardInt),
+	write("DECRBY", 3, "W1", decrbyEffect),
 	write("INCRBYFLOAT", 3, "W1", incrbyfloatEffect),
 	write("INCREX", -2, "W1", increxEffect, follows(increxFollows)),
 
