@@ -56,7 +56,7 @@ func (m *Migration) Status() status.Status {
 	}
 	s.Effects = status.EffectsStatus{
 		Forwarded:  int64(stats.Forwarded),
-		Mismatched: int64(stats.Mismatched + stats.Edges),
+		Mismatched: int64(stats.Mismatched),
 		Dropped:    int64(stats.Dropped),
 	}
 	s.Copies = status.CopiesStatus{Done: int64(stats.Copied), Races: int64(stats.Races), Failed: int64(stats.Failed)}

@@ -157,7 +157,7 @@ func (e *EffectLane) judge(a *awaited, unit int, ends []int, now int64) error {
 	if v == ledger.Differs && len(e.loaded) > 0 && noScript([]byte(why)) {
 		clear(e.loaded)
 	}
-	if v != ledger.Good && !a.copied {
+	if v == ledger.Differs && !a.copied {
 		e.sh.counts.MismatchedBy[a.name]++
 	}
 	if !a.copied {

@@ -176,7 +176,7 @@ type Stats struct {
 	Forwarded  uint64 // effects handed to the Sink
 	Dropped    uint64 // effects that the Sink refused, or that were lost with its connection
 	Mismatched uint64 // effects whose reply was not what it should have been
-	Edges      uint64 // effects that landed too close to an expiry to be trusted
+	Edges      uint64 // effects that landed too close to an expiry to be trusted; not among Mismatched
 	Copied     uint64 // copies acknowledged
 	Races      uint64 // copies that lost against a newer write
 	Failed     uint64 // copies that the secondary refused

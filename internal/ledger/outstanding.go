@@ -161,8 +161,10 @@ func (l *Ledger) Acked(v Verdict, why string) {
 		return
 	}
 	p := l.outstanding.front()
-	if p.what == derived && l.suspects.any() && v == Good && l.suspected(p) {
-		v, why = Differs, "it was made from a key whose own effect or copy had failed"
+	if p.what == derived && l.suspects.any() && v == Good {
+		if v = l.suspected(p); v != Good {
+			why = "it was made from a key whose own effect or copy had failed"
+		}
 	}
 	switch {
 	case v == Good && p.what == copied:
@@ -197,7 +199,7 @@ func (l *Ledger) bad(p *pending, v Verdict, why string) {
 		// By now the primary has that key under another name.
 		l.OweSweep("two databases were swapped behind an effect that failed: "+why, 0)
 	default:
-		l.suspect(p)
+		l.suspect(p, v)
 		if p.what == copied {
 			l.failed(p, why)
 			return

@@ -2,28 +2,29 @@ package ledger
 
 // suspects are keys whose own effect or copy has failed while effects that were made from them may already
 // have been behind it on the Sink: a RENAME moves whatever it finds, and says OK. When such an effect is
-// acknowledged, what it wrote is suspect in its turn.
+// acknowledged, what it wrote is suspect in its turn, and counts as what its origin was.
 //
 // A suspicion ends when everything is acknowledged that was on the Sink as it arose, so there are never more
 // of them than effects that wait for an acknowledgement.
 type suspects struct {
-	until map[Hash]uint64 // how many acknowledgements there will have been by then
-	order []suspicion     // by until
+	last  map[Hash]suspicion // the latest of each key
+	order []suspicion        // by until
 }
 
 type suspicion struct {
 	key   Hash
-	until uint64
+	until uint64  // how many acknowledgements there will have been by then
+	why   Verdict // AtEdge if that is what it began with, else Differs
 }
 
 func (s *suspects) any() bool { return len(s.order) > 0 }
 
-func (s *suspects) add(h Hash, until uint64) {
-	if s.until == nil {
-		s.until = map[Hash]uint64{}
+func (s *suspects) add(x suspicion) {
+	if s.last == nil {
+		s.last = map[Hash]suspicion{}
 	}
-	s.until[h] = until
-	s.order = append(s.order, suspicion{h, until})
+	s.last[x.key] = x
+	s.order = append(s.order, x)
 }
 
 // forget ends the suspicions that end with the given number of acknowledgements.
@@ -33,8 +34,8 @@ func (s *suspects) forget(acked uint64) {
 	}
 	n := 0
 	for n < len(s.order) && s.order[n].until <= acked {
-		if x := s.order[n]; s.until[x.key] == x.until {
-			delete(s.until, x.key)
+		if x := s.order[n]; s.last[x.key].until == x.until {
+			delete(s.last, x.key)
 		}
 		n++
 	}
@@ -44,23 +45,28 @@ func (s *suspects) forget(acked uint64) {
 }
 
 // suspect notes that what was made from the keys of p, and is on the Sink already, cannot be trusted.
-func (l *Ledger) suspect(p *pending) {
+func (l *Ledger) suspect(p *pending, why Verdict) {
 	if l.outstanding.kinds[derived] == 0 || l.without&ruleSuspect != 0 {
 		return
 	}
+	if why != AtEdge {
+		why = Differs
+	}
 	for i, keys := 0, p.keys(); i < len(keys); i++ {
 		if keys[i].Write {
-			l.suspects.add(keys[i].Hash, l.Mark())
+			l.suspects.add(suspicion{keys[i].Hash, l.Mark(), why})
 		}
 	}
 }
 
-// suspected reports whether one of the keys of p, which is being acknowledged, is a suspect.
-func (l *Ledger) suspected(p *pending) bool {
+// suspected returns the verdict on p, which was answered as it should be: what one of its keys is a suspect for, or
+// Good.
+func (l *Ledger) suspected(p *pending) Verdict {
+	v := Good
 	for i, keys := 0, p.keys(); i < len(keys); i++ {
-		if l.suspects.until[keys[i].Hash] > l.outstanding.acked {
-			return true
+		if x, ok := l.suspects.last[keys[i].Hash]; ok && x.until > l.outstanding.acked && v != Differs {
+			v = x.why
 		}
 	}
-	return false
+	return v
 }

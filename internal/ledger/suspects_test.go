@@ -30,6 +30,31 @@ func TestWhatWasMadeFromAFailedKey(t *testing.T) {
 	}
 }
 
+// TestWhatWasMadeAtAnEdgeIsNoMismatch: what was made from a key that was about to expire counts as that, as long as
+// nothing else is wrong with it.
+func TestWhatWasMadeAtAnEdgeIsNoMismatch(t *testing.T) {
+	f := newFixture(t)
+	lane := f.AddLane()
+	f.done(lane, notBlind(), "a")
+	f.done(lane, notBlind(), "x")
+	f.done(lane, notBlind(), "b", "?a")
+	f.done(lane, notBlind(), "c", "?b")
+	f.done(lane, notBlind(), "d", "?c", "?x")
+	f.Acked(AtEdge, "close to an expiry")
+	f.Acked(Differs, "an error")
+	for range 3 {
+		f.Acked(Good, "")
+	}
+	for _, name := range []string{"a", "b", "c", "d", "x"} {
+		if !f.IsDirty(key(name).Hash) {
+			t.Errorf("%s is not dirty", name)
+		}
+	}
+	if s := f.Stats(); s.Edges != 3 || s.Mismatched != 2 {
+		t.Errorf("%d at an edge, want a, b and c; %d mismatched, want x and d", s.Edges, s.Mismatched)
+	}
+}
+
 func TestSuspicionEndsWithWhatWasBehindIt(t *testing.T) {
 	f := newFixture(t)
 	lane := f.AddLane()
@@ -91,7 +116,7 @@ func TestSuspicionsAreBounded(t *testing.T) {
 			f.Acked(Good, "")
 			f.Acked(Differs, "out of memory")
 		}
-		if n := len(f.suspects.order); n > 3*window || len(f.suspects.until) > n {
+		if n := len(f.suspects.order); n > 3*window || len(f.suspects.last) > n {
 			t.Fatalf("%d suspicions with %d effects on the way", n, f.outstanding.len())
 		}
 	}

@@ -104,7 +104,8 @@ type BackfillStatus struct {
 type EffectsStatus struct {
 	// Forwarded counts those that were sent to the secondary.
 	Forwarded int64 `json:"forwarded"`
-	// Mismatched counts those that were answered otherwise than expected; their keys became dirty.
+	// Mismatched counts those that were answered otherwise than expected; their keys became dirty. Without a fault there
+	// are none.
 	Mismatched int64 `json:"mismatched"`
 	// Dropped counts those that were not sent because the secondary was away or too slow; their keys became dirty.
 	Dropped int64 `json:"dropped"`

@@ -40,6 +40,8 @@ type world struct {
 	next   int
 	played map[int]play
 	found  *findings
+	// mismatched are the effects of this program that newMismatches has told.
+	mismatched []string
 }
 
 // batch is how many databases are played in before they are compared and all is flushed: as many as people have.
@@ -92,6 +94,7 @@ func (w *world) serve() {
 	reset(w.t, w.onGoal)
 	// A login is asked of the server each time, as without the proxy.
 	w.td = serve(w.t, w.source, w.target, "backfill:", "  max_keys_per_s: "+strconv.Itoa(fillPace), "auth:", "  cache: 0s")
+	w.mismatched = nil
 	w.forget()
 }
 
@@ -235,6 +238,7 @@ func (w *world) flush() {
 func (w *world) mustBeEqual(when string) {
 	w.t.Helper()
 	w.td.settle()
+	w.mustMatch(when)
 	result, err := keyspace.Compare(w.source.Addr, w.target.Addr, keyspace.Options{Ignore: func(db int, key string) bool {
 		return w.isVectors(db, key)
 	}})
@@ -247,6 +251,39 @@ func (w *world) mustBeEqual(when string) {
 			whose = " of " + p.scenario.ID()
 		}
 		w.t.Errorf("%s: source and target differ%s: %s", when, whose, d)
+	}
+}
+
+// mayMismatch are commands whose effects may be answered otherwise than they were on the primary though both have done
+// the same, and why.
+var mayMismatch = map[string]string{
+	"HSET": "a field whose time has come counts as new only when the server has removed it",
+}
+
+// newMismatches are the effects that the secondary has answered otherwise than they should be, by command, unless they
+// were told before.
+func (w *world) newMismatches() []string {
+	w.t.Helper()
+	var found []string
+	for _, m := range w.td.Mismatches() {
+		command, err := strconv.QuotedPrefix(m)
+		if err == nil {
+			command, err = strconv.Unquote(command)
+		}
+		if err == nil && mayMismatch[command] != "" || slices.Contains(w.mismatched, m) {
+			continue
+		}
+		found = append(found, m)
+	}
+	w.mismatched = append(w.mismatched, found...)
+	return found
+}
+
+// mustMatch reports new mismatches.
+func (w *world) mustMatch(when string) {
+	w.t.Helper()
+	if found := w.newMismatches(); len(found) > 0 {
+		w.t.Errorf("%s: effects answered otherwise than they should be: %s", when, strings.Join(found, ", "))
 	}
 }
 

@@ -271,6 +271,9 @@ func (r *randomWorld) different(s *Scenario) string {
 		if failing := r.td.settled(); failing != "" {
 			return "this never settles: " + failing
 		}
+		if found := r.newMismatches(); len(found) > 0 {
+			return "effects answered otherwise than they should be: " + strings.Join(found, ", ")
+		}
 		result, err := keyspace.Compare(r.source.Addr, r.target.Addr, keyspace.Options{})
 		switch {
 		case err != nil:

@@ -25,7 +25,7 @@ type Stage struct {
 	undone         int
 	act            string // what the walk is doing
 	began          time.Time
-	mismatched     string // what td.Mismatches answered last
+	mismatched     string // what td.Mismatches said last
 }
 
 // The keyspace that the backfill copies beside the parts' own keys, and how fast it may, so that the phase lasts
@@ -159,7 +159,7 @@ func (s *Stage) during(phase string) {
 }
 
 // enter says in the output what comes now; a problem is reported with it. Mismatches are mended by copies and are no
-// problem of a client's, but who looks for a cause wants to know when.
+// problem of a client's, but there must be none, and who looks for a cause wants to know when.
 func (s *Stage) enter(act string) {
 	s.t.Helper()
 	s.act = act
@@ -167,9 +167,9 @@ func (s *Stage) enter(act string) {
 	if s.td == nil {
 		return
 	}
-	if now := s.td.Mismatches(); now != s.mismatched {
+	if now := strings.Join(s.td.Mismatches(), ", "); now != s.mismatched {
 		s.mismatched = now
-		s.t.Logf("          effects answered otherwise than they should be:%s", now)
+		s.t.Logf("          effects answered otherwise than they should be: %s", now)
 	}
 }
 
@@ -299,6 +299,9 @@ func (s *Stage) compare() {
 	s.t.Logf("%d and %d keys, %d differences; effects: %d forwarded, %d mismatched, %d dropped; copies: %d done, %d failed; %d attempts to switch refused or undone",
 		result.First, result.Second, len(result.Differences), st.Effects.Forwarded, st.Effects.Mismatched, st.Effects.Dropped,
 		st.Copies.Done, st.Copies.Failed, s.undone)
+	if st.Effects.Mismatched > 0 {
+		s.t.Errorf("effects were answered otherwise than they should be, though nothing has failed: %s", strings.Join(s.td.Mismatches(), ", "))
+	}
 	if len(result.Differences) > 0 {
 		s.t.Errorf("source (first) and target (second) differ: %s", result)
 	}
