@@ -40,7 +40,7 @@ func (sh *Shard) judge(ln *lane, r *request, unit int) gate {
 	if !sh.opt.AckBoth || out == ledger.Unchanged {
 		return gate{}
 	}
-	return sh.gates.of(sh, r)
+	return sh.gates.of(sh, r.write.Keys)
 }
 
 // effectOf is the effect of a write, nil if nothing changed.

@@ -60,20 +60,20 @@ type gates struct {
 
 func (g *gates) holds(s *session) bool { return len(g.queues) > 0 && g.queues[s] != nil }
 
-// of is the gate of a write whose effect is on the Sink, or whose keys are dirty.
-func (g *gates) of(sh *Shard, r *request) gate {
+// of is the gate of a write of these keys whose effect is on the Sink, or whose keys are dirty.
+func (g *gates) of(sh *Shard, keys []ledger.Key) gate {
 	w := gate{closed: true, mark: sh.ledger.Mark()}
-	for i := range r.write.Keys {
-		if !r.write.Keys[i].Write {
+	for i := range keys {
+		if !keys[i].Write {
 			continue
 		}
 		if w.n == 0 {
-			w.one[0] = r.write.Keys[i].Hash
+			w.one[0] = keys[i].Hash
 		} else {
 			if w.n == 1 {
 				w.more = append(w.more, w.one[0])
 			}
-			w.more = append(w.more, r.write.Keys[i].Hash)
+			w.more = append(w.more, keys[i].Hash)
 		}
 		w.n++
 	}

@@ -183,3 +183,17 @@ func TestAnAnswerWaitsForTheCopyBehindALostEffect(t *testing.T) {
 	}
 	dial(t, h.target.Addr).expect("GET k", "$1 1")
 }
+
+// TestWhoIsServedLateWaitsForTheCopy: what was popped is gone on the secondary, too, when the client is told.
+func TestWhoIsServedLateWaitsForTheCopy(t *testing.T) {
+	h := newHouse(t, true, ackBoth(20*time.Second))
+	b, p, c := h.client(), h.client(), h.client()
+	b.start("BLPOP jobs 0")
+	h.blocked(1)
+	p.start("RPUSH jobs one")
+	h.await("both answers wait", func() bool { return len(h.shard.gates.queues) == 2 })
+	c.expect("SET jobs x", "+OK") // in place of the copy that is owed
+	b.wants("*2 $4 jobs $3 one")
+	p.wants(":1")
+	c.expect("GET jobs", "$1 x")
+}

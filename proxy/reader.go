@@ -272,6 +272,9 @@ func (ln *lane) complete(unit int) error {
 	if r.blocked != nil {
 		served := r.blocking.served && sh.dual
 		sh.ledger.Unblock(r.blocked, served)
+		if served && sh.opt.AckBoth {
+			gate = sh.gates.of(sh, r.blocked.Keys)
+		}
 		if served && len(r.blocked.Keys) == 0 && sh.mayHaveRun(r.cmd, r.raw, last) {
 			sh.tookUnkeyed(r.cmd)
 		}
