@@ -272,27 +272,6 @@ func (b *blocking) tooFew(reply []byte) bool {
 	return false
 }
 
-// pinLastIDs makes "$" the id that it stands for now: the command may be issued more than once. over is true if the
-// client has an answer.
-func (s *session) pinLastIDs(b *blocking) (over, alive bool) {
-	for _, at := range b.cmd.Streams(b.args) {
-		var id []byte
-		over, alive = s.inquire(router.AppendLastIDRead(nil, b.args[at.Key]), func(reply []byte) {
-			if last, ok := router.ReadLastID(reply); ok {
-				id = bytes.Clone(last)
-			}
-		})
-		if over || !alive {
-			return over, alive
-		}
-		if id != nil { // else the user may not ask for it, or the key is no stream: the server will tell
-			b.args[at.ID] = id
-			b.raw = resp.AppendArgs(nil, b.args)
-		}
-	}
-	return false, true
-}
-
 // inquire sends a read of our own in the session's place. told gets the reply, or the head of a large one, under
 // the lock. over is true if the primary could not be asked: the client has been answered so.
 func (s *session) inquire(raw []byte, told func(reply []byte)) (over, alive bool) {

@@ -20,6 +20,7 @@
 //	pin.go standing.go standby.go     lanes of a session's own, and how they move to another primary
 //	transaction.go queued.go          MULTI to EXEC, and what concerns the session in between
 //	blocking.go line.go takeback.go   commands that wait, and how a hold takes them back and issues them again
+//	lastid.go                         what "$" stands for, of those that wait for new entries of a stream
 //	crowd.go crowdwatch.go            readers of a stream's group, who wait in the proxy
 //	pubsub.go tracking.go             messages and invalidations
 //	clientcmd.go roster.go            CLIENT and MONITOR; who is connected

@@ -208,6 +208,35 @@ func ReadLastID(reply []byte) (id []byte, ok bool) {
 	return nil, false
 }
 
+// AppendNothingRead appends a read that finds nothing and that the server refuses to whom it would refuse an XREAD of
+// the stream.
+func AppendNothingRead(dst, key []byte) []byte {
+	dst = append(dst, "*4\r\n$5\r\nXREAD\r\n$7\r\nSTREAMS\r\n"...)
+	return append(appendBulk(dst, key), "$1\r\n$\r\n"...)
+}
+
+// AppendLastEntryRead appends the read of a stream's last entry, which stands for its last id where that is not told:
+// there is nothing between the two.
+func AppendLastEntryRead(dst, key []byte) []byte {
+	dst = append(dst, "*6\r\n$9\r\nXREVRANGE\r\n"...)
+	return append(appendBulk(dst, key), "$1\r\n+\r\n$1\r\n-\r\n$5\r\nCOUNT\r\n$1\r\n1\r\n"...)
+}
+
+// ReadLastEntry reads the reply to AppendLastEntryRead: the entry's id, a part of reply, and that of no stream or an
+// empty one "0-0". ok is false for errors.
+func ReadLastEntry(reply []byte) (id []byte, ok bool) {
+	c := walk(reply)
+	entries := c.next()
+	switch {
+	case isError(reply) || !entries.aggregate():
+		return nil, false
+	case entries.n == 0:
+		return []byte(noID), true
+	}
+	entry, id := c.next(), c.next().text
+	return id, c.ok && entry.aggregate()
+}
+
 // appendHeader appends the head of a request of n arguments.
 func appendHeader(dst []byte, n int) []byte {
 	dst = strconv.AppendInt(append(dst, '*'), int64(n), 10)

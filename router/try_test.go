@@ -313,6 +313,15 @@ func TestStreamsNamesTheIDsToCome(t *testing.T) {
 					t.Errorf("%s: last id of %s: %s", b.Name, key, got)
 				}
 			}
+			for key, want := range map[string]string{"s": "5-1 true", "none": "0-0 true", "string": " false"} {
+				id, ok := ReadLastEntry(k.exchange(AppendLastEntryRead(nil, []byte(key)), 1)[0])
+				if got := fmt.Sprintf("%s %v", id, ok); got != want {
+					t.Errorf("%s: last entry of %s: %s", b.Name, key, got)
+				}
+				if refused := isError(k.exchange(AppendNothingRead(nil, []byte(key)), 1)[0]); refused != (key == "string") {
+					t.Errorf("%s: reading nothing of %s is refused: %v", b.Name, key, refused)
+				}
+			}
 		}
 	}
 }
