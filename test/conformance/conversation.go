@@ -29,6 +29,8 @@ type conversation struct {
 	queueing map[string]bool
 	// scripted: some requests are made by scripts. Not always, for the proxy is slower behind the first.
 	scripted bool
+	// limited is who has few rights, empty if nobody has.
+	limited string
 	// fresh numbers keys that nothing else touches.
 	fresh int
 	// serve ends the wait of the waiter; nil when it does not wait.
@@ -48,13 +50,26 @@ func (g *Generator) Scenario(seed uint64) *Scenario {
 	if !g.Wild && !g.Switches && c.r.IntN(4) == 0 {
 		c.restricted("u" + strconv.FormatUint(seed, 10))
 	}
-	for range turns {
+	for n := range turns {
+		if g.Crowded && n == turns/3 {
+			c.begins()
+		}
 		c.turn()
 	}
 	if c.serve != nil {
 		c.served()
 	}
 	return c.s
+}
+
+// begins is where the migration does, and with it all connections: what is before is on the source.
+func (c *conversation) begins() {
+	if c.serve != nil {
+		c.served()
+	}
+	clear(c.queueing)
+	c.channels = nil
+	c.s.Given = len(c.s.Steps)
 }
 
 // add appends a step of a session and writes its line.
@@ -124,8 +139,9 @@ func (c *conversation) say(session string) {
 
 // leave ends a connection, in whatever state it is; the session comes again.
 func (c *conversation) leave(session string) {
-	if !slices.ContainsFunc(c.s.Steps, func(s Step) bool { return s.Session == session && s.Action != Close }) {
-		return
+	last := slices.IndexFunc(c.s.Steps[c.s.Given:], func(s Step) bool { return s.Session == session })
+	if last < 0 {
+		return // it has not come
 	}
 	c.add(session, Step{Action: Close})
 	c.queueing[session] = false
@@ -133,7 +149,7 @@ func (c *conversation) leave(session string) {
 
 // unanswered sends requests that want no reply.
 func (c *conversation) unanswered(session string) {
-	if c.queueing[session] {
+	if c.queueing[session] || c.limited == session { // who may not say so is answered
 		return
 	}
 	var b []byte
@@ -150,11 +166,11 @@ func (c *conversation) unanswered(session string) {
 	b = wire.AppendCommand(b, command...)
 	if on {
 		b = wire.AppendCommand(b, "CLIENT", "REPLY", "ON")
+	} else {
+		b = wire.AppendCommand(b, "PING")
 	}
 	c.add(session, Step{Action: Raw, Text: string(b)})
-	if on {
-		c.add(session, Step{Action: Receive})
-	}
+	c.add(session, Step{Action: Receive}) // what comes next in other sessions comes behind it
 }
 
 // expire lets a key's time run out.
@@ -190,11 +206,21 @@ func (c *conversation) message() {
 		default:
 			c.ask(orderly, Exact, "PUBLISH", name, strconv.Itoa(c.fresh))
 		}
-		for _, ch := range c.channels {
-			if ch == name || strings.HasSuffix(ch, "*") {
-				c.add(subscriber, Step{Action: Receive, Mark: Unordered})
-			}
-		}
+		c.hear(name)
+	}
+}
+
+// hear receives what was published to a channel: as its subscriber first, and by patterns in no order.
+func (c *conversation) hear(channel string) {
+	mark, patterns := Exact, slices.DeleteFunc(slices.Clone(c.channels), func(ch string) bool { return !strings.HasSuffix(ch, "*") })
+	if slices.Contains(c.channels, channel) {
+		c.add(subscriber, Step{Action: Receive})
+	}
+	if len(patterns) > 1 {
+		mark = Shape
+	}
+	for range patterns {
+		c.add(subscriber, Step{Action: Receive, Mark: mark})
 	}
 }
 
@@ -215,7 +241,7 @@ var waits = []struct{ command, serve string }{
 func (c *conversation) wait() {
 	w := waits[c.r.IntN(len(waits))]
 	c.fresh++
-	key := strings.NewReplacer("KEY", fmt.Sprintf("wait:%d", c.fresh), "DST", fmt.Sprintf("got:%d", c.fresh))
+	key := strings.NewReplacer("KEYS", "KEYS", "KEY", fmt.Sprintf("wait:%d", c.fresh), "DST", fmt.Sprintf("got:%d", c.fresh))
 	command := strings.Fields(key.Replace(w.command))
 	if !c.Knows(command[0]) {
 		return
@@ -252,8 +278,9 @@ func (c *conversation) restricted(user string) {
 	for range 2 + c.r.IntN(6) {
 		command = append(command, strings.ReplaceAll(rules[c.r.IntN(len(rules))], "+get~", "+get ~"))
 	}
+	c.limited = talkers[2]
 	c.ask(orderly, Exact, command...)
-	c.ask(talkers[2], Exact, "AUTH", user, "secret")
+	c.ask(c.limited, Exact, "AUTH", user, "secret")
 }
 
 func (c *conversation) key(group string) string { return fmt.Sprintf("%s:%d", group, 1+c.r.IntN(2)) }
@@ -261,7 +288,7 @@ func (c *conversation) key(group string) string { return fmt.Sprintf("%s:%d", gr
 // command is a random request.
 func (c *conversation) command() ([]string, Mark) {
 	t := c.templates[c.r.IntN(len(c.templates))]
-	for c.Switches && t.row == "WATCH" {
+	for c.Switches && t.row == "WATCH" || c.Crowded && slices.Contains(ofAll, t.row) {
 		t = c.templates[c.r.IntN(len(c.templates))]
 	}
 	command := slices.Clone(t.args)

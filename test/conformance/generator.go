@@ -19,6 +19,8 @@ type Generator struct {
 	Wild bool
 	// Switches has the other server answer now and then. Without WATCH: EXEC answers nil behind a switch.
 	Switches bool
+	// Crowded: there are keys that the conversation has not made, so nobody asks for all.
+	Crowded bool
 	// Knows tells the commands of the server.
 	Knows func(row string) bool
 
@@ -78,6 +80,9 @@ var rowMarks = map[Mark]string{
 
 // unfit are commands that are not taken at all: random, of one server, or slow.
 var unfit = strings.Fields("SPOP RESTORE RESTORE-ASKING PFSELFTEST DEBUG OBJECT-FREQ MOVE STRALGO MEMORY")
+
+// ofAll are commands about all keys of a database.
+var ofAll = []string{"KEYS", "SCAN", "DBSIZE", "RANDOMKEY"}
 
 // notQueued are commands that a transaction changes: the scenarios have them.
 var notQueued = []string{"SELECT", "RESET", "CLIENT", "HELLO", "WAIT", "ACL"}

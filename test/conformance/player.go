@@ -101,8 +101,11 @@ type Performance struct {
 	waiting int
 }
 
-// capture is a reply that has a name.
-type capture struct{ name, value string }
+// capture is a reply that has a name. One that is not compared is not looked for in others: it may be as small as 3.
+type capture struct {
+	name, value string
+	hidden      bool
+}
 
 func (p *Player) begin(db int) *Performance {
 	return &Performance{p: p, db: db, sessions: map[string]*session{}}
@@ -326,7 +329,7 @@ func (g *Performance) until(s *session, step Step) (Reply, error) {
 // capture gives a reply the step's name.
 func (g *Performance) capture(step Step, r Reply) {
 	if step.Capture != "" {
-		g.captured = append(g.captured, capture{step.Capture, r.leaf()})
+		g.captured = append(g.captured, capture{step.Capture, r.leaf(), step.Mark == Type})
 	}
 }
 
@@ -361,7 +364,9 @@ func (g *Performance) named(r Reply) Reply {
 	}
 	r.each(func(text string) string {
 		for _, c := range g.captured {
-			if text == c.value {
+			if c.hidden {
+				continue
+			} else if text == c.value {
 				text = "$" + c.name
 			} else if len(c.value) >= longEnough {
 				text = strings.ReplaceAll(text, c.value, "$"+c.name)

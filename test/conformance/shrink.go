@@ -8,12 +8,12 @@ const maxTrials = 400
 // Shrink takes steps out of a scenario that fails, and commands out of its steps, as long as it still fails.
 func Shrink(s *Scenario, fails func(*Scenario) bool) *Scenario {
 	trials := 0
-	try := func(steps []Step) bool {
+	try := func(steps []Step, given int) bool {
 		if trials++; trials > maxTrials {
 			return false
 		}
 		smaller := *s
-		smaller.Steps = steps
+		smaller.Steps, smaller.Given = steps, given
 		if !fails(&smaller) {
 			return false
 		}
@@ -23,8 +23,9 @@ func Shrink(s *Scenario, fails func(*Scenario) bool) *Scenario {
 	for size := (len(s.Steps) + 1) / 2; size > 0; {
 		removed := false
 		for at := 0; at < len(s.Steps); {
-			steps := slices.Delete(slices.Clone(s.Steps), at, min(at+size, len(s.Steps)))
-			if try(steps) {
+			end := min(at+size, len(s.Steps))
+			steps := slices.Delete(slices.Clone(s.Steps), at, end)
+			if try(steps, s.Given-max(0, min(end, s.Given)-at)) {
 				removed = true
 			} else {
 				at += size
@@ -43,7 +44,7 @@ func Shrink(s *Scenario, fails func(*Scenario) bool) *Scenario {
 			steps := slices.Clone(s.Steps)
 			steps[i].Commands = slices.Delete(slices.Clone(steps[i].Commands), k, k+1)
 			steps[i].Line = steps[i].text()
-			if !try(steps) {
+			if !try(steps, s.Given) {
 				k++
 			}
 		}
