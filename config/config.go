@@ -238,6 +238,10 @@ type Clients struct {
 	// Replies that may wait for a client that does not read; beyond it the client is closed. A single
 	// larger reply still passes.
 	OutputLimitBytes Bytes `key:"output_limit_bytes" default:"256MiB" min:"64KiB"`
+	// What all clients together may occupy: commands that have come in part, transactions that are being queued,
+	// replies that wait to be read. Beyond it the client that occupies most is closed. No command or reply that
+	// has to be kept can be larger.
+	MemoryBytes Bytes `key:"memory_bytes" default:"1GiB" min:"16MiB"`
 	// How long a client may take no byte at all of a reply before it is closed.
 	WriteTimeout time.Duration `key:"write_timeout" default:"30s" min:"100ms"`
 	// How long a client may be silent before it is closed; 0 is for ever.

@@ -68,6 +68,7 @@ var other = map[string]string{
 	"clients.max_args":                "17",
 	"clients.max_inline_bytes":        "18KiB",
 	"clients.output_limit_bytes":      "19MiB",
+	"clients.memory_bytes":            "2GiB",
 	"clients.write_timeout":           "20s",
 	"clients.idle_timeout":            "21s",
 	"clients.tcp_keepalive":           "22s",

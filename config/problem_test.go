@@ -58,6 +58,7 @@ func TestEachMistakeNamesItsKeyAndItsRemedy(t *testing.T) {
 		"user without a name":              {yaml: "auth: {mode: users, users: [{password: abc}]}", want: []string{"auth.users (file", "element 1 without a name"}},
 		"user without a password":          {yaml: "auth: {mode: users, users: [{name: a}]}", want: []string{"element 1 without a password"}},
 		"user with two passwords":          {yaml: "auth: {mode: users, users: [{name: a, password: b, password_file: testdata/password}]}", want: []string{"element 1 with more than one password"}},
+		"less memory than one argument":    {yaml: "clients: {memory_bytes: 100MiB}", want: []string{"clients.memory_bytes", "is less than clients.max_bulk_bytes, 512MiB"}},
 		"user twice":                       {yaml: "auth: {mode: users, users: [{name: a, password: b}, {name: a, password: c}]}", want: []string{"has the name of element 2 twice"}},
 		"user with an unknown key":         {yaml: "auth: {mode: users, users: [{name: a, pasword: b}]}", want: []string{"auth.users (file", "has an element 1 that has the unknown key pasword: it has name, password"}},
 		"user as a text":                   {yaml: "auth: {mode: users, users: [a]}", want: []string{"has an element 1 that is not an object"}},

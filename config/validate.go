@@ -24,6 +24,7 @@ func validate(c *Config, unread map[string]bool) []Problem {
 	}
 	v.addresses()
 	v.admin()
+	v.clients()
 	v.listenerTLS()
 	v.instanceTLS(instance.Source, c.Source)
 	v.instanceTLS(instance.Target, c.Target)
@@ -97,6 +98,14 @@ func (v *validator) addresses() {
 	}
 	if c.StateDir == "" {
 		v.add(Problem{Key: "state_dir", Wrong: "is empty", Do: "name a directory that this migration keeps to itself"})
+	}
+}
+
+// clients checks that the longest argument has room.
+func (v *validator) clients() {
+	if c := v.config.Clients; c.MemoryBytes < c.MaxBulkBytes {
+		v.add(Problem{Key: "clients.memory_bytes", Value: c.MemoryBytes.String(), Wrong: "is less than clients.max_bulk_bytes, " +
+			c.MaxBulkBytes.String() + ": a client that sends such an argument would be closed", Do: "set at least that, or lower the other"})
 	}
 }
 

@@ -15,6 +15,7 @@ var (
 	mSessions    = desc("sessions", "Connected clients.")
 	mAccepted    = desc("sessions_accepted_total", "Clients that have connected.")
 	mClosed      = desc("sessions_closed_total", "Clients whose connection ended, by reason.", "reason")
+	mHeld        = desc("sessions_held_bytes", "Parts of commands, queued transactions and unread replies of all clients.")
 	mPhase       = desc("phase", "1 for the present phase, 0 for the others.", "phase")
 	mPrimary     = desc("primary", "1 for the instance that answers clients.", "instance")
 	mConnected   = desc("instance_connected", "Whether the instance can be reached.", "instance")
@@ -84,6 +85,7 @@ func (m *Migration) Collect(out chan<- prometheus.Metric) {
 	count(mOverflows, stats.Overflows)
 
 	gauge(mSessions, float64(s.Sessions))
+	gauge(mHeld, float64(m.server.Held()))
 	count(mAccepted, m.server.Accepted())
 	for _, r := range proxy.CloseReasons() {
 		count(mClosed, m.server.Closed(r), r.String())

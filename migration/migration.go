@@ -155,6 +155,7 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		Limits:       limits,
 		MaxClients:   cfg.Clients.Max,
 		OutputLimit:  int(cfg.Clients.OutputLimitBytes),
+		Memory:       int64(cfg.Clients.MemoryBytes),
 		WriteTimeout: cfg.Clients.WriteTimeout,
 		IdleTimeout:  cfg.Clients.IdleTimeout,
 		KeepAlive:    cfg.Clients.TCPKeepalive,

@@ -18,6 +18,7 @@ const (
 	ShuttingDown                // the proxy stops
 	Killed                      // CLIENT KILL
 	ShutOut                     // the primary no longer lets this user in
+	MemoryLimit                 // all clients together occupied more than clients.memory_bytes, and this one most
 	closeReasons
 )
 
@@ -35,6 +36,7 @@ var closeTexts = [closeReasons]string{
 	ShuttingDown:    "shutdown",
 	Killed:          "killed",
 	ShutOut:         "shut_out",
+	MemoryLimit:     "memory_limit",
 }
 
 func (r CloseReason) String() string { return closeTexts[r] }

@@ -189,6 +189,9 @@ func (g *signal) ask(limit time.Duration, command ...string) ([]byte, error) {
 	g.framer.Reset()
 	for filled := 0; ; {
 		if filled == len(g.buf) {
+			if filled >= maxReply {
+				return nil, errEndless
+			}
 			g.buf = append(g.buf, make([]byte, max(4<<10, len(g.buf)))...)
 		}
 		n, err := g.conn.Read(g.buf[filled:])

@@ -45,6 +45,10 @@ func (a *awaited) replies() int {
 	return n + int(a.loads)
 }
 
+// maxAnswer is how many bytes the secondary may answer to one effect. What the primary answered to the write was
+// not longer than maxUnit.
+const maxAnswer = 64 << 20
+
 type awaitedRing struct {
 	buf  []awaited
 	head int
@@ -75,6 +79,11 @@ func (r *awaitedRing) pop() {
 func (e *EffectLane) read(conn net.Conn) error {
 	filled, scanned, unit := 0, 0, 0
 	var ends []int
+	defer func() {
+		if len(e.buf) > laneBuffer {
+			e.buf = make([]byte, laneBuffer)
+		}
+	}()
 	for {
 		if filled == len(e.buf) {
 			if unit > 0 {
@@ -83,6 +92,8 @@ func (e *EffectLane) read(conn net.Conn) error {
 					ends[i] -= unit
 				}
 				scanned, unit = scanned-unit, 0
+			} else if len(e.buf) >= maxAnswer {
+				return fmt.Errorf("%s: %w", e.inst, errEndless)
 			} else {
 				e.buf = append(e.buf, make([]byte, len(e.buf))...)
 			}
@@ -128,6 +139,9 @@ func (e *EffectLane) read(conn net.Conn) error {
 			}
 			if unit == filled {
 				filled, scanned, unit = 0, 0, 0
+				if len(e.buf) > 16*laneBuffer {
+					e.buf = make([]byte, laneBuffer)
+				}
 			}
 		}
 		if err != nil {

@@ -43,13 +43,19 @@ func newHouse(t *testing.T, replicate bool, change func(*Options, *ServerOptions
 // newHouseOn is newHouse on servers started with these options.
 func newHouseOn(t *testing.T, source, target redisd.Options, replicate bool, change func(*Options, *ServerOptions)) *house {
 	t.Helper()
+	return newHouseBehind(t, source, target, func(s *redisd.Server) string { return s.Addr }, replicate, change)
+}
+
+// newHouseBehind is newHouseOn with something in front of the servers, that tells its address.
+func newHouseBehind(t *testing.T, source, target redisd.Options, front func(*redisd.Server) string, replicate bool, change func(*Options, *ServerOptions)) *house {
+	t.Helper()
 	h := &house{t: t, source: redisdtest.Start(t, source), target: redisdtest.Start(t, target)}
 	h.passwords = map[*redisd.Server]string{h.source: source.Password, h.target: target.Password}
 	var err error
-	if h.src, err = instance.New(instance.Source, "redis://"+h.source.Addr, instance.Options{Password: source.Password}); err != nil {
+	if h.src, err = instance.New(instance.Source, "redis://"+front(h.source), instance.Options{Password: source.Password}); err != nil {
 		t.Fatal(err)
 	}
-	if h.tgt, err = instance.New(instance.Target, "redis://"+h.target.Addr, instance.Options{Password: target.Password}); err != nil {
+	if h.tgt, err = instance.New(instance.Target, "redis://"+front(h.target), instance.Options{Password: target.Password}); err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -59,7 +65,7 @@ func newHouseOn(t *testing.T, source, target redisd.Options, replicate bool, cha
 	if o.Deny, err = router.NewDeny(router.DefaultDeny); err != nil {
 		t.Fatal(err)
 	}
-	so := ServerOptions{Limits: resp.DefaultLimits, MaxClients: 100, OutputLimit: 64 << 20, WriteTimeout: 5 * time.Second,
+	so := ServerOptions{Limits: resp.DefaultLimits, MaxClients: 100, OutputLimit: 64 << 20, Memory: 1 << 30, WriteTimeout: 5 * time.Second,
 		KeepAlive: time.Minute, Log: log}
 	if change != nil {
 		change(&o, &so)

@@ -10,7 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const readBuffer = 64 << 10
+const (
+	readBuffer = 64 << 10
+	// stowMax is the longest piece of a command that is put aside in memory of its own size while the rest of it is
+	// awaited. A longer one keeps its buffer, which is then not more than twice its size.
+	stowMax = readBuffer / 2
+)
 
 // readBuffers are buffers that no client is using. A client has one only while there are bytes of it that are
 // not answered for: ten thousand silent ones cost none.
@@ -21,6 +26,10 @@ type input struct {
 	buf  []byte
 	r, w int
 	own  bool // a command in buf was handed over to a lane: buf must not be written any more
+	// stowed is what is unread while read waits and buf is given back; buf is nil then, and r is 0.
+	stowed []byte
+	held   int       // bytes of it that hold was told of
+	hold   func(int) // counts what the client occupies while it waits
 
 	conn net.Conn
 	raw  syscall.RawConn
@@ -31,24 +40,20 @@ type input struct {
 	try func(fd uintptr) bool
 }
 
-func (in *input) init(conn net.Conn) {
-	in.conn = conn
+func (in *input) init(conn net.Conn, hold func(int)) {
+	in.conn, in.hold = conn, hold
 	if sc, ok := conn.(syscall.Conn); ok {
 		in.raw, _ = sc.SyscallConn()
 	}
 	in.try = func(fd uintptr) bool {
 		for {
-			if in.buf == nil {
-				in.buf = readBuffers.Get().(*[readBuffer]byte)[:]
-			}
+			in.fetch()
 			in.n, in.err = syscall.Read(int(fd), in.buf[in.w:])
 			switch {
 			case in.err == syscall.EINTR:
 				continue
 			case in.err == syscall.EAGAIN:
-				if in.w == 0 {
-					in.giveBack() // while it waits
-				}
+				in.stow() // while it waits
 				return false
 			case in.err != nil:
 				in.n = 0
@@ -64,16 +69,13 @@ func (in *input) init(conn net.Conn) {
 func (in *input) read(want int) (n int, err error) {
 	in.makeRoom(want)
 	if in.raw == nil {
-		if in.w == 0 {
-			in.giveBack() // while it waits
-			if c, ok := in.conn.(interface{ Await() error }); ok {
-				if err := c.Await(); err != nil {
-					return 0, err
-				}
-			}
+		if c, ok := in.conn.(interface{ Await() error }); ok {
+			in.stow() // while it waits
+			err = c.Await()
 		}
-		if in.buf == nil {
-			in.buf = readBuffers.Get().(*[readBuffer]byte)[:]
+		in.fetch()
+		if err != nil {
+			return 0, err
 		}
 		n, err = in.conn.Read(in.buf[in.w:])
 		in.w += n
@@ -81,6 +83,9 @@ func (in *input) read(want int) (n int, err error) {
 	}
 	in.n, in.err = 0, nil
 	if err := in.raw.Read(in.try); err != nil {
+		if in.stowed != nil {
+			in.fetch()
+		}
 		return 0, err
 	}
 	in.w += in.n
@@ -137,21 +142,63 @@ func (in *input) makeRoom(want int) {
 		if size == readBuffer {
 			fresh = readBuffers.Get().(*[readBuffer]byte)[:]
 		} else {
+			in.occupies(size)
 			fresh = make([]byte, size)
 		}
 		copy(fresh, in.buf[in.r:in.w])
-		in.giveBack()
-		in.buf = fresh
+		if len(in.buf) == readBuffer && !in.own {
+			readBuffers.Put((*[readBuffer]byte)(in.buf))
+		}
+		in.buf, in.own = fresh, false
 	case in.r > 0:
 		copy(in.buf, in.buf[in.r:in.w])
 	}
 	in.r, in.w = 0, unread
 }
 
-// giveBack lets others use the buffer.
+// stow keeps what is unread in as little memory as it needs, and lets others use the buffer: thousands of clients
+// that stop in the middle of a command cost what they have sent.
+func (in *input) stow() {
+	if in.stowed != nil {
+		return
+	}
+	switch unread := in.buf[in.r:in.w]; {
+	case len(unread) == 0:
+		in.giveBack()
+	case len(in.buf) == readBuffer && !in.own && len(unread) <= stowMax:
+		in.stowed = append([]byte(nil), unread...)
+		readBuffers.Put((*[readBuffer]byte)(in.buf))
+		in.buf, in.r, in.w = nil, 0, len(in.stowed)
+		in.occupies(cap(in.stowed))
+	default:
+		in.occupies(len(in.buf))
+	}
+}
+
+// fetch takes a buffer to read into, and what was put aside.
+func (in *input) fetch() {
+	if in.buf != nil {
+		return
+	}
+	in.buf = readBuffers.Get().(*[readBuffer]byte)[:]
+	copy(in.buf, in.stowed)
+	in.stowed = nil
+}
+
+// occupies says how many bytes the client occupies from now on.
+func (in *input) occupies(n int) {
+	if n != in.held {
+		delta := n - in.held
+		in.held = n
+		in.hold(delta)
+	}
+}
+
+// giveBack lets others use the buffer. Nothing in it is unread.
 func (in *input) giveBack() {
 	if len(in.buf) == readBuffer && !in.own {
 		readBuffers.Put((*[readBuffer]byte)(in.buf))
 	}
-	in.buf, in.own = nil, false
+	in.buf, in.own, in.stowed = nil, false, nil
+	in.occupies(0)
 }

@@ -58,6 +58,7 @@ type lane struct {
 	stale   bool // the connection that broke may still execute what it was sent
 	writing bool
 	crowded bool // sessions wait for the queue to become shorter
+	held    int  // bytes of the requests in the queue
 	out     outbox
 	w       writing
 	queue   requestQueue // unanswered, in order; canned answers among them
@@ -93,6 +94,7 @@ func (ln *lane) enqueue(r *request) {
 			r.blocking.sent(ln, r)
 		}
 		r.raw, r.chunk = ln.out.append(r.src, r.take, true)
+		ln.held += len(r.raw)
 		if r.planned != nil {
 			r.rebase(r.src)
 		}
@@ -271,6 +273,9 @@ func loaded(ctx context.Context, conn net.Conn) error {
 func (ln *lane) begin(conn net.Conn) {
 	ln.conn, ln.up, ln.lastErr = conn, true, ""
 	ln.framer.Reset()
+	if len(ln.buf) > ln.sh.opt.laneBuffer { // it had grown for a reply that did not come
+		ln.buf = make([]byte, ln.sh.opt.laneBuffer)
+	}
 	ln.ends, ln.torn, ln.partial, ln.dropped, ln.large, ln.passed, ln.late = ln.ends[:0], false, false, false, false, 0, nil
 	ln.sh.ledger.LaneUp(ln.id)
 }
@@ -336,6 +341,7 @@ func (ln *lane) fail(why error) {
 	ln.stale = ln.stale || ln.queue.n > 0
 	sh.ledger.LaneDown(ln.id)
 	ln.out.reset()
+	ln.held = 0
 	for ln.queue.n > 0 {
 		r := ln.queue.pop()
 		if r.sess != nil {

@@ -22,15 +22,22 @@ const (
 	// learnedFor is how long the primary's word on a command is taken, and unknownFor that it knows none.
 	learnedFor = 5 * time.Minute
 	unknownFor = 5 * time.Second
-	// maxLearned bounds the names that are remembered.
+	// maxLearned bounds the names that are remembered, and maxName the bytes of each: no server has a longer one.
 	maxLearned = 4096
+	maxName    = 256
 )
+
+// nameless stands for every command whose name is longer than any.
+var nameless = router.Unknown("?")
 
 // learn finds out about a command that the table does not have: from the primary or, where that does not tell,
 // from the configuration. It returns nil if neither knows. A command that the primary does not know either is
 // passed on as a read: it says so itself.
 func (s *session) learn(args [][]byte) *router.Command {
 	sh := s.sh
+	if len(args[0]) > maxName {
+		return nameless
+	}
 	name := strings.ToUpper(string(args[0]))
 	sh.lock()
 	l := sh.learned[name]

@@ -92,7 +92,9 @@ func ask(ctx context.Context, conn net.Conn, command []byte) ([]byte, error) {
 		if _, err := conn.Read(one[:]); err != nil {
 			return nil, err
 		}
-		reply = append(reply, one[0])
+		if reply = append(reply, one[0]); len(reply) > maxAnswer {
+			return nil, errEndless
+		}
 		_, done, err := framer.Feed(one[:])
 		if err != nil {
 			return nil, err

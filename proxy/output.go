@@ -28,6 +28,8 @@ type output struct {
 	limit   int
 	timeout time.Duration
 	fail    func(CloseReason)
+	hold    func(int) // counts what waits; see memory
+	held    int       // what it was told of
 	less    sync.Cond // something was written out, or closed
 
 	// for the closure, so that a write allocates nothing
@@ -37,8 +39,8 @@ type output struct {
 	try     func(fd uintptr) bool
 }
 
-func (o *output) init(conn net.Conn, limit int, timeout time.Duration, fail func(CloseReason)) {
-	o.conn, o.limit, o.timeout, o.fail = conn, limit, timeout, fail
+func (o *output) init(conn net.Conn, limit int, timeout time.Duration, fail func(CloseReason), hold func(int)) {
+	o.conn, o.limit, o.timeout, o.fail, o.hold = conn, limit, timeout, fail, hold
 	o.less.L = &o.mu
 	if sc, ok := conn.(syscall.Conn); ok {
 		o.raw, _ = sc.SyscallConn()
@@ -54,7 +56,11 @@ func (o *output) init(conn net.Conn, limit int, timeout time.Duration, fail func
 func (o *output) write(b []byte, first bool) {
 	o.mu.Lock()
 	reason := o.writeLocked(b, first)
+	delta := o.uncounted()
 	o.mu.Unlock()
+	if delta != 0 {
+		o.hold(delta)
+	}
 	if reason != notClosed {
 		o.fail(reason)
 	}
@@ -137,8 +143,10 @@ func (o *output) push(b []byte) CloseReason {
 		b = b[n:]
 		o.mu.Lock()
 		o.pushing = len(b)
+		delta := o.uncounted()
 		o.less.Broadcast()
 		o.mu.Unlock()
+		o.hold(delta)
 		switch {
 		case err == nil || n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -178,8 +186,21 @@ func (o *output) close() {
 	o.mu.Lock()
 	o.closed = true
 	o.kept, o.spare = nil, nil
+	delta := -o.held
+	o.held = 0
 	o.less.Broadcast()
 	o.mu.Unlock()
+	o.hold(delta)
+}
+
+// uncounted is by how much what waits has changed since hold was told. The lock is held; hold is told without.
+func (o *output) uncounted() int {
+	if o.closed {
+		return 0
+	}
+	delta := o.waiting() - o.held
+	o.held += delta
+	return delta
 }
 
 // size is how many bytes wait.

@@ -13,6 +13,8 @@ const (
 	// maxUnit is the largest reply that is kept whole to make an effect from; the keys of a command with a
 	// larger one are copied instead.
 	maxUnit = 1 << 20
+	// maxLate is how many pushes may come between a reply and those to its follow-up reads, which are behind it.
+	maxLate = 1 << 16
 	// cursorHead is more than a SCAN-family reply has before its elements.
 	cursorHead = 64
 )
@@ -21,6 +23,7 @@ var (
 	// errReply: what came is not a reply, or not one to what was asked.
 	errReply   = errors.New("the server's answers cannot be followed any more")
 	errUnasked = fmt.Errorf("%w: it sent a reply that nobody asked for", errReply)
+	errEndless = fmt.Errorf("%w: one that must be kept whole does not end", errReply)
 	errOpen    = fmt.Errorf("%w: it may still be in a transaction that should have ended", errReply)
 )
 
@@ -41,6 +44,8 @@ func (ln *lane) read(conn net.Conn) error {
 				filled = copy(ln.buf, ln.buf[unit:filled])
 				ln.moveEnds(unit)
 				scanned, unit = scanned-unit, 0
+			} else if len(ln.buf) >= ln.sh.opt.MaxReply {
+				return fmt.Errorf("%s: %w", ln.of.inst, errEndless)
 			} else {
 				grown := make([]byte, 2*len(ln.buf))
 				copy(grown, ln.buf)
@@ -57,7 +62,7 @@ func (ln *lane) read(conn net.Conn) error {
 				// A gate may be opened by another goroutine as soon as the lock is free.
 				ln.deliver()
 			}
-			if ln.crowded && ln.queue.n < queueLimit/2 {
+			if ln.crowded && ln.queue.n < queueLimit/2 && ln.held < heldLimit/2 {
 				ln.crowded = false
 				ln.sh.news.tell()
 			}
@@ -115,12 +120,14 @@ func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit 
 					unit = scanned
 				} else {
 					// In between a reply and those to its follow-up reads: behind the reply, for the client.
-					ln.late = append(ln.late, bytes.Clone(b))
+					if ln.late = append(ln.late, bytes.Clone(b)); len(ln.late) > maxLate {
+						return filled, scanned, unit, errEndless
+					}
 					copy(ln.buf[from:], ln.buf[scanned:filled])
 					filled, scanned = filled-len(b), from
 				}
 				continue
-			case r == nil:
+			case r == nil, b[0] == '>' && !ln.resp3 && !ln.pinned && !torn:
 				return filled, scanned, unit, errUnasked
 			case r.sub != nil:
 				if err := ln.takeConfirmation(r, b); err != nil {
@@ -305,6 +312,7 @@ func (ln *lane) finish(r *request, open bool) error {
 		ln.user.executed(r)
 	}
 	ln.out.release(r.chunk)
+	ln.held -= len(r.raw)
 	sh.freeRequest(r)
 	for ln.queue.n > 0 && len(ln.queue.head.canned) > 0 {
 		ln.addCanned(ln.queue.pop())

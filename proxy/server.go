@@ -21,6 +21,8 @@ type ServerOptions struct {
 	MaxClients int
 	// OutputLimit is how many bytes of replies may wait for one client.
 	OutputLimit int
+	// Memory is how many bytes of commands and replies all clients may have here together (see memory).
+	Memory int64
 	// WriteTimeout is how long a client may take no byte of a reply.
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a client may be silent; 0 is for ever.
@@ -41,13 +43,14 @@ type Server struct {
 	lastID   int64
 	accepted atomic.Uint64
 	closes   [closeReasons]atomic.Uint64
+	memory   memory
 	draining atomic.Bool
 	work     sync.WaitGroup
 }
 
 // NewServer returns a server that accepts on l, which it owns.
 func NewServer(sh *Shard, l net.Listener, o ServerOptions) *Server {
-	return &Server{ServerOptions: o, sh: sh, ln: l, sessions: map[*session]struct{}{}}
+	return &Server{ServerOptions: o, sh: sh, ln: l, sessions: map[*session]struct{}{}, memory: memory{limit: o.Memory}}
 }
 
 // Addr is where it listens.
@@ -85,8 +88,8 @@ func (srv *Server) accept(conn net.Conn) {
 	}
 	s.active.Store(s.since.UnixNano())
 	s.tell()
-	s.input.init(conn)
-	s.out.init(conn, srv.OutputLimit, srv.WriteTimeout, s.close)
+	s.input.init(conn, s.hold)
+	s.out.init(conn, srv.OutputLimit, srv.WriteTimeout, s.close, s.hold)
 	srv.mu.Lock()
 	if srv.draining.Load() { // it would not be waited for
 		srv.mu.Unlock()
@@ -131,7 +134,8 @@ func (srv *Server) remove(s *session) {
 func (srv *Server) countClose(s *session, reason CloseReason) {
 	srv.closes[reason].Add(1)
 	level := slog.LevelDebug
-	if reason == OutputLimit || reason == WriteTimeout || reason == ProtocolError || reason == PrimaryProtocol {
+	if reason == OutputLimit || reason == WriteTimeout || reason == ProtocolError || reason == PrimaryProtocol ||
+		reason == MemoryLimit {
 		level = slog.LevelWarn
 	}
 	srv.Log.Log(context.Background(), level, "client closed", "reason", reason.String(), "id", s.id,
@@ -144,6 +148,9 @@ func (srv *Server) Sessions() int {
 	defer srv.mu.Unlock()
 	return len(srv.sessions)
 }
+
+// Held is how many bytes of commands and replies all clients have here.
+func (srv *Server) Held() int64 { return srv.memory.used.Load() }
 
 // Accepted is how many clients have ever connected; Closed how many ended for a reason.
 func (srv *Server) Accepted() uint64 { return srv.accepted.Load() }

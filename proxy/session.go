@@ -51,6 +51,7 @@ type session struct {
 	stock   *request // free requests
 	stocked int
 
+	held     atomic.Int64 // bytes that the client occupies (see memory)
 	inflight atomic.Int32 // requests whose reply is not yet with the client
 	wanted   atomic.Bool  // it is to get a lane of its own (see stand)
 	watching atomic.Bool  // it reads what the client sends while it waits for an answer
@@ -158,6 +159,7 @@ func (s *session) end() {
 	s.sh.leave(s)
 	s.sh.unlock()
 	s.input.giveBack()
+	s.release() // what was counted since it was closed
 	s.srv.remove(s)
 }
 
@@ -170,6 +172,7 @@ func (s *session) close(reason CloseReason) {
 	s.srv.countClose(s, reason)
 	s.out.close()
 	_ = s.conn.Close()
+	s.release()
 	close(s.done)
 }
 

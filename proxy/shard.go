@@ -35,6 +35,9 @@ type Options struct {
 	Source *instance.Instance
 	// Auth is who may come in.
 	Auth Auth
+	// MaxReply is how many bytes of one reply are kept together at most, where it cannot be passed on as it comes:
+	// a message of a channel, an EXEC that changes the session. Default 1 GiB.
+	MaxReply int
 	// Deny are the commands that are not passed on.
 	Deny *router.Deny
 	// Writes are writing commands that neither the table nor the primary tells of, by name in upper case.
@@ -52,6 +55,9 @@ type Options struct {
 
 	laneBuffer int // for tests: another size for what replies are read into
 }
+
+// maxReply is the default of Options.MaxReply.
+const maxReply = 1 << 30
 
 // Shard is one primary, the lanes to it, its ledger, and the lane to its secondary. Its lock is the
 // ledger's.
@@ -187,6 +193,9 @@ func (ls *laneSet) forget(ln *lane) {
 func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts, databases int, o Options) *Shard {
 	if o.laneBuffer == 0 {
 		o.laneBuffer = laneBuffer
+	}
+	if o.MaxReply == 0 {
+		o.MaxReply = maxReply
 	}
 	sh := &Shard{opt: o, ledger: l, accounts: newAccounts(), first: primary, learned: map[string]*learned{}}
 	if o.Source != nil {

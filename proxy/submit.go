@@ -4,9 +4,11 @@ import "time"
 
 const (
 	// backlogLimit is how many bytes may wait to be written to the primary, and queueLimit how many commands
-	// to be answered by it, before sessions stop reading more.
+	// to be answered by it, before sessions stop reading more. heldLimit is for all bytes of those: what is written
+	// may still be needed, for its effect.
 	backlogLimit = 8 << 20
 	queueLimit   = 1 << 18
+	heldLimit    = 64 << 20
 )
 
 // submit puts the batch on the session's lane, command by command. A command that may not be sent yet makes
@@ -130,7 +132,7 @@ func (s *session) send(r *request) bool {
 			}
 			ln = s.pinned
 		}
-		if ln.out.unsent > backlogLimit || ln.queue.n >= queueLimit {
+		if ln.full() {
 			ln.crowded = true
 			s.pause(nil)
 			continue
@@ -173,6 +175,11 @@ func (s *session) send(r *request) bool {
 		ln.enqueue(r)
 		return true
 	}
+}
+
+// full reports whether the primary must answer before it gets more. The lock is held.
+func (ln *lane) full() bool {
+	return ln.out.unsent > backlogLimit || ln.queue.n >= queueLimit || ln.held > heldLimit
 }
 
 // pause waits for a change, once what the session has put on its lane so far is written out: the change may

@@ -124,6 +124,9 @@ func (s *session) endTransaction() {
 // enterTransaction makes tx the transaction that the session is in; nil: none. A swap looks at it.
 func (s *session) enterTransaction(tx *transaction) {
 	s.sh.lock()
+	if s.tx != nil {
+		s.hold(-len(s.tx.block))
+	}
 	s.tx = tx
 	s.sh.unlock()
 }
@@ -223,6 +226,7 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 	tx.parts = append(tx.parts, p)
 	s.sh.unlock()
 	s.queuedParts.Store(int32(len(tx.parts)))
+	s.hold(len(raw))
 	s.addPinned(cmd, raw, len(tx.parts))
 	return true
 }

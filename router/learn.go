@@ -131,10 +131,13 @@ func FromConfig(name string, first, last, step int) *Command {
 	return c
 }
 
+// maxUnknown is how much of a name is kept that no server has: clients make them up.
+const maxUnknown = 256
+
 // Unknown makes what stands for a command of which nothing is known: a write whose keys cannot be found. If
 // the server does not know it either, it will answer so.
 func Unknown(name string) *Command {
-	name = strings.Join(strings.Fields(strings.ToUpper(name)), " ")
+	name = strings.Join(strings.Fields(strings.ToUpper(name[:min(len(name), maxUnknown)])), " ")
 	return &Command{Name: name, Class: Write, Arity: -1, findKeys: noKeys, effect: learnedEffect, errs: true}
 }
 
