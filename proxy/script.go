@@ -52,7 +52,7 @@ type scriptRun struct {
 	covered uint64
 }
 
-var unknownScript = script.Facts{Writes: true, Undeclared: true, Expires: true, MayExpire: true}
+var unknownScript = script.Facts{Writes: true, Undeclared: true, Computed: true, Expires: true, MayExpire: true}
 
 // scriptOf finds out what a command runs. Only commands of which IsScript is true are asked for.
 func (sh *Shard) scriptOf(cmd *router.Command, args [][]byte) *scriptRun {
@@ -72,6 +72,9 @@ func (sh *Shard) scriptOf(cmd *router.Command, args [][]byte) *scriptRun {
 				run.facts, run.record, run.shelf = f.Facts, &f.Record, s
 			}
 		}
+	}
+	if f := &run.facts; f.Computed && !f.Unreported {
+		f.Unreported = script.NamesUnreported(args[2:])
 	}
 	return run
 }

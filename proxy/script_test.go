@@ -338,6 +338,7 @@ func TestWhatScriptsDoUnreportedIsSwept(t *testing.T) {
 		"return redis.call('XACK', ARGV[1], 'g', '1-1')",
 		"return redis.call('XGROUP', 'CREATE', ARGV[1], 'h', '0')",
 		"return redis.call('XSETID', ARGV[1], '5-5')",
+		"return redis.call(ARGV[2], ARGV[1], 'g', '1-1')",
 	} {
 		h := newHouse(t, true, nil)
 		c := h.client()
@@ -345,7 +346,7 @@ func TestWhatScriptsDoUnreportedIsSwept(t *testing.T) {
 		c.call("XGROUP", "CREATE", "s", "g", "0")
 		c.call("XREADGROUP", "GROUP", "g", "me", "STREAMS", "s", ">")
 		h.settled()
-		if got := c.call("EVAL", script, "1", "x", "s"); got[0] == '-' {
+		if got := c.call("EVAL", script, "1", "x", "s", "xack"); got[0] == '-' {
 			t.Fatalf("%s: %s", script, got)
 		}
 		h.await("a sweep that is owed", h.shard.ledger.Sweeping)

@@ -269,6 +269,7 @@ func (j *judgement) judgeCommand(c calling, caught bool) {
 			return
 		}
 		j.f.Writes = j.f.Writes || cmd.write
+		j.f.Unreported = j.f.Unreported || unreportedName.MatchString(name)
 		j.f.MayExpire = j.f.MayExpire || cmd.timed
 		switch {
 		case cmd.open || cmd.heard && c.place != placeStatement:

@@ -41,7 +41,7 @@ func LookLibrary(source []byte) (Library, error) {
 			if entry := j.callback(c.call); entry != nil {
 				f = j.judge(entry)
 			}
-			f.Unreported = f.Undeclared && callsUnreported(source)
+			f.lookForUnreported(source)
 			if noWrites {
 				f.forbidWrites()
 			}

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -248,9 +249,23 @@ func TestCallsThatServersDoNotReport(t *testing.T) {
 		`redis.call('XACK', KEYS[1], 'g', '1-1')`:                                false, // the key is copied
 		"#!lua flags=no-writes\nredis.call('XACK', ARGV[1], 'g', '1-1')":         false,
 		"#!other\nserver.call('SWAPDB', 0, 1)":                                   true,
+		`local name = 'XAck' return redis.call(name, ARGV[1], 'g', '1-1')`:       true,
+		`return redis.call(unpack(ARGV))`:                                        false, // its arguments say it
 	} {
 		if got := Look([]byte(source)).Unreported; got != want {
 			t.Errorf("%s: %v, want %v", source, got, want)
+		}
+	}
+	for source, want := range map[string]bool{
+		`return redis.call(unpack(ARGV))`: true, `return redis.call(ARGV[1], KEYS[1])`: true, `return redis.call('GET', ARGV[1])`: false,
+	} {
+		if got := Look([]byte(source)).Computed; got != want {
+			t.Errorf("%s: computed: %v, want %v", source, got, want)
+		}
+	}
+	for args, want := range map[string]bool{"0 xgroup CREATE s g 0": true, "1 s XACK": true, "0 XADD s xacks": false, "0": false} {
+		if got := NamesUnreported(bytes.Fields([]byte(args))); got != want {
+			t.Errorf("%s: %v, want %v", args, got, want)
 		}
 	}
 	l, err := LookLibrary([]byte("#!lua name=l\nredis.register_function('f', function(k, a) return redis.call('XACK', a[1], 'g', a[2]) end)"))

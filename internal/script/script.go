@@ -18,6 +18,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 )
 
 // MaxSource is the size of the largest source that is looked at, in bytes. Of a larger one the worst is said.
@@ -31,9 +32,11 @@ type Facts struct {
 	// Undeclared: it may write keys that it was not called with.
 	Undeclared bool
 	// Unreported: among those may be changes that a server does not report to who tracks keys, or not so that the
-	// database can be told. That is said of a source that calls something with the name of such a command as a text;
-	// one that makes the name up is not found out.
+	// database can be told. Of a source that is Computed it is said if the name of such a command is a text in it.
 	Unreported bool
+	// Computed: which commands it calls is not known. Their names may come from its arguments (see NamesUnreported). One
+	// that it puts together from pieces, or has from its data, is not found out.
+	Computed bool
 	// Repeats: two servers that hold the same under the keys it is called with end up with the same there,
 	// except for expiries given as relative (Expires), and unless it raises an error. What differs otherwise
 	// shows in the reply: no error of a command is swallowed.
@@ -92,18 +95,20 @@ func (s Server) longNumbers() answer {
 }
 
 // worst is what is said of a source that is not understood.
-func worst(why string) Facts { return Facts{Writes: true, Undeclared: true, MayExpire: true, Why: why} }
+func worst(why string) Facts {
+	return Facts{Writes: true, Undeclared: true, Computed: true, MayExpire: true, Why: why}
+}
 
 // Look says what running a script, as given to EVAL or SCRIPT LOAD, may do.
 func Look(source []byte) Facts {
 	h, body, err := splitHeader(source)
 	if err != nil {
 		f := worst(err.Error())
-		f.Unreported = callsUnreported(source)
+		f.lookForUnreported(source)
 		return f
 	}
 	f := lookBody(body)
-	f.Unreported = f.Undeclared && callsUnreported(source)
+	f.lookForUnreported(source)
 	if h.noWrites {
 		f.forbidWrites()
 	}
@@ -113,12 +118,25 @@ func Look(source []byte) Facts {
 // forbidWrites: the server sees to it that nothing is written.
 func (f *Facts) forbidWrites() { f.Writes, f.Undeclared, f.Unreported = false, false, false }
 
-// unreported is a call of a command that leads to another database, exchanges two, or changes a stream's groups or
-// last id only. (Tried: a tracking client hears nothing of the last two kinds, and of the others the key's name.)
-var unreported = regexp.MustCompile(`(?i)(?:\(|call\s*,)\s*(?:"|'|\[=*\[)(?:SELECT|SWAPDB|MOVE|COPY|XGROUP|XSETID|XACK|XACKDEL|XCLAIM|` +
-	`XAUTOCLAIM|XREADGROUP)(?:"|'|\]=*\])\s*,`)
+// unreportedNames are commands that lead to another database, exchange two, or change a stream's groups or last id
+// only. (Tried: a tracking client hears nothing of the last two kinds, and of the others the key's name.)
+const unreportedNames = `(?:SELECT|SWAPDB|MOVE|COPY|XGROUP|XSETID|XACK|XACKDEL|XCLAIM|XAUTOCLAIM|XREADGROUP)`
 
-func callsUnreported(source []byte) bool { return unreported.Match(source) }
+var (
+	unreportedName = regexp.MustCompile(`(?i)^` + unreportedNames + `$`)
+	unreportedText = regexp.MustCompile(`(?i)(?:"|'|\[=*\[)` + unreportedNames + `(?:"|'|\]=*\])`)
+)
+
+// lookForUnreported completes the facts of a source of which only the names of commands are known, if those are.
+func (f *Facts) lookForUnreported(source []byte) {
+	f.Unreported = f.Undeclared && (f.Unreported || f.Computed && unreportedText.Match(source))
+}
+
+// NamesUnreported reports whether one of the arguments that a script is run with is the name of a command that is not
+// reported, which a script may call whose names of commands are Computed.
+func NamesUnreported(args [][]byte) bool {
+	return slices.ContainsFunc(args, unreportedName.Match)
+}
 
 func lookBody(body []byte) Facts {
 	p, err := parse(body)
