@@ -66,16 +66,12 @@ func (s *session) keepFrame(cmd *router.Command, raw []byte, f stateFrame, off, 
 		return false
 	}
 	f.raw = bytes.Clone(raw)
-	r := s.request()
-	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, true
-	r.then = func(reply []byte) []byte {
+	if !s.askPrimary(cmd, raw, true, func(reply []byte) []byte {
 		if reply[0] != '-' {
 			s.keep(f, off, adds)
 		}
 		return reply
-	}
-	s.add(r)
-	if !s.submit() || !s.awaitAnswers() {
+	}) {
 		return false
 	}
 	s.sh.lock()
@@ -92,9 +88,7 @@ func (s *session) monitor(cmd *router.Command, raw []byte) bool {
 	if !s.pin(pinMonitor) {
 		return false
 	}
-	r := s.request()
-	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, true
-	r.then = func(reply []byte) []byte {
+	return s.askPrimary(cmd, raw, true, func(reply []byte) []byte {
 		if ln := s.pinned; ln != nil && reply[0] == '+' {
 			ln.monitoring = true
 			s.keep(stateFrame{name: monitorName, raw: frame(monitorName)}, false, false)
@@ -102,9 +96,7 @@ func (s *session) monitor(cmd *router.Command, raw []byte) bool {
 			s.pins &^= pinMonitor
 		}
 		return reply
-	}
-	s.add(r)
-	return s.submit() && s.awaitAnswers()
+	})
 }
 
 // serverID is by what id the primary knows the lane that a session has for itself; noClient if it has none.

@@ -164,14 +164,19 @@ func (s *session) selectPinned(arg []byte) bool {
 // onPinned sends a command on the session's own lane and waits for its reply. then is told it, under the lock,
 // and returns what the client gets.
 func (s *session) onPinned(raw []byte, then func(ln *lane, reply []byte) []byte) bool {
-	r := s.request()
-	r.cmd, r.src, r.replies, r.own = ownCommand, raw, 1, true
-	r.then = func(reply []byte) []byte {
+	return s.askPrimary(ownCommand, raw, true, func(reply []byte) []byte {
 		if s.pinned == nil {
 			return reply
 		}
 		return then(s.pinned, reply)
-	}
+	})
+}
+
+// askPrimary sends one command on the session's lane, its own one with own, and waits for the reply. then is told it,
+// under the lock, and returns what the client gets. False: the session has ended.
+func (s *session) askPrimary(cmd *router.Command, raw []byte, own bool, then func(reply []byte) []byte) bool {
+	r := s.request()
+	r.cmd, r.src, r.replies, r.own, r.then = cmd, raw, 1, own, then
 	s.add(r)
 	return s.submit() && s.awaitAnswers()
 }

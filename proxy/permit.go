@@ -38,17 +38,13 @@ func (s *session) permitted(cmd *router.Command) (ok, alive bool) {
 			return false, false
 		}
 		p = permit{until: time.Now().Add(permitFor)}
-		r := s.request()
-		r.cmd, r.src, r.replies, r.own = ownCommand, probe, 1, s.pins != 0
-		r.then = func(reply []byte) []byte {
+		if !s.askPrimary(ownCommand, probe, s.pins != 0, func(reply []byte) []byte {
 			if bytes.HasPrefix(reply, []byte("-NOPERM")) {
 				p.refusal = bytes.Clone(reply)
 			}
 			s.who.permits[cmd.Name] = p
 			return nil
-		}
-		s.batch = append(s.batch, r) // and not add: the client may want no reply to what it sent, but this is ours
-		if !s.submit() || !s.awaitAnswers() {
+		}) {
 			return false, false
 		}
 	}

@@ -79,11 +79,7 @@ func (s *session) stand() bool {
 	if s.tx != nil {
 		return true // it is on one
 	}
-	r := s.request()
-	r.cmd, r.src, r.replies, r.own = ownCommand, clientIDFrame, 1, true
-	r.then = func([]byte) []byte { return nil }
-	s.batch = append(s.batch, r)
-	return s.submit() && s.awaitAnswers()
+	return s.askPrimary(ownCommand, clientIDFrame, true, func([]byte) []byte { return nil })
 }
 
 // caching is CLIENT CACHING: it holds for the next command, which may find another primary.
@@ -233,11 +229,7 @@ func (s *session) redirectReply(cmd *router.Command, raw []byte, before string) 
 	if lent && !s.pin(pinState) {
 		return false
 	}
-	r := s.request()
-	r.cmd, r.src, r.replies, r.own = cmd, raw, 1, true
-	r.then = func(reply []byte) []byte { return s.inOurIDs(reply, before) }
-	s.add(r)
-	ok := s.submit() && s.awaitAnswers()
+	ok := s.askPrimary(cmd, raw, true, func(reply []byte) []byte { return s.inOurIDs(reply, before) })
 	if lent {
 		s.unpin(pinState)
 	}

@@ -74,9 +74,7 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 	case cmd.Name == "WATCH":
 		return s.pin(pinWatch) && s.pass(cmd, raw)
 	case cmd.Name == "UNWATCH" && s.pins&pinWatch != 0:
-		ok := s.pass(cmd, raw) && s.submit()
-		s.unwatched(pinWatch)
-		return ok
+		return s.unwatch(cmd, raw)
 	case cmd.Name != "MULTI" || len(s.args) != 1:
 		return s.pass(cmd, raw) // the server says what is wrong with it
 	}
@@ -100,6 +98,22 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 	if !tx.open {
 		s.enterTransaction(nil)
 		s.unpin(pinTransaction)
+	}
+	return true
+}
+
+// unwatch is UNWATCH of a session that watches. If the server refuses it, to this user say, it watches on: so does
+// the session, and its lane is nobody else's.
+func (s *session) unwatch(cmd *router.Command, raw []byte) bool {
+	refused := false
+	if !s.askPrimary(cmd, raw, true, func(reply []byte) []byte {
+		refused = reply[0] == '-'
+		return reply
+	}) {
+		return false
+	}
+	if !refused {
+		s.unwatched(pinWatch)
 	}
 	return true
 }
