@@ -36,7 +36,7 @@ var (
 // It allocates nothing, but for streamed strings and attributes. The error is ErrErrorReply, or says that reply is not
 // exactly one reply.
 func Digest(reply []byte) (sum uint64, err error) {
-	d := digester{reader{b: reply}}
+	d := digester{reader: reader{b: reply}}
 	if sum, err = d.value(0); err != nil {
 		return 0, err
 	}
@@ -62,9 +62,13 @@ func mix(left, right uint64) uint64 {
 }
 
 // digester walks through a reply and returns the hash of each value.
-type digester struct{ reader }
+type digester struct {
+	reader
+	pushed bool // the value just read is a push inside another, which counts for nothing (see Framer)
+}
 
 func (d *digester) value(depth int) (uint64, error) {
+	d.pushed = false
 	typ, line, size, err := d.head()
 	for err == nil && typ == '|' {
 		if _, err = d.reader.elems(typ, size, depth); err == nil {
@@ -92,6 +96,11 @@ func (d *digester) value(depth int) (uint64, error) {
 	if size == lengthNull {
 		return mix(0, digestNull), nil
 	}
+	if typ == '>' && depth > 0 {
+		_, err = d.reader.elems(typ, size, depth)
+		d.pushed = true
+		return 0, err
+	}
 	if typ != '$' && typ != '=' {
 		return d.elems(typ, size, depth)
 	}
@@ -112,7 +121,7 @@ func (d *digester) elems(typ byte, size int64, depth int) (uint64, error) {
 	}
 	var sum uint64
 	count := 0
-	for ; size < 0 || int64(count) < size; count++ {
+	for size < 0 || int64(count) < size {
 		if size < 0 {
 			if end, err := d.streamEnd(typ, count); err != nil {
 				return 0, err
@@ -124,8 +133,12 @@ func (d *digester) elems(typ byte, size int64, depth int) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		sum = mix(sum, elem)
+		if !d.pushed {
+			sum = mix(sum, elem)
+			count++
+		}
 	}
+	d.pushed = false
 	return mix(sum, digestArray), nil
 }
 

@@ -7,13 +7,15 @@ import "bytes"
 // ready at the start of a stream; one Framer belongs to one connection.
 //
 // An attribute ('|') belongs to the value behind it and is part of its bytes. A push ('>') is a reply of its
-// own: Kind tells.
+// own: Kind tells. One inside an aggregate is none of its elements: servers before 7.2 write what a connection tells
+// itself in a transaction into the middle of EXEC's reply.
 type Framer struct {
 	kind   byte // of the reply, once its type byte is read
 	typ    byte // of the value whose line or body is being read
 	state  framerState
 	cr     bool // inText: the last byte was a CR
 	attr   bool // an attribute has ended, its value has not begun
+	open   bool // see OpenArrays
 	held   int  // bytes in header
 	header [maxHeader]byte
 	line   int   // inText: bytes of the line so far
@@ -50,6 +52,10 @@ func (f *Framer) Reset() {
 // Kind is the type byte of the reply that has just ended or, inside one, of the one in progress (of its
 // attribute, while only that has been seen).
 func (f *Framer) Kind() byte { return f.kind }
+
+// OpenArrays has the header of an array that is a reply count as a reply of its own, and so each of its elements, from
+// the next reply on: for arrays that do not say how many replies are in them.
+func (f *Framer) OpenArrays(on bool) { f.open = on }
 
 // Feed reads on in the current reply. When the reply ends within b, done is true, b[:n] are its last bytes
 // and the next call begins another. Otherwise all of b belongs to it: n is len(b). After an error the stream
@@ -253,6 +259,9 @@ func (f *Framer) begin(line []byte) (ended bool, err error) {
 		f.attr = f.typ == '|'
 		return !f.attr, nil
 	}
+	if f.open && f.typ == '*' && len(f.stack) == 0 {
+		return true, nil
+	}
 	if len(f.stack) == maxDepth {
 		return false, errDepth
 	}
@@ -281,7 +290,11 @@ func (f *Framer) endStream() error {
 // close counts a value that has ended in the aggregates around it, and reports whether the reply has ended
 // with it.
 func (f *Framer) close() bool {
+	typ := f.typ
 	for last := len(f.stack) - 1; last >= 0; last-- {
+		if typ == '>' {
+			return false // inside an aggregate, of which it is no element
+		}
 		top := &f.stack[last]
 		if top.left--; top.left != 0 {
 			return false
@@ -291,6 +304,7 @@ func (f *Framer) close() bool {
 			f.attr = true
 			return false
 		}
+		typ = top.typ
 	}
 	return true
 }

@@ -2,6 +2,7 @@ package resp
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,6 +20,7 @@ var replies = []string{
 	"$?\r\n;4\r\nHell\r\n;1\r\no\r\n;0\r\n", "$?\r\n;0\r\n",
 	"*?\r\n:1\r\n*?\r\n.\r\n$1\r\na\r\n.\r\n", "~?\r\n.\r\n", "%?\r\n+k\r\n+v\r\n.\r\n", "*1\r\n*?\r\n.\r\n",
 	"*1\r\n$?\r\n;2\r\nab\r\n;0\r\n",
+	"*2\r\n:1\r\n>2\r\n+message\r\n*1\r\n+x\r\n>0\r\n$1\r\na\r\n", "%1\r\n+k\r\n>1\r\n%0\r\n+v\r\n",
 	strings.Repeat("*1\r\n", maxDepth) + ":1\r\n",
 	"+" + strings.Repeat("x", maxStatus-1) + "\r\n",
 	"$70000\r\n" + strings.Repeat("y", 70000) + "\r\n",
@@ -82,6 +84,30 @@ func TestFramerBeginsTheNextReplyByItself(t *testing.T) {
 		if ends[i] != replies[i] {
 			t.Errorf("reply %d is %.60q, want %.60q", i, ends[i], replies[i])
 		}
+	}
+}
+
+func TestFramerOpensArrays(t *testing.T) {
+	var f Framer
+	f.OpenArrays(true)
+	stream := []byte(">1\r\n*1\r\n:0\r\n*3\r\n>2\r\n+subscribe\r\n+a\r\n*1\r\n:1\r\n*-1\r\n%1\r\n+k\r\n*2\r\n+a\r\n+b\r\n")
+	var ends []string
+	for begin, at := 0, 0; at < len(stream); {
+		n, done, err := f.Feed(stream[at : at+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at += n; done {
+			ends = append(ends, strings.ReplaceAll(string(stream[begin:at]), "\r\n", " "))
+			begin = at
+		}
+		if len(ends) == 2 {
+			f.OpenArrays(false)
+		}
+	}
+	want := []string{">1 *1 :0 ", "*3 ", ">2 +subscribe +a ", "*1 :1 ", "*-1 ", "%1 +k *2 +a +b "}
+	if !slices.Equal(ends, want) {
+		t.Errorf("%q, want %q", ends, want)
 	}
 }
 

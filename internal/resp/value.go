@@ -27,7 +27,7 @@ type Value struct {
 func (v *Value) IsError() bool { return v.Kind == '-' || v.Kind == '!' }
 
 // Parse decodes the value at the start of b and returns the bytes it took. An attribute ('|') in front of
-// a value is skipped; the chunks of a streamed string are joined, in new memory. It fails with ErrIncomplete
+// a value is skipped, and a push inside one; the chunks of a streamed string are joined, in new memory. It fails with ErrIncomplete
 // or a protocol error, never panics, and allocates for elements that are there, whatever the lengths say.
 func Parse(b []byte) (v Value, n int, err error) {
 	r := reader{b: b}
@@ -100,7 +100,9 @@ func (r *reader) elems(typ byte, size int64, depth int) ([]Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		elems = append(elems, elem)
+		if elem.Kind != '>' { // a push is no element, see Framer
+			elems = append(elems, elem)
+		}
 	}
 	return elems, nil
 }
