@@ -85,6 +85,10 @@ func (c *Command) Refuse(args [][]byte) string {
 	return ""
 }
 
+// KnownTo reports whether the server has the command, as far as the table tells: most are taken to be known to all. One
+// that does not know it quotes what it was sent.
+func (c *Command) KnownTo(s Server) bool { return c.since.in(s) }
+
 // AppendKeys appends the places of the request's keys to dst. A key named twice appears twice; a key that
 // is read and written is reported as written, and none is when IsWrite is false.
 //

@@ -109,6 +109,8 @@ func (c *Command) classify(flags map[string]bool, run []keySpec, complete bool) 
 		c.Class = Read
 	case !complete, slices.ContainsFunc(run, func(s keySpec) bool { return s.write }):
 		c.Class = Write
+	case c.Name == "PUBSUB" || strings.HasPrefix(c.Name, "PUBSUB "):
+		c.Class = Read // whatever is asked by it, it only tells
 	case flags["pubsub"]:
 		c.Class, c.Reason = Refused, reasonLearnedPubSub
 	default:

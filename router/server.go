@@ -61,6 +61,10 @@ func (s Server) HasPExpireTime() bool { return redis70.in(s) }
 // was nothing for it (7.2).
 func (s Server) HasEmptyConsumers() bool { return redis72.in(s) }
 
+// DefersMessages: what a client hears of what it does itself in a transaction comes behind EXEC's reply, and not in
+// between its elements (7.2).
+func (s Server) DefersMessages() bool { return redis72.in(s) }
+
 // HasSetInfo: CLIENT SETINFO (7.2).
 func (s Server) HasSetInfo() bool { return redis72.in(s) }
 

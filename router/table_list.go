@@ -25,7 +25,7 @@ var listTable = []Command{
 		try: tryPop("LPOP", "LMPOP", "LEFT", reshapePop, reshapeMpop)})),
 	write("BRPOP", -3, "W1:-2", bpopEffect("RPOP"), blocks(blocking{at: -1, seconds: true,
 		try: tryPop("RPOP", "LMPOP", "RIGHT", reshapePop, reshapeMpop)})),
-	write("BLMPOP", -5, "W#2", lmpopEffect(2), blocks(blocking{at: 1, seconds: true, try: tryMpop("LMPOP")})),
-	write("BLMOVE", 6, "W1:2", moveEffect, blocks(blocking{at: 5, seconds: true, try: tryMove("LMOVE")})),
+	write("BLMPOP", -5, "W#2", lmpopEffect(2), blocks(blocking{at: 1, seconds: true, try: tryMpop("LMPOP")}), since(redis70)),
+	write("BLMOVE", 6, "W1:2", moveEffect, blocks(blocking{at: 5, seconds: true, try: tryMove("LMOVE")}), since(redis62)),
 	write("BRPOPLPUSH", 4, "W1:2", moveEffect, blocks(blocking{at: 3, seconds: true, try: tryMove("RPOPLPUSH")})),
 }

@@ -40,7 +40,7 @@ var sortedSetTable = []Command{
 		try: tryPop("ZPOPMIN", "ZMPOP", "MIN", reshapeZpop, reshapeZmpop)})),
 	write("BZPOPMAX", -3, "W1:-2", bzpopEffect, blocks(blocking{at: -1, seconds: true,
 		try: tryPop("ZPOPMAX", "ZMPOP", "MAX", reshapeZpop, reshapeZmpop)})),
-	write("BZMPOP", -5, "W#2", zmpopEffect(2), blocks(blocking{at: 1, seconds: true, try: tryMpop("ZMPOP")})),
+	write("BZMPOP", -5, "W#2", zmpopEffect(2), blocks(blocking{at: 1, seconds: true, try: tryMpop("ZMPOP")}), since(redis70)),
 }
 
 // Geo indexes, which are sorted sets.
