@@ -17,8 +17,7 @@ const (
 	readAhead = 1 << 20
 	// slice is for how long a command blocks at a time where the server does not let us take it back.
 	slice = 300 * time.Millisecond
-	// unnoticed is how much longer than asked a command may block: one that is sent within that time is sent as it came,
-	// for a server that refuses it quotes it.
+	// unnoticed is how much longer than asked a command may block: one that is sent within that time is sent as it came.
 	unnoticed = 20 * time.Millisecond
 	// maxTried is the size of a command up to which a form of it is tried that does not block: the head of a large
 	// reply, which that form's reply is recognised by, must hold all its keys.
@@ -202,7 +201,8 @@ func (b *blocking) sent(ln *lane, r *request) {
 		return
 	}
 	left := time.Until(b.until)
-	if !b.forever && !(first && b.length-left < unnoticed) {
+	asSent := first && b.length-left < unnoticed || !b.cmd.KnownTo(sh.env.Primary)
+	if !b.forever && !asSent {
 		r.src = b.cmd.WithTimeout(nil, b.args, max(left, time.Millisecond))
 	}
 	if sh.sliced.Load() && (b.forever || left > slice) {
@@ -275,15 +275,11 @@ func (b *blocking) tooFew(reply []byte) bool {
 // inquire sends a read of our own in the session's place. told gets the reply, or the head of a large one, under
 // the lock. over is true if the primary could not be asked: the client has been answered so.
 func (s *session) inquire(raw []byte, told func(reply []byte)) (over, alive bool) {
-	r := s.request()
-	r.cmd, r.src, r.replies, r.own = ownCommand, raw, 1, s.pins != 0
-	r.then = func(reply []byte) []byte {
+	s.refused = false
+	alive = s.askPrimary(ownCommand, raw, s.pins != 0, func(reply []byte) []byte {
 		told(reply)
 		return nil
-	}
-	s.add(r)
-	s.refused = false
-	alive = s.submit() && s.awaitAnswers()
+	})
 	return s.refused, alive
 }
 

@@ -32,21 +32,31 @@ func (s *session) nextReply() {
 }
 
 // clientReply is CLIENT REPLY ON, OFF or SKIP. Only ON is answered.
-func (s *session) clientReply(mode []byte) bool {
-	switch strings.ToUpper(string(mode)) {
-	case "ON":
+func (s *session) clientReply(cmd *router.Command, raw []byte, word []byte) bool {
+	mode, ok := replyModeOf(word)
+	switch {
+	case !ok:
+		return s.pass(cmd, raw) // the server says what is wrong with it
+	case mode == replyOn:
 		s.reply = replyOn
 		return s.answer([]byte("+OK\r\n"))
-	case "OFF":
-		s.reply = replyOff
-		return true
-	case "SKIP":
-		if s.reply != replyOff {
-			s.reply = replySkipNext
-		}
-		return true
+	case mode == replyOff || s.reply != replyOff:
+		s.reply = mode
 	}
-	return s.answer([]byte(errSyntax))
+	return true
+}
+
+// replyModeOf is what CLIENT REPLY asks for with a word: replyOn, replyOff or replySkipNext.
+func replyModeOf(word []byte) (mode replyMode, ok bool) {
+	switch strings.ToUpper(string(word)) {
+	case "ON":
+		return replyOn, true
+	case "OFF":
+		return replyOff, true
+	case "SKIP":
+		return replySkipNext, true
+	}
+	return replyOn, false
 }
 
 // keepState sends a command by which the server keeps something for the connection: the session has a lane of
@@ -65,7 +75,9 @@ func (s *session) keepFrame(cmd *router.Command, raw []byte, f stateFrame, off, 
 	if !s.pin(pinState) {
 		return false
 	}
-	f.raw = bytes.Clone(raw)
+	if f.raw == nil {
+		f.raw = bytes.Clone(raw)
+	}
 	if !s.askPrimary(cmd, raw, true, func(reply []byte) []byte {
 		if reply[0] != '-' {
 			s.keep(f, off, adds)

@@ -31,6 +31,9 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 			return s.answer(redcon.AppendBulk(s.room(), args[1]))
 		}
 	case "ECHO":
+		if s.pins&standing != 0 {
+			return s.pass(cmd, raw)
+		}
 		if n == 2 {
 			return s.answer(redcon.AppendBulk(s.room(), args[1]))
 		}
@@ -69,46 +72,44 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 		}
 	case "CLIENT GETNAME":
 		if n == 2 {
-			return s.answer(s.nameReply())
+			return s.answer(s.nameReply(s.resp3))
 		}
 	case "CLIENT ID":
 		if n == 2 {
 			return s.answer(redcon.AppendInt(nil, s.id))
 		}
 	case "CLIENT SETINFO":
-		if n == 4 && s.sh.hints.Load().server.HasSetInfo() {
+		if n == 4 && s.sh.hints.Load().server.HasSetInfo() && validInfo(args[2], args[3]) {
 			return s.answer(s.takeInfo(args[2], args[3]))
 		}
 	case "CLIENT INFO":
-		if n == 2 {
-			return s.submit() && s.awaitAnswers() && s.answer(s.text(s.describe()+"\n"))
+		if n == 2 && s.serverSince(60200) {
+			return s.clientInfo()
 		}
 	case "CLIENT LIST":
-		return s.submit() && s.awaitAnswers() && s.clientList(args[2:])
+		return s.clientList(cmd, raw, args)
 	case "CLIENT KILL":
 		if n >= 3 {
-			return s.submit() && s.awaitAnswers() && s.clientKill(args[2:])
+			return s.clientKill(cmd, args)
 		}
 	case "CLIENT REPLY":
 		if n == 3 {
-			return s.clientReply(args[2])
+			return s.clientReply(cmd, raw, args[2])
 		}
 	case "CLIENT UNBLOCK":
-		if n == 3 || n == 4 {
-			return s.unblock(args)
-		}
+		return s.unblock(cmd, raw, args)
 	case "CLIENT TRACKING":
 		if n >= 3 {
 			return s.tracking(cmd, raw, args)
 		}
 	case "CLIENT GETREDIR":
 		if n == 2 {
-			return s.redirectReply(cmd, raw, ":")
+			return s.redirectReply(cmd, raw, beforeRedirect)
 		}
 	case "CLIENT CACHING":
 		return s.cachingCommand(cmd, raw)
 	case "CLIENT TRACKINGINFO":
-		return s.redirectReply(cmd, raw, "redirect\r\n:")
+		return s.redirectReply(cmd, raw, beforeTrackingInfo)
 	case "CLIENT NO-TOUCH":
 		if n == 3 {
 			return s.keepState(cmd, raw, strings.EqualFold(string(args[2]), "OFF"))
@@ -220,8 +221,8 @@ func validName(name string) bool {
 }
 
 // nullBulk is the reply that there is no such string.
-func (s *session) nullBulk() []byte {
-	if s.resp3 {
+func nullBulk(resp3 bool) []byte {
+	if resp3 {
 		return []byte("_\r\n")
 	}
 	return []byte("$-1\r\n")
@@ -331,20 +332,25 @@ func (s *session) trySelect(arg string) (reply []byte, ok bool) {
 func (s *session) scan(r *request, args [][]byte) {
 	r.cursor = true
 	at := r.cmd.CursorArg
-	epoch := s.sh.hints.Load().epoch
-	r.epoch = epoch
+	r.epoch = s.sh.hints.Load().epoch
+	r.src = plainCursor(r.src, args, at, r.epoch)
+}
+
+// plainCursor is a command whose argument at is a cursor, with that as the primary knows it: without the epoch, or, if
+// it is of an older one, the first.
+func plainCursor(raw []byte, args [][]byte, at, epoch int) []byte {
 	if epoch == 0 || at >= len(args) {
-		return
+		return raw
 	}
 	cursor, err := strconv.ParseUint(string(args[at]), 10, 64)
 	if err != nil || cursor == 0 {
-		return
+		return raw
 	}
 	plain := uint64(0)
 	if int(cursor>>epochShift) == epoch {
 		plain = cursor & (1<<epochShift - 1)
 	}
-	r.src = withCursor(args, at, plain)
+	return withCursor(args, at, plain)
 }
 
 func withCursor(args [][]byte, at int, cursor uint64) []byte {

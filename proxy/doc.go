@@ -18,12 +18,15 @@
 //
 //	account.go login.go permit.go     who may in, in whose name, and what it may have answered by the proxy
 //	pin.go standing.go standby.go     lanes of a session's own, and how they move to another primary
-//	transaction.go queued.go          MULTI to EXEC, and what concerns the session in between
+//	transaction.go                    MULTI to EXEC
+//	queued.go queuedlogin.go          what concerns the session within a transaction, queued
+//	outcome.go execreply.go           ... and executed: EXEC's reply, read and answered
 //	blocking.go line.go takeback.go   commands that wait, and how a hold takes them back and issues them again
 //	lastid.go                         what "$" stands for, of those that wait for new entries of a stream
 //	crowd.go crowdwatch.go            readers of a stream's group, who wait in the proxy
 //	pubsub.go tracking.go             messages and invalidations
-//	clientcmd.go roster.go            CLIENT and MONITOR; who is connected
+//	clientcmd.go                      CLIENT and MONITOR
+//	roster.go clientfilter.go         who is connected, and how clients choose among those
 //	script.go scriptexpiry.go libraries.go strangers.go  scripts and functions: repeated, copied, unknown
 //	feed.go feeds.go                  reports of keys that no lane has changed
 //	learn.go                          commands that the table does not have
@@ -46,8 +49,8 @@
 //
 // # Locks
 //
-// The shard's lock comes first. A session's output lock is taken inside it at most; no lock is taken inside
-// an output's. Nothing blocks under the shard's lock: sockets are written outside it, or without waiting.
+// The shard's lock comes first. A session's output lock is taken inside it at most, or that of the server's list of
+// sessions; no lock is taken inside these. Nothing blocks under the shard's lock: sockets are written outside it, or without waiting.
 // A panic under it ends the process. So what takes the lock is not deferred where one may come with the lock held, and
 // those above whom somebody recovers, or has deferred it all the same, take it by ledger.Enter.
 package proxy

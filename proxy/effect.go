@@ -145,7 +145,7 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 	if exec[0] == '-' || bytes.HasPrefix(exec, []byte("*-1")) || exec[0] == '_' {
 		return nil
 	}
-	elements, ok := splitArray(exec, len(r.parts))
+	elements, ok := r.execElements(exec)
 	if !ok || r.copies {
 		return sh.copyEffect(r)
 	}
@@ -249,7 +249,9 @@ func splitArray(reply []byte, n int) (elements [][]byte, ok bool) {
 		if err != nil || !done {
 			return nil, false
 		}
-		elements = append(elements, reply[i:i+m])
+		if reply[i] != '>' {
+			elements = append(elements, reply[i:i+m])
+		}
 		i += m
 	}
 	return elements, len(elements) == n

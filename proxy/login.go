@@ -164,31 +164,40 @@ func (s *session) turnAway(cmd *router.Command, raw []byte, args [][]byte) bool 
 	return s.answer(reply)
 }
 
-// logIn takes the session's credentials: the primary's answer to them, its error in its own words. The session
-// has nothing on the way. user is DefaultUser with plain when only a password was given.
+// logIn takes the session's credentials: the primary's answer to them. The session has nothing on the way.
 func (s *session) logIn(user, password string, plain bool) (reply []byte, ok bool) {
+	a, reply := s.verify(user, password, plain)
+	if a == nil {
+		return reply, false
+	}
+	s.become(a, password)
+	return []byte("+OK\r\n"), true
+}
+
+// verify finds out whose credentials these are: nil if nobody's, and then the primary's answer to them, its error in its
+// own words. user is DefaultUser with plain when only a password was given.
+func (s *session) verify(user, password string, plain bool) (a *account, refusal []byte) {
 	sh := s.sh
 	switch sh.opt.Auth.Mode {
 	case AuthNone:
-		s.become(sh.accounts.own, "")
-		return []byte("+OK\r\n"), true
+		return sh.accounts.own, nil
 	case AuthUsers:
 		want, known := sh.opt.Auth.Users[user]
 		got := sha256.Sum256([]byte(password))
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !known {
-			return []byte(wrongPass), false
+			return nil, []byte(wrongPass)
 		}
-		s.become(sh.accounts.own, "")
-		return []byte("+OK\r\n"), true
+		return sh.accounts.own, nil
 	}
 	sh.lock()
-	own := sh.isOwn(user, password)
-	a := sh.accounts.users[user]
-	known := own || a != nil && a.knows(password, time.Now(), sh.opt.Auth.Cache)
+	a = sh.accounts.users[user]
+	known := a != nil && a.knows(password, time.Now(), sh.opt.Auth.Cache)
+	if sh.isOwn(user, password) {
+		a, known = sh.accounts.own, true
+	}
 	sh.unlock()
 	if known {
-		s.becomeUser(user, password)
-		return []byte("+OK\r\n"), true
+		return a, nil
 	}
 	args := []string{"AUTH", user, password}
 	if plain {
@@ -199,15 +208,15 @@ func (s *session) logIn(user, password string, plain bool) (reply []byte, ok boo
 	reply, err := s.insist(ctx, func(i *instance.Instance) ([]byte, error) { return sh.askAnew(ctx, i, frame(args...)) })
 	switch {
 	case err != nil:
-		return errorReply(nil, "AUTH could not be tried for %s: %v", sh.opt.PrimaryWait, err), false
+		return nil, errorReply(nil, "AUTH could not be tried for %s: %v", sh.opt.PrimaryWait, err)
 	case string(reply) != "+OK\r\n":
-		return reply, false
+		return nil, reply
 	}
 	sh.lock()
-	sh.userAccount(user, password).accept(password, time.Now())
-	sh.unlock()
-	s.becomeUser(user, password)
-	return reply, true
+	defer sh.unlock()
+	a = sh.userAccount(user, password)
+	a.accept(password, time.Now())
+	return a, nil
 }
 
 // insist asks the primary again and again until it can be reached, or ctx ends.
@@ -226,13 +235,6 @@ func (s *session) insist(ctx context.Context, try func(*instance.Instance) ([]by
 		case <-time.After(pause):
 		}
 	}
-}
-
-func (s *session) becomeUser(user, password string) {
-	s.sh.lock()
-	a := s.sh.userAccount(user, password)
-	s.sh.unlock()
-	s.become(a, password)
 }
 
 // become makes the session one of the account's. Its own lane, if it has one, is replaced by one of that account
@@ -376,6 +378,11 @@ func (s *session) helloRefused(args [][]byte) bool {
 			return false
 		}
 	}
+	return s.answer(s.helloRefusal(args))
+}
+
+// helloRefusal is what the primary says to a HELLO, on a fresh connection.
+func (s *session) helloRefusal(args [][]byte) []byte {
 	ctx, cancel := s.bound(max(s.sh.opt.PrimaryWait, time.Second))
 	defer cancel()
 	command := resp.AppendArgs(nil, args)
@@ -392,11 +399,11 @@ func (s *session) helloRefused(args [][]byte) bool {
 	})
 	switch {
 	case err != nil:
-		return s.answer(errorReply(nil, "HELLO could not be tried for %s: %v", s.sh.opt.PrimaryWait, err))
+		return errorReply(nil, "HELLO could not be tried for %s: %v", s.sh.opt.PrimaryWait, err)
 	case reply[0] != '-':
-		return s.answer(errorReply(nil, "HELLO: the server takes these options and Tandem does not"))
+		return errorReply(nil, "HELLO: the server takes these options and Tandem does not")
 	}
-	return s.answer(reply)
+	return reply
 }
 
 // admitQuietly is admit for a command that need not be refused if the door is closed.

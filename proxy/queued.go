@@ -11,14 +11,45 @@ import (
 	"tandem/router"
 )
 
-// Commands that concern the session may be queued in a transaction too. Those that the proxy answers itself are
-// represented on the server by a PING, and EXEC's reply gets their answers in its place; SELECT is the server's,
-// and noted when it has come about. What would give the connection another user or protocol, or subscribe it, is
-// refused: of subscriptions the server confirms each one within EXEC's reply, whose length it announced as the
-// number of commands, so that nobody can tell where that reply ends.
+// Commands that concern the session may be queued in a transaction too. What sets something for the connection is
+// queued as it is: the session has a lane of its own, and takes over what EXEC's reply says has come about. What the
+// proxy answers itself is represented on the server by a form of the same command that changes nothing (probe), so that
+// it is refused to whom the server would refuse it, and EXEC's reply gets our answer in its place. If the transaction
+// does not run, nothing of this happens.
+
+// concern is what a command of a transaction is to the session besides a command.
+type concern struct {
+	// executed is told what the server has answered to it within EXEC's reply, under the lock, and returns what the
+	// client gets. nil: it is as the server says.
+	executed func(o *outcome, element []byte) []byte
+	// epoch is that of the cursor which was queued.
+	epoch int
+	// again is what is queued on another primary's lane instead of what was; nil: the same.
+	again func(ln *lane, raw []byte) []byte
+}
+
+// own is a concern whose answer is the proxy's, unless the server refuses the probe; refusal tells what refuses it.
+func own(refusal func(element []byte) bool, answer func(o *outcome) []byte) *concern {
+	return &concern{executed: func(o *outcome, element []byte) []byte {
+		if refusal(element) {
+			return element
+		}
+		return answer(o)
+	}}
+}
+
+func anyError(element []byte) bool { return element[0] == '-' }
+
+// deniedOrUnknown: the probe itself is one that the server answers with an error.
+func deniedOrUnknown(element []byte) bool {
+	return bytes.HasPrefix(element, []byte("-NOPERM")) || bytes.HasPrefix(element, []byte("-ERR Unknown subcommand"))
+}
 
 // queueable reports whether the server itself may queue the command, and nothing of it concerns the session.
 func queueable(cmd *router.Command) bool {
+	if cmd.Stateful() || cmd.CursorArg > 0 {
+		return false
+	}
 	switch cmd.Class {
 	case router.Read, router.Write, router.Barrier, router.Everywhere:
 		return true
@@ -28,47 +59,149 @@ func queueable(cmd *router.Command) bool {
 	return cmd.Name == "UNWATCH"
 }
 
-// queueSession says how a command that concerns the session is queued: as raw, and as what part of the
-// transaction. ok is false for those that cannot be.
-func (s *session) queueSession(cmd *router.Command, raw []byte, args [][]byte) (queue []byte, p part, ok bool) {
+// queueSession says how a command that is not queueable is queued: as raw, and as what part of the transaction. False:
+// the session has ended.
+func (s *session) queueSession(cmd *router.Command, raw []byte, args [][]byte) (queue []byte, p part, alive bool) {
 	p = part{cmd: cmd, db: noDB}
-	switch cmd.Name {
-	case "SELECT":
-		if len(args) == 2 {
-			p.selects, p.db = true, s.queuedDB(string(args[1]))
+	n := len(args)
+	switch {
+	case cmd.Class == router.PubSub:
+		if p.channels = n - 1; n == 1 {
+			p.channels = allChannels
 		}
-		return raw, p, true
-	case "CLIENT CACHING":
-		return raw, p, true
-	case "MONITOR":
-		return raw, p, s.serverSince(60200) // refused within EXEC; before, it was taken
-	case "CLIENT ID", "CLIENT GETNAME", "CLIENT SETNAME", "CLIENT SETINFO", "CLIENT NO-EVICT":
-		if p.local = s.localAnswer(cmd, args); p.local != nil {
-			return pingFrame, p, true
+	case cmd.CursorArg > 0:
+		raw, p.concern = s.queueScan(cmd, raw, args)
+	case cmd.Stateful(), cmd.Name == "CLIENT CAPA", cmd.Name == "CLIENT IMPORT-SOURCE":
+		p.concern = keeps(stateFrame{name: cmd.Name, raw: bytes.Clone(raw)}, false, false)
+	case cmd.Name == "CLIENT NO-TOUCH" && n == 3:
+		p.concern = keeps(stateFrame{name: cmd.Name, raw: bytes.Clone(raw)}, strings.EqualFold(string(args[2]), "OFF"), false)
+	case cmd.Name == "CLIENT TRACKING" && n >= 3:
+		f, off, adds := parseTracking(args)
+		if raw, alive = s.redirected(&f, raw); !alive {
+			return nil, p, false
 		}
-		return raw, p, true // the server says what is wrong with it
+		p.concern = keeps(f, off, adds)
+	case cmd.Name == "CLIENT GETREDIR":
+		p.concern = namesRedirect(beforeRedirect)
+	case cmd.Name == "CLIENT TRACKINGINFO":
+		p.concern = namesRedirect(beforeTrackingInfo)
+	case cmd.Name == monitorName && n == 1:
+		p.concern = &concern{executed: monitors}
+	case cmd.Name == "SELECT" && n == 2:
+		p.selects, p.db = true, s.queuedDB(string(args[1]))
+	case cmd.Name == "AUTH" && (n == 2 || n == 3):
+		raw, p.concern = s.queueAuth(args)
+	case cmd.Name == "HELLO":
+		raw, p.concern = s.queueHello(raw, args)
+	default:
+		raw, p.concern = s.queueOwn(cmd, raw, args)
 	}
-	return nil, p, false
+	return raw, p, !s.closed.Load()
 }
 
-// localAnswer is what answers such a command at the time of EXEC, nil if the server does.
-func (s *session) localAnswer(cmd *router.Command, args [][]byte) func() []byte {
+// queueOwn is for what the proxy answers itself. What is wrong with it the server says.
+func (s *session) queueOwn(cmd *router.Command, raw []byte, args [][]byte) (queue []byte, c *concern) {
 	arg := func(i int) []byte { return bytes.Clone(args[i]) }
 	switch n := len(args); {
 	case cmd.Name == "CLIENT ID" && n == 2:
-		return func() []byte { return redcon.AppendInt(nil, s.id) }
+		c = own(anyError, func(o *outcome) []byte { return redcon.AppendInt(nil, s.id) })
 	case cmd.Name == "CLIENT GETNAME" && n == 2:
-		return func() []byte { return s.nameReply() }
+		c = own(anyError, func(o *outcome) []byte { return s.nameReply(o.resp3) })
 	case cmd.Name == "CLIENT SETNAME" && n == 3:
 		name := arg(2)
-		return func() []byte { return s.takeName(name) }
-	case cmd.Name == "CLIENT SETINFO" && n == 4 && s.sh.hints.Load().server.HasSetInfo():
+		c = own(deniedOrUnknown, func(o *outcome) []byte { return s.takeName(name) })
+	case cmd.Name == "CLIENT SETINFO" && n == 4 && s.sh.hints.Load().server.HasSetInfo() && validInfo(args[2], args[3]):
 		what, value := arg(2), arg(3)
-		return func() []byte { return s.takeInfo(what, value) }
+		c = own(deniedOrUnknown, func(o *outcome) []byte { return s.takeInfo(what, value) })
 	case cmd.Name == "CLIENT NO-EVICT" && n == 3 && isOnOff(args[2]) && s.serverSince(70000):
-		return func() []byte { return []byte("+OK\r\n") }
+		c = own(anyError, func(o *outcome) []byte { return []byte("+OK\r\n") })
+	case cmd.Name == "CLIENT INFO" && n == 2:
+		c = own(anyError, func(o *outcome) []byte { return textReply(s.describe()+"\n", o.resp3) })
+	case cmd.Name == "CLIENT LIST":
+		if f, ok := s.parseFilter(args[2:], false); ok {
+			return f.listProbe(), own(anyError, func(o *outcome) []byte { return textReply(s.list(f), o.resp3) })
+		}
+	case cmd.Name == "CLIENT KILL" && n >= 3:
+		f, ok := s.killFilter(args[2:])
+		if !ok {
+			return killProbe(args), nil
+		}
+		return killProbe(args), own(anyError, func(o *outcome) (reply []byte) {
+			reply, o.killed = s.kill(f)
+			return reply
+		})
+	case cmd.Name == "CLIENT UNBLOCK":
+		if id, how, ok := parseUnblock(args); ok {
+			c = own(anyError, func(o *outcome) []byte {
+				o.answerLater(func() []byte { return s.unblockReply(id, how) })
+				return nil
+			})
+		}
+	case cmd.Name == "CLIENT REPLY" && n == 3:
+		if mode, ok := replyModeOf(args[2]); ok {
+			c = own(anyError, func(o *outcome) []byte { return o.replies(mode) })
+		}
 	}
-	return nil
+	if probe := s.probe(cmd.Name); c != nil && probe != nil {
+		raw = probe
+	}
+	return raw, c
+}
+
+// keeps is the concern of what sets something for the connection, or with off takes it back (see session.keep).
+func keeps(f stateFrame, off, adds bool) *concern {
+	c := &concern{executed: func(o *outcome, element []byte) []byte {
+		if element[0] != '-' {
+			o.s.keep(f, off, adds)
+		}
+		return element
+	}}
+	if f.redirect != 0 {
+		c.again = func(ln *lane, _ []byte) []byte {
+			if other := ln.sh.standing(f.redirect); other != nil && other.pinned.clientID != 0 {
+				return f.to(other.pinned.clientID)
+			}
+			return f.to(noClient)
+		}
+	}
+	return c
+}
+
+// namesRedirect is the concern of what is answered with the id of the session that invalidations are redirected to.
+func namesRedirect(before string) *concern {
+	return &concern{executed: func(o *outcome, element []byte) []byte { return o.s.inOurIDs(element, before) }}
+}
+
+// monitors is MONITOR within a transaction, which servers before 6.2 take.
+func monitors(o *outcome, element []byte) []byte {
+	if element[0] == '+' {
+		o.s.pins |= pinMonitor
+		o.ln.monitoring = true
+		o.s.keep(stateFrame{name: monitorName, raw: frame(monitorName)}, false, false)
+	}
+	return element
+}
+
+// queueScan takes the epoch from the cursor of a SCAN-family command; what comes back gets that of the primary which has
+// executed it.
+func (s *session) queueScan(cmd *router.Command, raw []byte, args [][]byte) (queue []byte, c *concern) {
+	epoch := s.sh.hints.Load().epoch
+	return plainCursor(raw, args, cmd.CursorArg, epoch), &concern{
+		epoch: epoch,
+		executed: func(o *outcome, element []byte) []byte {
+			if now := s.sh.scanEpoch; now > 0 {
+				element = tagCursor(element, now)
+			}
+			return element
+		},
+		again: func(ln *lane, raw []byte) []byte {
+			args := resp.Args(raw, nil)
+			if ln.sh.scanEpoch == epoch || cmd.CursorArg >= len(args) {
+				return raw
+			}
+			return withCursor(args, cmd.CursorArg, 0)
+		},
+	}
 }
 
 func isOnOff(arg []byte) bool {
@@ -101,57 +234,10 @@ func (s *session) queuedDB(arg string) int {
 	return db
 }
 
-// concernsSession reports whether EXEC's reply must be there whole, because what it says concerns the session.
-func (tx *transaction) concernsSession() bool {
-	for i := range tx.parts {
-		if p := &tx.parts[i]; p.selects || p.local != nil {
-			return true
-		}
-	}
-	return false
-}
-
-// executed looks at EXEC's reply and puts the answers of our own into it. It is called under the lock, when the
-// effect has been made.
-func (tx *transaction) executed(s *session, r *request, reply []byte) []byte {
-	if reply[0] != '*' {
-		return reply
-	}
-	elements, ok := splitArray(reply, len(tx.parts))
-	if !ok {
-		return reply
-	}
-	out := append([]byte(nil), reply[:bytes.IndexByte(reply, '\n')+1]...)
-	db, foreseen := s.db, true
-	for i := range tx.parts {
-		p, e := &tx.parts[i], elements[i]
-		switch {
-		case p.local != nil:
-			e = p.local()
-		case p.selects && e[0] == '+':
-			args := resp.Args(tx.block[p.from:p.to], nil)
-			db, _ = strconv.Atoi(string(args[1]))
-			foreseen = foreseen && db == p.db
-		case p.selects:
-			foreseen = foreseen && p.db == noDB
-		}
-		out = append(out, e...)
-	}
-	if !foreseen && r.writes && s.sh.dual {
-		s.sh.ledger.OweSweep("a transaction has written to another database than was foreseen", 0)
-	}
-	if s.db = db; s.pinned != nil {
-		s.pinned.db = db
-		s.stateChanges++
-	}
-	s.tell()
-	return out
-}
-
 // nameReply is the answer to CLIENT GETNAME.
-func (s *session) nameReply() []byte {
+func (s *session) nameReply(resp3 bool) []byte {
 	if s.name == "" {
-		return s.nullBulk()
+		return nullBulk(resp3)
 	}
 	return redcon.AppendBulkString(nil, s.name)
 }
@@ -166,20 +252,16 @@ func (s *session) takeName(name []byte) []byte {
 	return []byte("+OK\r\n")
 }
 
+// validInfo reports whether a server takes such a CLIENT SETINFO.
+func validInfo(what, value []byte) bool {
+	return (bytes.EqualFold(what, []byte("lib-name")) || bytes.EqualFold(what, []byte("lib-ver"))) && validName(string(value))
+}
+
 // takeInfo is CLIENT SETINFO, and returns the answer.
 func (s *session) takeInfo(what, value []byte) []byte {
-	var into *string
-	option := strings.ToLower(string(what))
-	switch option {
-	case "lib-name":
-		into = &s.libName
-	case "lib-ver":
+	into := &s.libName
+	if bytes.EqualFold(what, []byte("lib-ver")) {
 		into = &s.libVer
-	default:
-		return []byte("-ERR Unrecognized option '" + printable(what) + "'\r\n")
-	}
-	if !validName(string(value)) {
-		return []byte("-ERR " + option + " cannot contain spaces, newlines or special characters.\r\n")
 	}
 	*into = string(value)
 	s.tell()

@@ -100,20 +100,29 @@ func (ln *lane) take(filled, scanned, unit int) (newFilled, newScanned, newUnit 
 		if ln.queue.head == nil && !ln.pinned && !ln.resp3 {
 			return filled, scanned, unit, errUnasked
 		}
+		r := ln.queue.head
+		exec := r.reading()
+		ln.framer.OpenArrays(exec != nil && !exec.begun)
 		n, done, err := ln.framer.Feed(ln.buf[scanned:filled])
 		if err != nil {
 			return filled, scanned, unit, fmt.Errorf("%w: %w", errReply, err)
 		}
 		scanned += n
-		r := ln.queue.head
 		if done {
 			from := unit
-			if len(ln.ends) > 0 {
+			switch {
+			case exec != nil:
+				from += exec.size
+			case len(ln.ends) > 0:
 				from = ln.ends[len(ln.ends)-1]
 			}
 			torn := ln.torn // then b is the rest of a value, which may look like anything
 			ln.torn = false
 			switch b := ln.buf[from:scanned]; {
+			case exec != nil && (exec.begun || !ln.unasked(b)):
+				if !exec.take(b) {
+					continue
+				}
 			case (ln.pinned || ln.resp3) && !torn && ln.unasked(b): // on a shared lane it is for nobody
 				if from == unit {
 					ln.push(b)

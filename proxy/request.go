@@ -68,6 +68,8 @@ type request struct {
 	// larger than maxUnit it is told as much as that, and the client gets what follows too, unless it returns nothing.
 	then func(reply []byte) []byte
 
+	// exec reads the reply, an EXEC's, where its header does not say how many replies follow; else nil.
+	exec *execReply
 	// whole: nothing of the reply is passed on before all of it is there, however large it is.
 	whole bool
 	// copies: it has no effect but copies of the keys that it writes.
@@ -92,8 +94,9 @@ type part struct {
 	barrier  bool // it flushes or swaps databases
 	selects  bool // it is a SELECT, of db; noDB if it will fail
 	db       int
-	local    func() []byte // the proxy's own answer to it, made when EXEC is answered
-	unkeyed  bool          // a write whose keys could not be found
+	concern  *concern // what else it is to the session, nil for most
+	channels int      // how many it subscribes to or unsubscribes from, allChannels, or 0 if it is about none
+	unkeyed  bool     // a write whose keys could not be found
 	script   *scriptRun
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tidwall/redcon"
+
+	"tandem/router"
 )
 
 // about is what others may see of a session. It is replaced, never changed.
@@ -49,12 +51,10 @@ func (srv *Server) byID(id int64) *session {
 	return nil
 }
 
-// describe is the session's line as CLIENT LIST has it.
+// describe is the session's line as CLIENT LIST has it. The lock is held.
 func (s *session) describe() string {
 	a := s.about.Load()
-	s.sh.lock()
 	pins, subs, psubs, ssubs := s.shown(), len(s.subs.channels), len(s.subs.patterns), len(s.subs.sharded)
-	s.sh.unlock()
 	multi, watch := -1, 0
 	if pins&pinTransaction != 0 {
 		multi = int(s.queuedParts.Load())
@@ -117,39 +117,6 @@ func flagsOf(p pins) string {
 	return flags
 }
 
-// filter chooses among sessions, as CLIENT LIST and CLIENT KILL do.
-type filter struct {
-	ids                     map[int64]bool
-	kind, user, addr, laddr string
-	skipMe                  bool
-	maxAge                  time.Duration
-}
-
-func (f *filter) matches(s, me *session) bool {
-	a := s.about.Load()
-	kind := "normal"
-	if flags := flagsOf(s.pinsNow()); strings.Contains(flags, "P") {
-		kind = "pubsub"
-	}
-	switch {
-	case f.ids != nil && !f.ids[s.id],
-		f.kind != "" && f.kind != kind,
-		f.user != "" && f.user != a.user,
-		f.addr != "" && f.addr != s.conn.RemoteAddr().String(),
-		f.laddr != "" && f.laddr != s.conn.LocalAddr().String(),
-		f.skipMe && s == me,
-		f.maxAge > 0 && time.Since(s.since) < f.maxAge:
-		return false
-	}
-	return true
-}
-
-func (s *session) pinsNow() pins {
-	s.sh.lock()
-	defer s.sh.unlock()
-	return s.shown()
-}
-
 // shown is what others may know of its pins: it blocks when the server has its command. The lock is held.
 func (s *session) shown() pins {
 	p := s.pins &^ pinBlocked
@@ -165,126 +132,110 @@ const (
 	errClientID = "-ERR client-id should be greater than 0\r\n"
 )
 
-// parseFilter reads the words behind CLIENT LIST or CLIENT KILL; trouble is the error reply for those that a
-// server would not take.
-func parseFilter(words [][]byte, kill bool) (f filter, trouble string) {
-	f.skipMe = kill
-	for i := 0; i < len(words); {
-		if i+1 >= len(words) {
-			return f, errSyntax
-		}
-		option, value := strings.ToUpper(string(words[i])), string(words[i+1])
-		i += 2
-		switch {
-		case option == "ID":
-			f.ids = map[int64]bool{}
-			for again := true; again; i++ {
-				id, err := strconv.ParseInt(value, 10, 64)
-				if err != nil || id < 1 {
-					return f, map[bool]string{true: errClientID, false: "-ERR Invalid client ID\r\n"}[kill]
-				}
-				f.ids[id] = true
-				if again = !kill && i < len(words); again {
-					value = string(words[i])
-				}
-			}
-			i--
-		case option == "TYPE":
-			f.kind = strings.ToLower(value)
-			switch f.kind {
-			case "normal", "pubsub", "master", "primary", "replica", "slave":
-			default:
-				return f, "-ERR Unknown client type '" + printable([]byte(value)) + "'\r\n"
-			}
-		case option == "USER":
-			f.user = value
-		case option == "ADDR":
-			f.addr = value
-		case option == "LADDR":
-			f.laddr = value
-		case option == "SKIPME" && kill && strings.EqualFold(value, "yes"):
-			f.skipMe = true
-		case option == "SKIPME" && kill && strings.EqualFold(value, "no"):
-			f.skipMe = false
-		case option == "MAXAGE" && kill:
-			seconds, err := strconv.Atoi(value)
-			if err != nil || seconds < 1 {
-				return f, "-ERR maxage should be greater than 0\r\n"
-			}
-			f.maxAge = time.Duration(seconds) * time.Second
-		default:
-			return f, errSyntax
-		}
+// clientInfo is CLIENT INFO.
+func (s *session) clientInfo() bool {
+	if !s.submit() || !s.awaitAnswers() {
+		return false
 	}
-	return f, ""
+	s.sh.lock()
+	line := s.describe()
+	s.sh.unlock()
+	return s.answer(textReply(line+"\n", s.resp3))
 }
 
 // clientList is CLIENT LIST: the proxy's clients, for those are whom its user would ask about.
-func (s *session) clientList(words [][]byte) bool {
-	f, trouble := parseFilter(words, false)
-	if trouble != "" {
-		return s.answer([]byte(trouble))
+func (s *session) clientList(cmd *router.Command, raw []byte, args [][]byte) bool {
+	f, ok := s.parseFilter(args[2:], false)
+	if !ok {
+		return s.pass(cmd, raw) // the server says what is wrong with it
 	}
+	if f.user != "" {
+		// Whether there is such a user only the server knows.
+		var refusal []byte
+		if !s.askPrimary(cmd, f.listProbe(), s.pins != 0, func(reply []byte) []byte {
+			if reply[0] == '-' {
+				refusal = reply
+			}
+			return refusal
+		}) || refusal != nil {
+			return !s.closed.Load()
+		}
+	}
+	if !s.submit() || !s.awaitAnswers() {
+		return false
+	}
+	s.sh.lock()
+	list := s.list(f)
+	s.sh.unlock()
+	return s.answer(textReply(list, s.resp3))
+}
+
+// list are the lines of the sessions that a filter chooses. The lock is held.
+func (s *session) list(f *filter) string {
 	var b strings.Builder
 	for _, other := range s.srv.all() {
 		if f.matches(other, s) {
 			b.WriteString(other.describe() + "\n")
 		}
 	}
-	return s.answer(s.text(b.String()))
+	return b.String()
 }
 
-// text is a reply of plain text, of which RESP3 has a type of its own.
-func (s *session) text(t string) []byte {
-	if s.resp3 {
+// textReply is a reply of plain text, of which RESP3 has a type of its own.
+func textReply(t string, resp3 bool) []byte {
+	if resp3 {
 		return []byte("=" + strconv.Itoa(len(t)+4) + "\r\ntxt:" + t + "\r\n")
 	}
 	return redcon.AppendBulkString(nil, t)
 }
 
-// clientKill is CLIENT KILL, of the proxy's clients.
-func (s *session) clientKill(words [][]byte) bool {
-	old := len(words) == 1
-	f, trouble := filter{addr: string(words[0])}, ""
-	if !old {
-		f, trouble = parseFilter(words, true)
-	}
-	if trouble == "" && f.user != "" && !s.userExists(f.user) {
-		trouble = "-ERR No such user '" + printable([]byte(f.user)) + "'\r\n"
-	}
-	if trouble != "" {
-		return s.answer([]byte(trouble))
-	}
-	killed, me := 0, false
-	for _, other := range s.srv.all() {
-		if !f.matches(other, s) {
-			continue
+// clientKill is CLIENT KILL, of the proxy's clients. What there is to be said against it the server says.
+func (s *session) clientKill(cmd *router.Command, args [][]byte) bool {
+	f, ok := s.killFilter(args[2:])
+	if !ok || f.user != "" {
+		refused := false
+		if !s.askPrimary(cmd, killProbe(args), s.pins != 0, func(reply []byte) []byte {
+			if refused = !ok || reply[0] == '-'; refused {
+				return reply
+			}
+			return nil
+		}) || refused {
+			return !s.closed.Load()
 		}
-		killed++
-		if other == s {
-			me = true // once it has its answer
-			continue
-		}
-		other.close(Killed)
 	}
-	switch {
-	case !old:
-		s.answer([]byte(":" + strconv.Itoa(killed) + "\r\n"))
-	case killed == 0:
-		s.answer([]byte(errNoClient))
-	default:
-		s.answer([]byte("+OK\r\n"))
+	if !s.submit() || !s.awaitAnswers() {
+		return false
 	}
+	s.sh.lock()
+	reply, me := s.kill(f)
+	s.sh.unlock()
+	s.answer(reply)
 	if !me {
 		return true
 	}
 	return s.sayGoodbye(Killed)
 }
 
-// userExists asks the primary. Where that cannot be asked, it is taken for granted.
-func (s *session) userExists(name string) bool {
-	ctx, cancel := s.bound(max(s.sh.opt.PrimaryWait, time.Second))
-	defer cancel()
-	reply, err := s.sh.control(ctx, "ACL", "GETUSER", name)
-	return err != nil || !isNull(reply)
+// kill closes the sessions that a filter chooses, but for this one, which is to be closed by the caller (me) once it
+// has its answer. The lock is held.
+func (s *session) kill(f *filter) (reply []byte, me bool) {
+	killed := 0
+	for _, other := range s.srv.all() {
+		if !f.matches(other, s) {
+			continue
+		}
+		killed++
+		if other == s {
+			me = true
+			continue
+		}
+		other.close(Killed)
+	}
+	switch {
+	case !f.old:
+		return redcon.AppendInt(nil, int64(killed)), me
+	case killed == 0:
+		return []byte("-ERR No such client\r\n"), me
+	}
+	return []byte("+OK\r\n"), me
 }

@@ -216,6 +216,7 @@ func (n *Next) move(old *upstream) {
 	}
 	clear(n.standbys)
 	for _, s := range moved {
+		s.goOn()
 		s.invalidate()
 	}
 	// Not here: everybody waits for the lock, and with thousands of subscribers it takes its time.
@@ -235,6 +236,11 @@ func (s *session) moveTo(ln *lane) {
 	}
 	s.pinned, ln.user, ln.deaf = ln, s, false
 	old.user, old.retired = nil, true
+}
+
+// goOn brings the lane that the session was moved to into what is not standing. All have been moved.
+func (s *session) goOn() {
+	ln := s.pinned
 	s.queueAgain(ln)
 	if s.caching != nil {
 		ln.swallow(s.caching)
@@ -256,7 +262,11 @@ func (s *session) queueAgain(ln *lane) {
 	}
 	for i := range tx.sent {
 		p := &tx.parts[i] // of which the session may be planning the rest, for EXEC
-		ln.swallow(tx.block[p.from:p.to])
+		raw := tx.block[p.from:p.to]
+		if p.concern != nil && p.concern.again != nil {
+			raw = p.concern.again(ln, raw)
+		}
+		ln.swallow(raw)
 	}
 }
 

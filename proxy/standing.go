@@ -247,6 +247,11 @@ func (ln *lane) confirmed(r *request, b []byte) (last bool) {
 // confirm takes a confirmation of the session's own lane into account. The lock is held.
 func (s *session) confirm(ln *lane, kind string, name []byte) {
 	s.subs.confirm(kind, name)
+	s.listens(ln)
+}
+
+// listens notes whether the session has subscriptions. The lock is held.
+func (s *session) listens(ln *lane) {
 	if ln.listening = s.subs.any(); ln.listening {
 		s.pins |= pinSubscribed
 	} else {

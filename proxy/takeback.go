@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tandem/internal/instance"
+	"tandem/router"
 )
 
 // How commands that block are ended before their time: by a hold, which takes all of them back, and by a client
@@ -151,32 +152,42 @@ func (sh *Shard) slices(why string) {
 
 const errUnblocked = "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"
 
-// unblock is CLIENT UNBLOCK, of another session of the proxy.
-func (s *session) unblock(args [][]byte) bool {
-	id, err := strconv.ParseInt(string(args[2]), 10, 64)
-	if err != nil {
-		return s.answer([]byte("-ERR value is not an integer or out of range\r\n"))
+// parseUnblock is whom a CLIENT UNBLOCK is about, and how the command ends, TIMEOUT or ERROR; ok is false when the
+// server must say what is wrong with it.
+func parseUnblock(args [][]byte) (id int64, how string, ok bool) {
+	if len(args) != 3 && len(args) != 4 {
+		return 0, "", false
 	}
-	how := "TIMEOUT"
+	id, err := strconv.ParseInt(string(args[2]), 10, 64)
+	how = "TIMEOUT"
 	if len(args) == 4 {
 		how = strings.ToUpper(string(args[3]))
 	}
-	if how != "TIMEOUT" && how != "ERROR" || len(args) > 4 {
-		return s.answer([]byte("-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n"))
+	return id, how, err == nil && (how == "TIMEOUT" || how == "ERROR")
+}
+
+// unblock is CLIENT UNBLOCK, of another session of the proxy.
+func (s *session) unblock(cmd *router.Command, raw []byte, args [][]byte) bool {
+	id, how, ok := parseUnblock(args)
+	if !ok {
+		return s.pass(cmd, raw)
 	}
-	if !s.submit() {
-		return false
-	}
+	return s.submit() && s.answer(s.unblockReply(id, how))
+}
+
+// unblockReply ends the command with which a client blocks, and returns the answer to that.
+func (s *session) unblockReply(id int64, how string) []byte {
 	done := false
 	if other := s.srv.byID(id); other != nil {
+		var err error
 		if done, err = s.sh.unblock(other, how); err != nil {
-			return s.answer(errorReply(nil, "CLIENT UNBLOCK could not be sent: %v", err))
+			return errorReply(nil, "CLIENT UNBLOCK could not be sent: %v", err)
 		}
 	}
 	if done {
-		return s.answer([]byte(":1\r\n"))
+		return []byte(":1\r\n")
 	}
-	return s.answer([]byte(":0\r\n"))
+	return []byte(":0\r\n")
 }
 
 // unblock ends the command with which another session blocks, if it does.

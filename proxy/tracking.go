@@ -14,12 +14,33 @@ import (
 // tracking is CLIENT TRACKING: invalidations come on the session's own lane, or on that of the session that
 // they are redirected to, whose id the server knows by another number.
 func (s *session) tracking(cmd *router.Command, raw []byte, args [][]byte) bool {
-	f := stateFrame{name: cmd.Name}
-	off, adds := strings.EqualFold(string(args[2]), "OFF"), false
+	f, off, adds := parseTracking(args)
+	raw, alive := s.redirected(&f, raw)
+	return alive && s.keepFrame(cmd, raw, f, off, adds)
+}
+
+// redirected is a CLIENT TRACKING as the primary is to have it: another session that it redirects to has a lane of its
+// own then, and is named by that lane's id. False: this session has ended.
+func (s *session) redirected(f *stateFrame, raw []byte) (forPrimary []byte, alive bool) {
+	f.raw = bytes.Clone(raw) // the client's buffer may move meanwhile
+	if f.redirect == 0 {
+		return f.raw, true
+	}
+	id, alive := s.haveStand(f.redirect)
+	if !alive {
+		return nil, false
+	}
+	return f.to(id), true
+}
+
+// parseTracking is what a CLIENT TRACKING asks for: off, or adds what an earlier one has not asked for.
+func parseTracking(args [][]byte) (f stateFrame, off, adds bool) {
+	f = stateFrame{name: "CLIENT TRACKING"}
+	off = strings.EqualFold(string(args[2]), "OFF")
 	for i := 3; i < len(args); i++ {
 		switch option := string(args[i]); {
 		case strings.EqualFold(option, "BCAST"):
-			adds = true // further prefixes are added to those there are
+			adds = !off // further prefixes are added to those there are
 		case strings.EqualFold(option, "REDIRECT") && i+1 < len(args):
 			id, err := strconv.ParseInt(string(args[i+1]), 10, 64)
 			if err == nil && id != 0 {
@@ -30,15 +51,7 @@ func (s *session) tracking(cmd *router.Command, raw []byte, args [][]byte) bool 
 			i++
 		}
 	}
-	if f.redirect != 0 {
-		raw = bytes.Clone(raw) // the client's buffer may move meanwhile
-		id, alive := s.haveStand(f.redirect)
-		if !alive {
-			return false
-		}
-		raw = (&stateFrame{raw: raw, place: f.place}).to(id)
-	}
-	return s.keepFrame(cmd, raw, f, off, adds && !off)
+	return f, off, adds
 }
 
 // haveStand has a session get a lane of its own, for others' invalidations, and returns its id there; noClient
@@ -84,8 +97,8 @@ func (s *session) stand() bool {
 
 // caching is CLIENT CACHING: it holds for the next command, which may find another primary.
 func (s *session) cachingCommand(cmd *router.Command, raw []byte) bool {
-	if s.pins == 0 {
-		return s.pass(cmd, raw) // the server says that tracking is off
+	if s.pins == 0 { // the server says that tracking is off
+		return s.askApart(cmd, raw, func(reply []byte) []byte { return reply })
 	}
 	frame := bytes.Clone(raw)
 	r := s.request()
@@ -222,14 +235,25 @@ func (s *session) inOurIDs(b []byte, before string) []byte {
 	return append(out, b[at-1+n:]...)
 }
 
-// redirectReply passes on CLIENT GETREDIR or CLIENT TRACKINGINFO. A session without a lane of its own is given one for
-// that: a shared one may have its changes reported to us (see feed), which is nothing of the client's.
+// What comes before the id in a reply to CLIENT GETREDIR and CLIENT TRACKINGINFO.
+const (
+	beforeRedirect     = ":"
+	beforeTrackingInfo = "redirect\r\n:"
+)
+
+// redirectReply passes on CLIENT GETREDIR or CLIENT TRACKINGINFO.
 func (s *session) redirectReply(cmd *router.Command, raw []byte, before string) bool {
+	return s.askApart(cmd, raw, func(reply []byte) []byte { return s.inOurIDs(reply, before) })
+}
+
+// askApart is askPrimary about the tracking of the connection. A session without a lane of its own is given one for
+// that: a shared one may have its changes reported to us (see feed), which is nothing of the client's.
+func (s *session) askApart(cmd *router.Command, raw []byte, then func(reply []byte) []byte) bool {
 	lent := s.pins == 0
 	if lent && !s.pin(pinState) {
 		return false
 	}
-	ok := s.askPrimary(cmd, raw, true, func(reply []byte) []byte { return s.inOurIDs(reply, before) })
+	ok := s.askPrimary(cmd, raw, true, then)
 	if lent {
 		s.unpin(pinState)
 	}

@@ -19,6 +19,10 @@ const maxTransaction = 512 << 20
 type transaction struct {
 	aborted bool // a command did not reach the server: EXEC must fail
 
+	// What the lane will be when all that is queued has been executed.
+	who   *account
+	resp3 bool
+
 	// changed under the shard's lock
 	parts  []part
 	block  []byte
@@ -87,7 +91,7 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 	if !s.pin(pinTransaction) {
 		return false
 	}
-	tx := &transaction{}
+	tx := &transaction{who: s.who, resp3: s.resp3}
 	s.enterTransaction(tx)
 	s.queuedParts.Store(0)
 	s.addPinned(cmd, raw, isMulti)
@@ -216,17 +220,16 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 	case cmd.Class == router.Transaction && cmd.Name != "UNWATCH", cmd.Name == "RESET":
 		return s.refusedAtOnce(cmd, raw)
 	}
-	p := part{cmd: cmd, db: noDB}
-	if !queueable(cmd) {
-		var ok bool
-		if raw, p, ok = s.queueSession(cmd, raw, args); !ok {
-			s.tx.aborted = true
-			return s.answer(errorReply(nil, "%s is not supported in a transaction", cmd.Name))
-		}
-	}
 	if why := cmd.Refuse(args); why != "" {
 		s.tx.aborted = true
 		return s.answer(errorReply(nil, "%s is not supported: %s", cmd.Name, why))
+	}
+	p := part{cmd: cmd, db: noDB}
+	if !queueable(cmd) {
+		var alive bool
+		if raw, p, alive = s.queueSession(cmd, raw, args); !alive {
+			return false
+		}
 	}
 	tx := s.tx
 	if len(tx.block)+len(raw) > maxTransaction {
@@ -241,7 +244,10 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 	s.sh.unlock()
 	s.queuedParts.Store(int32(len(tx.parts)))
 	s.hold(len(raw))
-	s.addPinned(cmd, raw, len(tx.parts))
+	r := s.addPinned(cmd, raw, len(tx.parts))
+	if cmd.CursorArg > 0 {
+		r.cursor, r.epoch = true, p.concern.epoch
+	}
 	return true
 }
 
@@ -276,18 +282,25 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 	if h := s.sh.hints.Load(); r.writes && h.dual {
 		s.planBlock(r, h)
 	}
+	o := &outcome{s: s}
 	concerned := tx.concernsSession()
 	if concerned {
 		r.whole = true
-		r.then = func(reply []byte) []byte { return tx.executed(s, r, reply) }
+		r.then = func(reply []byte) []byte { return tx.executed(o, r, reply) }
+	}
+	if s.readsExec(tx) {
+		r.exec, r.whole = s.newExecReply(tx), true
 	}
 	s.add(r)
+	if concerned {
+		r.mute = false // which of it the client wants may change within
+	}
 	ok := s.submit()
 	if concerned {
 		ok = ok && s.awaitAnswers() // the next command may be for another database
 	}
 	s.endTransaction()
-	return ok
+	return ok && o.finish()
 }
 
 // runsTransaction reports whether r is an EXEC that the server would not refuse for its form.

@@ -51,6 +51,15 @@ func (i *Instance) own(l Login) Login {
 	return l
 }
 
+// Credentials are the instance's own user and password; of one that needs none, what any such server takes.
+func (i *Instance) Credentials() (user, password string) {
+	own := i.own(Login{})
+	if own.User == "" {
+		own.User = DefaultUser
+	}
+	return own.User, own.Password
+}
+
 // DefaultUser is the name of the user whose password a client gives that names none.
 const DefaultUser = "default"
 
