@@ -24,7 +24,7 @@ var (
 	mForwarded   = desc("effects_forwarded_total", "Effects handed to the secondary's lane.")
 	mDropped     = desc("effects_dropped_total", "Effects that the secondary's lane did not take or lost; their keys are copied.")
 	mMismatched  = desc("effects_mismatched_total", "Effects answered otherwise than they should be, by command; their keys are copied.", "command")
-	mEdges       = desc("effects_at_expiry_total", "Effects that met a key about to expire, or one missing that may have expired; their keys are copied.")
+	mEdges       = desc("effects_at_expiry_total", "Effects that met a key about to expire, or one missing that may have expired, and what they led to; their keys are copied.")
 	mUnsettled   = desc("unsettled_writes", "Writes whose effect the secondary has not acknowledged.")
 	mLagBytes    = desc("lag_bytes", "Effects that wait for the secondary.")
 	mLag         = desc("lag_seconds", "Age of the oldest effect that the secondary has not acknowledged.")

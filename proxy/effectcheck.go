@@ -171,14 +171,14 @@ func (e *EffectLane) judge(a *awaited, unit int, ends []int, now int64) error {
 	if v == ledger.Differs && len(e.loaded) > 0 && noScript([]byte(why)) {
 		clear(e.loaded)
 	}
-	if v == ledger.Differs && !a.copied {
-		e.sh.counts.MismatchedBy[a.name]++
-	}
-	if !a.copied {
+	copied, name := a.copied, a.name
+	if !copied {
 		e.lagBytes -= a.bytes
 	}
 	e.awaited.pop()
-	e.sh.ledger.Acked(v, why)
+	if v = e.sh.ledger.Acked(v, why); v == ledger.Differs && !copied {
+		e.sh.counts.MismatchedBy[name]++
+	}
 	return nil
 }
 
@@ -199,15 +199,16 @@ func (e *EffectLane) verdict(a *awaited, unit int, ends []int, now int64) (ledge
 	if !ok {
 		return ledger.Differs, text(exec)
 	}
-	for i := range a.n {
-		if v, why := a.check(int(i), elements[a.guards+i]); v != ledger.Good {
-			return v, why
-		}
-	}
+	// First what an expiry may have made of it: then it may be answered in any way.
 	for _, pttl := range elements[:a.guards] {
 		v, _, err := resp.Parse(pttl)
 		if err != nil || v.Kind != ':' || ledger.EdgeSuspect(v.Int, time.Duration(now-a.at), e.skew) {
 			return ledger.AtEdge, "close to an expiry"
+		}
+	}
+	for i := range a.n {
+		if v, why := a.check(int(i), elements[a.guards+i]); v != ledger.Good {
+			return v, why
 		}
 	}
 	return ledger.Good, ""

@@ -48,6 +48,7 @@ func TestCutoverAndRollbackTenInARowUnderLoad(t *testing.T) {
 	w.stopLoad()
 	w.mustBeEqual()
 	w.mustBeTruthful()
+	w.td.MustMatch()
 	w.td.MustVerify()
 	w.checkMemory()
 }

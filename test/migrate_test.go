@@ -33,6 +33,7 @@ func TestMigrationUnderLoad(t *testing.T) {
 	w.stopLoad()
 	w.mustBeEqual()
 	w.mustBeTruthful()
+	w.td.MustMatch()
 	w.td.MustVerify()
 	w.checkMemory()
 	if s.Copies.Failed != 0 {
@@ -61,6 +62,7 @@ func TestMigrationBetweenVersions(t *testing.T) {
 			w.stopLoad()
 			w.mustBeEqual()
 			w.mustBeTruthful()
+			w.td.MustMatch()
 			w.td.MustVerify()
 		})
 	}

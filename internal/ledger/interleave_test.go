@@ -201,16 +201,18 @@ var simConfigs = []*simConfig{
 	base("expiry and crash", func(c *simConfig) {
 		c.expiry, c.crash, c.loose, c.kinds, c.writes, c.offset = true, true, true, expires, 14, 7
 	}),
-	base("expiry", func(c *simConfig) { c.expiry, c.loose, c.kinds, c.writes, c.offset = true, true, expires, 14, 7 }),
+	base("expiry", func(c *simConfig) {
+		c.expiry, c.loose, c.matches, c.kinds, c.writes, c.offset = true, true, true, expires, 14, 7
+	}),
 	base("expiry and cutover", func(c *simConfig) {
-		c.expiry, c.loose, c.kinds, c.writes, c.offset, c.cutover = true, true, expires, 14, 3, true
+		c.expiry, c.loose, c.matches, c.kinds, c.writes, c.offset, c.cutover = true, true, true, expires, 14, 3, true
 	}),
 	base("expiry and faults", func(c *simConfig) {
-		c.expiry, c.loose, c.kinds, c.writes, c.offset = true, true, expires, 14, -5
+		c.expiry, c.loose, c.matches, c.kinds, c.writes, c.offset = true, true, true, expires, 14, -5
 		faults(c)
 	}),
 	base("expiry and several keys", func(c *simConfig) {
-		c.expiry, c.loose, c.writes, c.offset = true, true, 14, 7
+		c.expiry, c.loose, c.matches, c.writes, c.offset = true, true, true, 14, 7
 		c.kinds = append([]cmdKind{cmdRen, cmdRen, cmdUni, cmdTx, cmdOpaque}, expires...)
 	}),
 	base("expiry and swapped databases", func(c *simConfig) {

@@ -155,15 +155,19 @@ const (
 )
 
 // Acked settles the oldest thing on the Sink: the secondary has answered it. why says what was wrong, for
-// whoever looks at keys that keep failing. With nothing on the Sink it does nothing.
-func (l *Ledger) Acked(v Verdict, why string) {
+// whoever looks at keys that keep failing. It returns what the verdict has come to with what is known of the keys. With
+// nothing on the Sink it does nothing.
+func (l *Ledger) Acked(v Verdict, why string) Verdict {
 	if l.outstanding.n == 0 {
-		return
+		return v
 	}
 	p := l.outstanding.front()
-	if p.what == derived && l.suspects.any() && v == Good {
-		if v = l.suspected(p); v != Good {
-			why = "it was made from a key whose own effect or copy had failed"
+	if l.suspects.any() {
+		switch s := l.suspected(p); {
+		case p.what == derived && v == Good && s != Good:
+			v, why = s, "it was made from a key whose own effect or copy had failed"
+		case v == Differs && s == AtEdge && l.without&ruleBehindEdge == 0:
+			v = AtEdge
 		}
 	}
 	switch {
@@ -177,6 +181,7 @@ func (l *Ledger) Acked(v Verdict, why string) {
 		l.bad(p, v, why)
 	}
 	l.settle(p)
+	return v
 }
 
 // bad makes the keys dirty of what the secondary did not do as it should.

@@ -23,6 +23,7 @@ const (
 	ruleMismatch                            // a reply that differs makes its keys dirty
 	ruleRefused                             // ... and a copy that is refused
 	ruleSuspect                             // ... and what was made from such a key before that was known
+	ruleBehindEdge                          // ... and what is behind it on a key that met an expiry is no mismatch
 	ruleLost                                // what a lost connection had not acknowledged is dirty
 	ruleUnanswered                          // what a lost lane had not answered is dirty
 	ruleReadVersion                         // a read that owns the stripe is void when a key there became dirty since

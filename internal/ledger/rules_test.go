@@ -30,6 +30,7 @@ func TestEveryRuleIsMissed(t *testing.T) {
 		{"dirty raises the version", ruleDirtyRaise, 0, "foreign, a lane without a feed"},
 		{"drain", ruleDrain, 0, "cutover"},
 		{"edge", ruleEdge, 0, "expiry"},
+		{"behind an edge", ruleBehindEdge, 0, "expiry"},
 		{"expiring", ruleExpiring, 0, "expiry"},
 		{"may expire", ruleMayExpire, 0, "expiry"},
 		{"mismatch", ruleMismatch, 0, "refused"},

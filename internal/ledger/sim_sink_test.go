@@ -114,7 +114,9 @@ func (k *simSink) execute(p *landing) {
 			s.libs[s.secondary()] = join(s.libs[s.secondary()], c.token)
 		}
 		if p.expects[i] != "" && reply != p.expects[i] {
-			p.verdict = Differs
+			if p.verdict == Good {
+				p.verdict = Differs
+			}
 			if !s.cfg.loose {
 				s.fail("unexpected reply to %v: %q instead of %q", &p.cmds[i], reply, p.expects[i])
 			}
@@ -146,7 +148,9 @@ func (k *simSink) truthful() {
 func (k *simSink) ack() {
 	p := k.landed[0]
 	k.landed = k.landed[1:]
-	k.sim.l.Acked(p.verdict, "it was refused")
+	if v := k.sim.l.Acked(p.verdict, "it was refused"); v == Differs && k.sim.cfg.matches {
+		k.sim.fail("a mismatch, and nothing has failed: %v", p)
+	}
 }
 
 // lost breaks the connection: some of what was sent may still be executed, until it is known dead.

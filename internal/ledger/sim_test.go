@@ -97,6 +97,7 @@ type simConfig struct {
 	expiry   bool
 	offset   int  // the secondary's clock minus the primary's, ms
 	loose    bool // P3 is not promised here (expiry, writes past the proxy, a secondary that refuses)
+	matches  bool // what is answered otherwise than it should be has met an expiry (or a swap has renamed what has)
 	cancels  bool
 	copyRead bool // copies prefer to own the stripe
 

@@ -2,7 +2,8 @@ package ledger
 
 // suspects are keys whose own effect or copy has failed while effects that were made from them may already
 // have been behind it on the Sink: a RENAME moves whatever it finds, and says OK. When such an effect is
-// acknowledged, what it wrote is suspect in its turn, and counts as what its origin was.
+// acknowledged, what it wrote is suspect in its turn, and counts as what its origin was. And where an expiry is the
+// origin, what is behind it on the same key and answered otherwise than it should be counts as that too.
 //
 // A suspicion ends when everything is acknowledged that was on the Sink as it arose, so there are never more
 // of them than effects that wait for an acknowledgement.
@@ -46,11 +47,11 @@ func (s *suspects) forget(acked uint64) {
 
 // suspect notes that what was made from the keys of p, and is on the Sink already, cannot be trusted.
 func (l *Ledger) suspect(p *pending, why Verdict) {
-	if l.outstanding.kinds[derived] == 0 || l.without&ruleSuspect != 0 {
-		return
-	}
 	if why != AtEdge {
 		why = Differs
+	}
+	if why == Differs && l.outstanding.kinds[derived] == 0 || l.without&ruleSuspect != 0 {
+		return
 	}
 	for i, keys := 0, p.keys(); i < len(keys); i++ {
 		if keys[i].Write {
@@ -59,8 +60,7 @@ func (l *Ledger) suspect(p *pending, why Verdict) {
 	}
 }
 
-// suspected returns the verdict on p, which was answered as it should be: what one of its keys is a suspect for, or
-// Good.
+// suspected returns what one of the keys of p, which is being acknowledged, is a suspect for, or Good.
 func (l *Ledger) suspected(p *pending) Verdict {
 	v := Good
 	for i, keys := 0, p.keys(); i < len(keys); i++ {

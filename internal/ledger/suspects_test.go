@@ -55,6 +55,33 @@ func TestWhatWasMadeAtAnEdgeIsNoMismatch(t *testing.T) {
 	}
 }
 
+// TestWhatIsBehindAnEdgeIsNoMismatch: a counter that has expired on one side begins anew there, and so do those that
+// count on behind it. Once all that is acknowledged it is over.
+func TestWhatIsBehindAnEdgeIsNoMismatch(t *testing.T) {
+	f := newFixture(t)
+	lane := f.AddLane()
+	f.done(lane, notBlind(), "a")
+	f.done(lane, notBlind(), "a")
+	f.done(lane, notBlind(), "x")
+	for i, c := range []struct{ said, want Verdict }{{AtEdge, AtEdge}, {Differs, AtEdge}, {Differs, Differs}} {
+		if got := f.Acked(c.said, "1"); got != c.want {
+			t.Errorf("effect %d: %v, want %v", i, got, c.want)
+		}
+	}
+	f.done(lane, blind(), "a")
+	f.done(lane, notBlind(), "a")
+	f.Acked(Good, "")
+	if got := f.Acked(Differs, "1"); got != Differs {
+		t.Errorf("a mismatch of later: %v", got)
+	}
+	if s := f.Stats(); s.Edges != 2 || s.Mismatched != 2 {
+		t.Errorf("%d at an edge and %d mismatched, want 2 and 2", s.Edges, s.Mismatched)
+	}
+	if f.suspects.any() {
+		t.Error("a suspicion outlives what it concerns")
+	}
+}
+
 func TestSuspicionEndsWithWhatWasBehindIt(t *testing.T) {
 	f := newFixture(t)
 	lane := f.AddLane()
