@@ -13,8 +13,14 @@ import (
 	"tandem/internal/status"
 )
 
-// maxListed bounds the differences that one verify keeps to be listed.
-const maxListed = 100_000
+// maxListed bounds the differences that one verify keeps to be listed, and maxListedBytes what they are made of.
+const (
+	maxListed      = 100_000
+	maxListedBytes = 32 << 20
+)
+
+// maxRunning is how many may run at once.
+const maxRunning = 4
 
 // keptVerifies is how many are kept with their differences. Those that run are always kept.
 const keptVerifies = 5
@@ -35,6 +41,7 @@ type verify struct {
 
 	mu       sync.Mutex
 	found    []status.Difference
+	bytes    int // of found
 	count    int64
 	state    string
 	err      string
@@ -103,6 +110,8 @@ func (vs *verifies) begin(v *verify, l *link, present func() *link) error {
 		return errEnding
 	case present() != l:
 		return &admin.Refused{Message: errSwapped.Error()}
+	case vs.running() >= maxRunning:
+		return &admin.Refused{Message: "as many comparisons as may run at once are running: wait for one of them"}
 	}
 	vs.count++
 	v.id = strconv.Itoa(vs.count)
@@ -115,6 +124,16 @@ func (vs *verifies) begin(v *verify, l *link, present func() *link) error {
 		}
 	}
 	return nil
+}
+
+// running is how many run. The lock is held.
+func (vs *verifies) running() (n int) {
+	for _, v := range vs.all {
+		if v.running() {
+			n++
+		}
+	}
+	return n
 }
 
 // errSwapped ends a verify that compares by roles which are no more.
@@ -153,7 +172,10 @@ func (v *verify) add(d status.Difference) {
 		return
 	}
 	v.count++
-	if len(v.found) < maxListed {
+	// Once one is left out, so are all after it: the list is the first ones.
+	full := int64(len(v.found)) < v.count-1 || len(v.found) >= maxListed || v.bytes >= maxListedBytes
+	if !full {
+		v.bytes += len(d.Key) + len(d.Detail)
 		v.found = append(v.found, d)
 	}
 }

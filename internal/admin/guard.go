@@ -16,7 +16,8 @@ import (
 //
 // A page of a foreign site can make a browser on this machine send requests here. Its requests carry the
 // site's Origin, or, when the site's name has been made to resolve to this machine (DNS rebinding), its
-// name as Host: both are refused, before the token is looked at.
+// name as Host: both are refused, before the token is looked at. So is a step of which the browser says
+// (Sec-Fetch-Site) that another site asked for it.
 func (s *Server) guard(next http.Handler) http.Handler {
 	listenHost, _, _ := net.SplitHostPort(s.options.Addr)
 	loopback := isLoopback(s.options.Addr)
@@ -29,7 +30,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			writeError(w, http.StatusForbidden, "this address serves only its own machine: ask for localhost or 127.0.0.1")
 			return
 		}
-		if origin := r.Header.Get("Origin"); origin != "" && !sameOrigin(origin, r.Host) {
+		if origin := r.Header.Get("Origin"); origin != "" && !sameOrigin(origin, r.Host) || isForeignStep(r) {
 			writeError(w, http.StatusForbidden, "requests from pages of other sites are refused")
 			return
 		}
@@ -81,6 +82,13 @@ func isLoopbackHost(host string) bool {
 func isOwnHost(header, listenHost string) bool {
 	host := (&url.URL{Host: header}).Hostname()
 	return isLoopbackHost(host) || host != "" && strings.EqualFold(host, listenHost)
+}
+
+// isForeignStep tells whether a browser says that a request which changes something comes from a page of another site.
+// (What only asks is let through: a page may link to this one.)
+func isForeignStep(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return r.Method != http.MethodGet && r.Method != http.MethodHead && site != "" && site != "same-origin" && site != "none"
 }
 
 // sameOrigin tells whether a page came from the host that the request is for.

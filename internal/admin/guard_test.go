@@ -91,6 +91,22 @@ func TestAnyHostElsewhereWithTheToken(t *testing.T) {
 	}
 }
 
+func TestForeignStepIsRefused(t *testing.T) {
+	f := &fake{}
+	url := serve(t, f)
+	for site, want := range map[string]int{"cross-site": 403, "same-site": 403, "x": 403, "same-origin": 200, "none": 200, "": 200} {
+		if code, _, _ := send(t, "POST", url+"/api/v1/pause", "", header("Sec-Fetch-Site", site)); code != want {
+			t.Errorf("Sec-Fetch-Site %q: %d, want %d", site, code, want)
+		}
+		if code, _, _ := send(t, "GET", url+"/api/v1/status", "", header("Sec-Fetch-Site", site)); code != 200 {
+			t.Errorf("Sec-Fetch-Site %q: asking: %d", site, code)
+		}
+	}
+	if len(f.asked) != 3 {
+		t.Errorf("the controller was asked %q", f.asked)
+	}
+}
+
 func TestForeignOriginIsRefused(t *testing.T) {
 	f := &fake{}
 	url := serve(t, f)

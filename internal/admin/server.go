@@ -45,6 +45,8 @@ const (
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 16 << 10
 	maxBodyBytes   = 64 << 10
+	// maxConnections may be open at once; more wait in the system's queue until one of them has ended or timed out.
+	maxConnections = 256
 )
 
 // Server is the admin API on one address.
@@ -71,7 +73,7 @@ func Listen(o Options) (*Server, error) {
 // newServer has the timeout of a request as a parameter for the test that outlasts it.
 func newServer(o Options, listener net.Listener, timeout time.Duration) *Server {
 	ctx, end := context.WithCancel(context.Background())
-	s := &Server{options: o, listener: listener, end: end}
+	s := &Server{options: o, listener: newLimited(listener, maxConnections), end: end}
 	s.http = &http.Server{
 		Handler:           s.guard(s.routes()),
 		ReadHeaderTimeout: min(headerTimeout, timeout),

@@ -338,3 +338,47 @@ func TestPageHoldsOneScriptThatItsPolicyNames(t *testing.T) {
 		}
 	}
 }
+
+// Connections that say nothing cost a bounded number of places, and are ended after a while.
+func TestConnectionsAreBounded(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := newLimited(l, 2)
+	accepted := make(chan net.Conn)
+	ended := make(chan error)
+	go func() {
+		for {
+			c, err := few.Accept()
+			if err != nil {
+				ended <- err
+				return
+			}
+			accepted <- c
+		}
+	}()
+	for range 3 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	first, second := <-accepted, <-accepted
+	select {
+	case <-accepted:
+		t.Fatal("one too many")
+	case <-time.After(20 * time.Millisecond):
+	}
+	_ = first.Close()
+	_ = first.Close() // gives back one place only
+	third := <-accepted
+	if err := few.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	_, _ = second.Close(), third.Close()
+}
