@@ -64,6 +64,10 @@ func (s *session) probe(name string) []byte {
 		return frameOf(name, "")
 	case "SELECT":
 		return frameOf(name, strconv.Itoa(s.db))
+	case "HELLO": // of a protocol that there is not; from 6.2 on everyone may
+		if !s.sh.hints.Load().server.HasPXAT() {
+			return frameOf(name, "9")
+		}
 	case "CLIENT LIST":
 		return frameOf(name, "ID", "1")
 	case "CLIENT KILL":
