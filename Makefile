@@ -14,7 +14,7 @@ UNIT  = $(shell $(GO) list ./... | grep -v '^tandem/test$$')
 CLIENTS  = TANDEM_TEST_BINARY='$(CURDIR)/bin/tandem' $(GO) test -C test/clients -count=1 -p 1 -v
 GO_ONES := ./goredis ./rueidis ./redigo
 
-.PHONY: build demo test test-tools test-node test-full bench fuzz lint redis node servers clean
+.PHONY: build demo test test-tools test-node chaos test-full bench fuzz lint redis node servers clean
 
 build: ## ./bin/tandem
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/tandem ./cmd/tandem
@@ -35,6 +35,11 @@ test-tools: build redis servers ## redis-cli in all its modes, redis-benchmark w
 test-node: build redis servers node ## ioredis, node-redis and BullMQ; installs Node.js where it is missing
 	$(CLIENTS) -timeout 5m ./node
 
+# Each seed is a campaign of faults of about a minute: make chaos SEEDS="1 2 3"
+SEEDS ?= 1 2 3
+chaos: build redis ## faults of every kind on every side, by seed; what really hit is printed
+	TANDEM_TEST_BINARY='$(CURDIR)/bin/tandem' $(GO) test -C test/chaos -count=1 -v -timeout 10h . -args -seeds '$(SEEDS)'
+
 # 1,000,000 keys, 100 MB and 512 MB values; wants 8 GB of memory and some 50 minutes on 2 cores. The other
 # packages run with the race detector, and the ledger through 100,000 interleavings of each kind.
 test-full: build redis servers node lint
@@ -53,6 +58,7 @@ lint:
 	@bad=$$(find . -name '*.go' -not -path './.*' -print0 | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "not gofmt'ed:" $$bad >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -C test/clients ./...
+	$(GO) vet -C test/chaos ./...
 
 redis:
 	@./scripts/install-redis.sh

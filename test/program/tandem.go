@@ -227,3 +227,6 @@ func (td *Tandem) Peak() int64 {
 	}
 	return td.peak
 }
+
+// PID is the process id of its last run.
+func (td *Tandem) PID() int { return td.cmd.Process.Pid }
