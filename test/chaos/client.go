@@ -27,13 +27,29 @@ const patience = 6 * time.Second
 
 // client is one connection after the other to the same address. It belongs to one goroutine.
 type client struct {
-	addr     string
-	protocol int // 2 or 3
-	r        *rand.Rand
-	conn     *wire.Conn
-	stop     <-chan struct{}
-	// sinceConnected counts connections, for who must know whether it is still the same one.
-	connections int
+	addr        string
+	protocol    int // 2 or 3
+	r           *rand.Rand
+	conn        *wire.Conn
+	stop        <-chan struct{}
+	connections int // so far: who must know whether it is still the same one compares
+	began       time.Time
+	last        []string // what was sent and answered lately, for messages
+}
+
+// lately is how many exchanges a client remembers.
+const lately = 25
+
+// remember keeps an exchange.
+func (c *client) remember(sent []string, reply wire.Reply, err error) {
+	if len(c.last) == lately {
+		c.last = append(c.last[:0], c.last[1:]...)
+	}
+	what := reply.String()
+	if err != nil && !reply.IsErr() {
+		what = err.Error()
+	}
+	c.last = append(c.last, fmt.Sprintf("%9.4f connection %d: %.100q -> %.200s", time.Since(c.began).Seconds(), c.connections, sent, what))
 }
 
 // connected says whether there is a connection, making one if need be.
@@ -90,6 +106,7 @@ func (c *client) do(args ...string) (wire.Reply, outcome) {
 		return wire.Reply{}, refused
 	}
 	reply, err := c.conn.Do(args...)
+	c.remember(args, reply, err)
 	return reply, c.judge(err)
 }
 
@@ -112,6 +129,13 @@ func (c *client) batch(commands [][]string) ([]wire.Reply, outcome) {
 		return nil, refused
 	}
 	replies, err := c.conn.DoMany(commands)
+	for i, command := range commands {
+		var reply wire.Reply
+		if i < len(replies) {
+			reply = replies[i]
+		}
+		c.remember(command, reply, err)
+	}
 	return replies, c.judge(err)
 }
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type registers struct {
 	history map[string][]porcupine.Operation // by key
 	tally   tally
 	slow    int // histories that were not decided in time
+	odd     []string
 }
 
 // Operations of a key's history.
@@ -146,6 +148,12 @@ func (g *registers) do(c *client, who int, key string, op operation, command str
 		value = strconv.FormatInt(reply.Int, 10)
 	}
 	g.record(who, key, call, op, result{o, value})
+	if reply.Kind == '+' && reply.Str != "OK" {
+		g.mu.Lock()
+		g.odd = append(g.odd, fmt.Sprintf("%s of %s is answered %s, after\n    %s", command, key, reply, strings.Join(c.last, "\n    ")))
+		g.mu.Unlock()
+		c.drop()
+	}
 	return reply, o
 }
 
@@ -199,6 +207,7 @@ func (g *registers) check(server *wire.Conn) (wrong []string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.slow = 0
+	wrong = append(wrong, g.odd...)
 	keys := make([]string, 0, len(g.history))
 	for key := range g.history {
 		keys = append(keys, key)

@@ -152,7 +152,7 @@ func (w *world) play() {
 	for _, l := range w.workloads {
 		for _, play := range l.clients() {
 			n++
-			c := &client{addr: w.links[0].addr, protocol: 2 + int(n%2), r: rand.New(rand.NewPCG(w.seed, 1000+n)), stop: w.stop}
+			c := &client{addr: w.links[0].addr, protocol: 2 + int(n%2), r: rand.New(rand.NewPCG(w.seed, 1000+n)), stop: w.stop, began: w.campaign.began}
 			w.players.Go(func() {
 				play(c)
 				c.drop()
