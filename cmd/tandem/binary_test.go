@@ -31,7 +31,7 @@ const secondSignal = "TEST_SECOND_SIGNAL"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(secondSignal) != "" {
-		ctx, _ := withSignals(context.Background())
+		ctx, _ := withSignals(context.Background(), os.Stderr)
 		fmt.Println("ready")
 		<-ctx.Done()
 		fmt.Println("draining")

@@ -16,7 +16,7 @@ import (
 
 // run runs one command line and returns its exit status. Errors go to stderr, once, from here.
 func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := withSignals(context.Background())
+	ctx, stop := withSignals(context.Background(), stderr)
 	defer stop()
 
 	started := false
@@ -36,7 +36,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // withSignals returns a context that SIGINT and SIGTERM end. A second one ends the process at once: what
 // the first has begun takes too long for somebody.
-func withSignals(parent context.Context) (ctx context.Context, stop func()) {
+func withSignals(parent context.Context, stderr io.Writer) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -46,6 +46,7 @@ func withSignals(parent context.Context) (ctx context.Context, stop func()) {
 			select {
 			case <-signals:
 				if ctx.Err() != nil {
+					fmt.Fprintln(stderr, "tandem: ended at once by a second signal; what was under way is not waited for")
 					os.Exit(exitFailed)
 				}
 				cancel()

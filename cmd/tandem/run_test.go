@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -170,6 +171,8 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var said bytes.Buffer
+		cmd.Stderr = &said
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -188,6 +191,9 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		_ = cmd.Wait() // says the exit status, which is looked at
 		if code := cmd.ProcessState.ExitCode(); code != exitFailed {
 			t.Errorf("%v, then SIGTERM: exit status %d", first, code)
+		}
+		if want := "tandem: ended at once by a second signal; what was under way is not waited for\n"; said.String() != want {
+			t.Errorf("it said %q, want %q", said.String(), want)
 		}
 	}
 }
