@@ -129,7 +129,6 @@ func (c *Copier) copyOnce(ctx context.Context, db int, items []*item, expect int
 // begin notes the versions of the items' stripes and collects in s what is to be read.
 func (c *Copier) begin(items []*item, s *scratch) {
 	defer c.l.Enter()()
-	ready := c.l.Ready()
 	for _, it := range items {
 		d := it.copy.Dirty
 		switch {
@@ -138,7 +137,7 @@ func (c *Copier) begin(items []*item, s *scratch) {
 		case d != nil && !c.l.Wanted(d):
 			it.result = settled
 			c.retry(it, 0)
-		case !ready:
+		case !c.l.Ready():
 			it.result = notTaken
 		case !c.l.BeginCopy(&it.copy):
 			it.result = busy

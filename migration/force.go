@@ -26,8 +26,12 @@ const (
 	shownKeys = 20
 )
 
-// primaryAnswers reports whether the primary is there after all: then nothing has to be lost.
+// primaryAnswers reports whether the primary is there after all: then nothing has to be lost. One that has become a
+// replica answers, but not as a primary.
 func (m *Migration) primaryAnswers(ctx context.Context) bool {
+	if _, demoted := m.demoted(m.shard.Primary()); demoted {
+		return false
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if _, err := m.shard.Primary().Facts(ctx); err != nil {
@@ -92,6 +96,7 @@ func (m *Migration) giveUpPrimary(ctx context.Context, primary *instance.Instanc
 		left = m.takeUnsettled(dead.String() + " was given up as the primary")
 		m.shard.Swap(next, link.effects)
 		m.setClocks()
+		m.holdCopies()
 		return true
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"tandem/config"
 	"tandem/internal/admin"
 	"tandem/internal/instance"
+	"tandem/internal/ledger"
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
 	"tandem/internal/status"
@@ -32,6 +33,8 @@ type world struct {
 	source, target *redisd.Server
 	cfg            *config.Config
 	log            *logText
+	at             map[*redisd.Server]string // where the migration connects, if not to the server itself
+	lookEvery      time.Duration             // instead of the program's own
 
 	*Migration
 	end   context.CancelFunc
@@ -67,11 +70,11 @@ func newWorld(t *testing.T, source, target redisd.Options, change func(*config.C
 // run starts a migration on the state directory.
 func (w *world) run() {
 	w.t.Helper()
-	source, err := instance.New(instance.Source, "redis://"+w.source.Addr, instance.Options{ReplyTimeout: time.Second})
+	source, err := instance.New(instance.Source, "redis://"+w.address(w.source), instance.Options{ReplyTimeout: time.Second})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	target, err := instance.New(instance.Target, "redis://"+w.target.Addr, instance.Options{ReplyTimeout: time.Second})
+	target, err := instance.New(instance.Target, "redis://"+w.address(w.target), instance.Options{ReplyTimeout: time.Second})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -79,10 +82,30 @@ func (w *world) run() {
 	if w.Migration, err = New(w.cfg, source, target, log); err != nil {
 		w.t.Fatal(err)
 	}
+	w.hooks.lookEvery = w.lookEvery
 	var ctx context.Context
 	ctx, w.end = context.WithCancel(context.Background())
 	w.ended = make(chan error, 1)
 	go func(m *Migration, ended chan<- error) { ended <- m.Run(ctx) }(w.Migration, w.ended)
+}
+
+// address is where the migration connects to a server.
+func (w *world) address(s *redisd.Server) string {
+	if addr := w.at[s]; addr != "" {
+		return addr
+	}
+	return s.Addr
+}
+
+// relay puts a relay before a server. It is called before run.
+func (w *world) relay(s *redisd.Server) *redisdtest.Relay {
+	w.t.Helper()
+	r := redisdtest.StartRelay(w.t, s.Addr)
+	if w.at == nil {
+		w.at = map[*redisd.Server]string{}
+	}
+	w.at[s] = r.Addr
+	return r
 }
 
 // stop ends the migration as a signal does and returns what Run returned.
@@ -223,4 +246,9 @@ func (l *logText) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// dirtyKey is a key of database 0 for the ledger.
+func (w *world) dirtyKey(name []byte) *ledger.Key {
+	return &ledger.Key{Hash: w.ledger.Hash(0, name), Name: name, Write: true}
 }

@@ -19,7 +19,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -39,7 +38,7 @@ import (
 // ErrPair says that another process works on the same pair of servers.
 var ErrPair = errors.New("another tandem process is connected to this pair of servers")
 
-// ErrUnsettled says that the process ended with writes whose effect the secondary had not acknowledged.
+// ErrUnsettled says that the process ended with writes that the secondary lacks, or may lack.
 var ErrUnsettled = errors.New("writes were left unsettled")
 
 // Migration is one process' work on one pair of servers.
@@ -59,6 +58,8 @@ type Migration struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	fatal  chan error // ends Run
+
+	lookNow chan struct{} // has the servers looked at before their time
 
 	linked atomic.Pointer[link] // the link, for those who hold the ledger's lock
 
@@ -89,8 +90,9 @@ type Migration struct {
 
 // hooks are for tests, which stop at the points they name; nil in service.
 type hooks struct {
-	drained func()       // a swap holds all commands, and nothing is on the way
-	save    func() error // instead of writing the state, if it fails
+	drained   func()        // a swap holds all commands, and nothing is on the way
+	save      func() error  // instead of writing the state, if it fails
+	lookEvery time.Duration // instead of lookEvery
 }
 
 // New opens the state directory and the listener. From now on clients may connect; they are served once Run
@@ -102,8 +104,8 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 	}
 	m := &Migration{
 		cfg: cfg, log: log, id: st.ID, source: source, target: target, dir: dir, state: *st, began: time.Now(),
-		fatal: make(chan error, 1),
-		seen:  map[instance.Role]*seen{instance.Source: {}, instance.Target: {}},
+		fatal: make(chan error, 1), lookNow: make(chan struct{}, 1),
+		seen: map[instance.Role]*seen{instance.Source: {}, instance.Target: {}},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.draining, m.drainNow = context.WithCancel(m.ctx)
@@ -132,6 +134,7 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		Settle:      cfg.Secondary.Settle,
 		Info:        m.info,
 		OnConnect:   m.onConnect,
+		OnReadOnly:  m.lookSoon,
 		Scripts:     scriptModes[cfg.Scripts],
 		Log:         log,
 	}
@@ -261,30 +264,6 @@ func (m *Migration) resume() {
 	m.setLink(l)
 	l.effects.Start()
 	l.start()
-}
-
-// drain ends the work: clients get the answers to what they sent, the secondary the effects. A step that is
-// under way is undone, unless it has come too far for that.
-func (m *Migration) drain() error {
-	m.log.Info("draining", "sessions", m.server.Sessions())
-	m.drainNow()
-	m.step.Lock()
-	defer m.step.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), m.cfg.Shutdown.Timeout)
-	defer cancel()
-	m.verifies.end(errors.New("the process ended"))
-	m.server.Shutdown(ctx)
-	left := 0
-	err := m.shard.Await(ctx, func() bool {
-		left = m.ledger.Unsettled()
-		return left == 0
-	})
-	m.stopLink()
-	if err != nil && left > 0 {
-		return fmt.Errorf("%w: %d; the next start compares all keys", ErrUnsettled, left)
-	}
-	m.log.Info("drained")
-	return nil
 }
 
 // wake is called by the ledger, under its lock, when there may be more to do.

@@ -132,14 +132,26 @@ func (m *Migration) blocking() []status.Blocker {
 		return blockers
 	}
 	if !m.shard.PrimaryUp() {
-		remedy := "bring it back"
-		switch phase {
-		case status.Reversed:
-			remedy = "bring it back, or give it up: rollback --force " + primaryDown + " lists the keys that had not settled"
-		case status.Synced:
-			remedy = "bring it back, or give it up: cutover --force " + primaryDown + " lists the keys that had not settled"
+		primary, why := m.shard.Primary(), m.shard.Trouble()
+		add(primaryDown, reconnecting(primary, why, "bring it back")+orGiveUp(phase), "%s is not connected: %s", primary, why)
+	}
+	m.ledger.Lock()
+	silent := m.shard.SilentFor()
+	m.ledger.Unlock()
+	if silent > 0 {
+		add("primary_silent", "see what it is busy with (its CPU, SLOWLOG, a script), or what is wrong with the network"+orGiveUp(phase),
+			"%s has left commands unanswered for %s", m.shard.Primary(), silent.Round(time.Second))
+	}
+	for _, i := range []*instance.Instance{m.source, m.target} {
+		of, demoted := m.demoted(i)
+		switch {
+		case !demoted:
+		case i == m.shard.Primary():
+			add("primary_is_replica", "make it a primary again (REPLICAOF NO ONE), or have its name lead to the primary; all keys are compared then"+
+				orGiveUp(phase), "%s has become a replica of %s: it refuses writes, and nothing is copied from it", i, of)
+		default:
+			add("secondary_is_replica", accepting("-READONLY"), "%s has become a replica of %s: it takes no writes", i, of)
 		}
-		add(primaryDown, remedy, "%s is not connected: %s", m.shard.Primary(), m.shard.Trouble())
 	}
 	l := m.linked.Load()
 	if l == nil {
@@ -156,7 +168,16 @@ func (m *Migration) blocking() []status.Blocker {
 		if problem == "" {
 			problem = "connecting"
 		}
-		add("secondary_down", "bring it back; what was missed is copied then", "%s is not connected: %s", l.secondary, problem)
+		add("secondary_down", reconnecting(l.secondary, problem, "bring it back; what was missed is copied then"),
+			"%s is not connected: %s", l.secondary, problem)
+	}
+	if silent := l.effects.SilentFor(); silent > 0 {
+		add("secondary_silent", "see what it is busy with (its CPU, SLOWLOG, a script), or what is wrong with the network",
+			"%s has left effects unanswered for %s", l.secondary, silent.Round(time.Second))
+	}
+	refusal := l.effects.Refusal()
+	if refusal != "" && l.effects.Up() {
+		add("secondary_refuses", accepting(refusal), "%s refuses what it is sent: %s", l.secondary, refusal)
 	}
 	if _, why, owed := m.ledger.SweepOwed(); owed {
 		remedy := "wait for it; status shows its progress"
@@ -165,10 +186,24 @@ func (m *Migration) blocking() []status.Blocker {
 		}
 		add("sweep_owed", remedy, "not all keys have been compared yet (%s)", why)
 	}
+	if refusal != "" {
+		return blockers // no key is to blame
+	}
 	m.ledger.Failing(failingAfter, func(d *ledger.Dirty) bool {
 		add("copy_failing", "mend the cause; the copy is tried again by itself",
 			"key %q of db %d could not be copied %d times in a row: %s", d.Key.Name, d.Key.DB, d.Failures, d.Why)
 		return len(blockers) < 20
 	})
 	return blockers
+}
+
+// orGiveUp is the other remedy for a primary that is of no more use, in the phases that have one.
+func orGiveUp(phase string) string {
+	switch phase {
+	case status.Reversed:
+		return "; or give it up: rollback --force " + primaryDown + " lists the keys that had not settled"
+	case status.Synced:
+		return "; or give it up: cutover --force " + primaryDown + " lists the keys that had not settled"
+	}
+	return ""
 }

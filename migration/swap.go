@@ -76,6 +76,11 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	if err != nil {
 		return undone("the primary to be cannot be asked", err)
 	}
+	// With no writes under way nothing else would have shown it.
+	if err := primary.Writable(ctx); err != nil {
+		return admin.Result{}, &admin.Refused{Message: cannot, Blockers: []status.Blocker{{Code: "secondary_refuses",
+			Message: fmt.Sprintf("%s takes no writes: %v", primary, err), Remedy: accepting(refusalIn(err))}}}
+	}
 	next, err := m.shard.Prepare(ctx, primary, facts)
 	if err != nil {
 		return undone("no lanes to the primary to be", err)

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -12,6 +13,8 @@ import (
 const (
 	// lookEvery is how often both servers are looked at: their clocks, and who else is connected.
 	lookEvery = 5 * time.Second
+	// lookAgain is the least time between two looks, whatever asks for one.
+	lookAgain = 500 * time.Millisecond
 	// minShift is the least difference of the clocks that is corrected.
 	minShift = 100 * time.Millisecond
 	// stallMargin is added to what an expiry must be away to be trusted: the servers' own time steps.
@@ -20,9 +23,10 @@ const (
 
 // watch looks at both servers every few seconds.
 func (m *Migration) watch() {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(cmp.Or(m.hooks.lookEvery, lookEvery))
 	defer tick.Stop()
 	for {
+		looked := time.Now()
 		m.look(m.source)
 		m.look(m.target)
 		m.ledger.Lock()
@@ -31,8 +35,24 @@ func (m *Migration) watch() {
 		select {
 		case <-m.ctx.Done():
 			return
+		case <-m.lookNow:
+			if time.Since(looked) < lookAgain {
+				select {
+				case <-m.ctx.Done():
+					return
+				case <-time.After(lookAgain):
+				}
+			}
 		case <-tick.C:
 		}
+	}
+}
+
+// lookSoon has both servers looked at now. It does not block.
+func (m *Migration) lookSoon() {
+	select {
+	case m.lookNow <- struct{}{}:
+	default:
 	}
 }
 
@@ -48,6 +68,13 @@ func (m *Migration) look(i *instance.Instance) {
 		return
 	}
 	m.note(i, facts)
+	m.moved(i, facts)
+	if m.served(i, facts.RunID) {
+		m.ledger.Lock()
+		m.stand(i, facts, false)
+		m.ledger.Unlock()
+		m.shrunk(i, facts.KeysTotal())
+	}
 	others, err := i.Others(ctx, m.id)
 	if err != nil {
 		return // what was seen last stays
@@ -106,6 +133,15 @@ type seen struct {
 		runID string
 		keys  int64
 	}
+	standing standing
+}
+
+// served reports whether the lanes to an instance are connected to the server with this run id.
+func (m *Migration) served(i *instance.Instance, runID string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.seen[i.Role]
+	return s.served.known && s.served.runID == runID
 }
 
 // note keeps what a server has said of itself.
@@ -161,6 +197,7 @@ func (m *Migration) onConnect(i *instance.Instance, f instance.Facts) {
 	phase := m.state.Phase
 	m.mu.Unlock()
 	m.setClocks() // before the first effect between the two
+	m.stand(i, f, was.known && was.runID != f.RunID)
 	if phase == status.Passthrough || phase == status.Finished || !was.known {
 		return
 	}

@@ -39,3 +39,15 @@ func (c *complaint) over(log *slog.Logger, what string, args ...any) {
 	log.Info(what, append(args, "after", time.Since(c.since).Round(time.Millisecond), "tries", c.tries)...)
 	*c = complaint{}
 }
+
+// eased is over for trouble that may be back at once, again and again: only trouble that was logged is logged as over, and
+// what comes next is not logged before its time.
+func (c *complaint) eased(log *slog.Logger, what string, args ...any) {
+	if c.since.IsZero() {
+		return
+	}
+	if !c.said.Before(c.since) {
+		log.Info(what, append(args, "after", time.Since(c.since).Round(time.Millisecond), "tries", c.tries)...)
+	}
+	*c = complaint{said: c.said}
+}

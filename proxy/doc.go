@@ -30,6 +30,7 @@
 //	script.go scriptexpiry.go libraries.go strangers.go  scripts and functions: repeated, copied, unknown
 //	feed.go feeds.go                  reports of keys that no lane has changed
 //	learn.go                          commands that the table does not have
+//	silence.go anew.go refusal.go     servers in trouble: connections that are dead without a word, a secondary that refuses
 //
 // A session is one goroutine that reads a client's commands and puts them on its lane; it never waits for
 // replies. A lane is one connection to the primary; its reader goroutine takes the replies, has the ledger

@@ -26,6 +26,7 @@ type awaited struct {
 	selects bool
 	block   bool
 	copied  bool
+	gone    bool // ... of a key that is not there any more
 	probe   bool
 	db      int32
 	bytes   int
@@ -175,9 +176,17 @@ func (e *EffectLane) judge(a *awaited, unit int, ends []int, now int64) error {
 	if !copied {
 		e.lagBytes -= a.bytes
 	}
+	e.heard(a, v == ledger.Good, why, now)
+	open := a.block && leftOpen(e.buf[ends[len(ends)-2]:ends[len(ends)-1]])
 	e.awaited.pop()
 	if v = e.sh.ledger.Acked(v, why); v == ledger.Differs && !copied {
 		e.sh.counts.MismatchedBy[name]++
+	}
+	switch {
+	case open:
+		return errOpen // or what is behind it would be queued, and never executed
+	case loggedOut(why):
+		return errText(why)
 	}
 	return nil
 }
@@ -197,6 +206,9 @@ func (e *EffectLane) verdict(a *awaited, unit int, ends []int, now int64) (ledge
 	exec := e.buf[ends[len(ends)-2]:ends[len(ends)-1]]
 	elements, ok := splitArray(exec, int(a.guards+a.n))
 	if !ok {
+		if reply := firstError(e.buf, unit, ends); reply != nil {
+			return ledger.Differs, text(reply) // says more than EXEC's
+		}
 		return ledger.Differs, text(exec)
 	}
 	// First what an expiry may have made of it: then it may be answered in any way.

@@ -52,6 +52,7 @@ type EffectLane struct {
 	skew     time.Duration
 	facts    instance.Facts
 	lastErr  string
+	refusal  refusal
 	frame    []byte // scratch
 
 	progress atomic.Int64  // when the secondary last took or answered something, Unix nanoseconds
@@ -96,8 +97,8 @@ func (e *EffectLane) Instance() *instance.Instance { return e.inst }
 // Up reports whether the lane is connected. The lock is held.
 func (e *EffectLane) Up() bool { return e.up }
 
-// Ready reports whether copies would be taken now. The lock is held. (ledger.Sink, where it is asked)
-func (e *EffectLane) Ready() bool { return e.up }
+// Ready reports whether a copy that is read now would be sent. The lock is held. (ledger.Sink, where it is asked)
+func (e *EffectLane) Ready() bool { return e.up && !e.sh.copiesHeld && e.refusal.ready() }
 
 // Lag returns the bytes of effects that are not acknowledged. The lock is held.
 func (e *EffectLane) Lag() int { return e.lagBytes }
@@ -262,6 +263,9 @@ func (e *EffectLane) fail() {
 	e.out.reset()
 	e.awaited = awaitedRing{}
 	e.lagBytes = 0
+	if e.refusal.standing() {
+		e.refusal.next = 0 // the next connection finds out for itself, at once
+	}
 	if e.sh.effects == e {
 		e.sh.ledger.SecondaryLost()
 		e.sh.openGates()

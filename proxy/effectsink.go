@@ -66,10 +66,10 @@ func (e *EffectLane) Append(w *ledger.Write, le *ledger.Effect) bool {
 
 // AppendCopy queues the state of one key. (ledger.Sink)
 func (e *EffectLane) AppendCopy(c *ledger.Copy, s *ledger.State) bool {
-	if !e.up {
+	if !e.up || e.sh.copiesHeld || !e.refusal.admits() {
 		return false
 	}
-	a := awaited{n: 1, copied: true, at: e.sh.now, name: "RESTORE"}
+	a := awaited{n: 1, copied: true, gone: s.Missing, at: e.sh.now, name: "RESTORE"}
 	if db := int(c.Key.DB); !e.has(db) {
 		// Its SELECT is tried alone: whatever it is answered, the copy has failed, and says why.
 		a.probe, a.db = true, int32(db)

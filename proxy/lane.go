@@ -64,7 +64,9 @@ type lane struct {
 	queue   requestQueue // unanswered, in order; canned answers among them
 	lost    requestQueue // what was unanswered when the connection broke
 	lastErr string
-	trouble complaint // of the goroutine that connects
+	trouble complaint    // of the goroutine that connects
+	heard   int64        // when something was last received, Unix nanoseconds
+	wrote   atomic.Int64 // ... and when a piece of something large was last taken
 
 	// of the reader
 	buf     []byte
@@ -146,7 +148,12 @@ func (ln *lane) flushLocked() {
 		ln.writing = true
 		ln.out.take(&ln.w)
 		ln.sh.unlock()
-		err := ln.w.to(conn)
+		var err error
+		if ln.w.n > writePiece {
+			err = ln.w.inPieces(conn, 0, &ln.wrote)
+		} else {
+			err = ln.w.to(conn)
+		}
 		ln.sh.lock()
 		ln.w.done(&ln.out)
 		ln.writing = false
@@ -271,7 +278,7 @@ func loaded(ctx context.Context, conn net.Conn) error {
 
 // begin makes conn the lane's connection. No older one is alive.
 func (ln *lane) begin(conn net.Conn) {
-	ln.conn, ln.up, ln.lastErr = conn, true, ""
+	ln.conn, ln.up, ln.lastErr, ln.heard = conn, true, "", time.Now().UnixNano()
 	ln.framer.Reset()
 	if len(ln.buf) > ln.sh.opt.laneBuffer { // it had grown for a reply that did not come
 		ln.buf = make([]byte, ln.sh.opt.laneBuffer)

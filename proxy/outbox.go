@@ -132,7 +132,8 @@ func (w *writing) to(conn net.Conn) error {
 	return err
 }
 
-// inPieces is to with a deadline that begins anew with every piece that is taken, and a note of when that was.
+// inPieces is to with a deadline that begins anew with every piece that is taken, if limit is not 0, and a note of when that
+// was.
 func (w *writing) inPieces(conn net.Conn, limit time.Duration, taken *atomic.Int64) error {
 	for at := 0; at < len(w.bufs); {
 		to, n := at, 0
@@ -140,7 +141,9 @@ func (w *writing) inPieces(conn net.Conn, limit time.Duration, taken *atomic.Int
 			n += len(w.bufs[to])
 			to++
 		}
-		_ = conn.SetWriteDeadline(time.Now().Add(limit))
+		if limit > 0 {
+			_ = conn.SetWriteDeadline(time.Now().Add(limit))
+		}
 		var err error
 		switch big := w.bufs[at]; {
 		case len(big) > writePiece:

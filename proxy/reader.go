@@ -57,6 +57,7 @@ func (ln *lane) read(conn net.Conn) error {
 		if n > 0 {
 			ln.sh.lock()
 			ln.sh.now = time.Now().UnixNano()
+			ln.heard = ln.sh.now
 			filled, scanned, unit, err = ln.take(filled, scanned, unit)
 			if ln.sh.opt.AckBoth {
 				// A gate may be opened by another goroutine as soon as the lock is free.
@@ -268,6 +269,9 @@ func (ln *lane) complete(unit int) error {
 	}
 	if r.cursor && sh.scanEpoch > 0 && !ln.partial {
 		reply = tagCursor(reply, sh.scanEpoch)
+	}
+	if last[0] == '-' && r.writes && bytes.HasPrefix(last, readOnly) {
+		sh.foundReadOnly()
 	}
 	var gate gate
 	switch {

@@ -48,6 +48,9 @@ type Options struct {
 	Info func() []string
 	// OnConnect is told, under the lock, what an instance is whenever a lane to it has connected.
 	OnConnect func(i *instance.Instance, f instance.Facts)
+	// OnReadOnly is told, under the lock, when the primary has answered a write with READONLY: it may have become a
+	// replica. Copies are held then, until HoldCopies. Nil: nobody is told.
+	OnReadOnly func()
 	// Scripts says what becomes of scripts and functions on the secondary.
 	Scripts Scripts
 	// Log gets what an operator should know.
@@ -72,23 +75,25 @@ type Shard struct {
 	// news is told when what a session may wait for has changed: a hold, a lane, a backlog.
 	news news
 
-	accounts  accounts
-	first     *instance.Instance // the source
-	primary   *upstream
-	effects   *EffectLane // nil while nothing is replicated
-	dual      bool        // writes go through the ledger
-	held      bool
-	holds     uint64      // how many there have been
-	arrived   uint64      // commands that may block, so far
-	line      []*blocking // those that wait to be issued, in the order of their arrival
-	taking    bool        // commands that block are being taken back
-	strayed   bool        // a request to take one back was lost, and may be executed at any time
-	sliced    atomic.Bool // they cannot be: they block for short times only
-	learned   map[string]*learned
-	scripts   scripts
-	given     map[*instance.Instance]int64 // the last connection to a primary that was given up
-	stopping  bool
-	scanEpoch int
+	accounts accounts
+	first    *instance.Instance // the source
+	primary  *upstream
+	effects  *EffectLane // nil while nothing is replicated
+	dual     bool        // writes go through the ledger
+	// copiesHeld: the primary is not to be read from, see HoldCopies.
+	copiesHeld bool
+	held       bool
+	holds      uint64      // how many there have been
+	arrived    uint64      // commands that may block, so far
+	line       []*blocking // those that wait to be issued, in the order of their arrival
+	taking     bool        // commands that block are being taken back
+	strayed    bool        // a request to take one back was lost, and may be executed at any time
+	sliced     atomic.Bool // they cannot be: they block for short times only
+	learned    map[string]*learned
+	scripts    scripts
+	given      map[*instance.Instance]int64 // the last connection to a primary that was given up
+	stopping   bool
+	scanEpoch  int
 
 	env     router.Env
 	effect  router.Effect // scratch
@@ -208,6 +213,7 @@ func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts
 	sh.counts.MismatchedBy = map[string]uint64{}
 	sh.env.DBs = databases
 	sh.publish()
+	sh.work.Go(sh.watchSilence)
 	return sh
 }
 

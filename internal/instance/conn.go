@@ -17,6 +17,15 @@ import (
 // TLS, and says nothing more. For lanes, which speak RESP themselves: see Greeting. The caller owns the
 // connection and its deadlines. Errors are ErrUnreachable, ErrTLS, or the context's own.
 func (i *Instance) Dial(ctx context.Context) (net.Conn, error) {
+	c, err := i.dialTCP(ctx)
+	if err != nil || i.tls == nil {
+		return c, err
+	}
+	return i.handshake(ctx, c)
+}
+
+// dialTCP is Dial without the handshake.
+func (i *Instance) dialTCP(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout: i.opts.DialTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{
@@ -36,9 +45,6 @@ func (i *Instance) Dial(ctx context.Context) (net.Conn, error) {
 	// Go sets it already; said here because lanes rest on it: a batch must not wait for the ACK of the last.
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetNoDelay(true)
-	}
-	if i.tls != nil {
-		return i.handshake(ctx, c)
 	}
 	return c, nil
 }

@@ -25,8 +25,13 @@ type Facts struct {
 	ReplicationRole string
 	// MasterAddr is whom a slave replicates, host:port as the slave was told; empty on a master.
 	MasterAddr string
+	// MasterLinkDown: it is a slave that is not in touch with its master, or is just loading the master's data.
+	MasterLinkDown bool
 	// ReplicationID is the same on a master and its replicas (master_replid).
 	ReplicationID string
+	// FormerReplicationID is what ReplicationID was before the server was last made a master (master_replid2); empty if it
+	// never was.
+	FormerReplicationID string
 	// Databases is how many can be selected: 0 to Databases-1.
 	Databases int
 	// UsedMemory and MaxMemory are bytes; MaxMemory 0 means no limit.
@@ -124,8 +129,14 @@ func parseInfo(text string) (f Facts, hasKeyspace bool, err error) {
 			masterHost = value
 		case "master_port":
 			masterPort = value
+		case "master_link_status":
+			f.MasterLinkDown = f.MasterLinkDown || value != "up"
+		case "master_sync_in_progress":
+			f.MasterLinkDown = f.MasterLinkDown || value == "1"
 		case "master_replid":
 			f.ReplicationID = value
+		case "master_replid2":
+			f.FormerReplicationID = strings.Trim(value, "0")
 		case "used_memory":
 			f.UsedMemory = number(value)
 		case "maxmemory":

@@ -64,7 +64,8 @@ func (l *Ledger) Queued() int { return len(l.todo.items) - l.todo.head }
 func (l *Ledger) Wanted(d *Dirty) bool { return l.dirty.of(d.Key.Hash) == d }
 
 // Ready reports whether the Sink would take a copy now. A Sink that can tell says so by a method Ready() bool,
-// called with the lock held; of any other, only AppendCopy's answer is known.
+// called with the lock held; of any other, only AppendCopy's answer is known. It is asked for one copy at a time: a Sink in
+// trouble may say yes to a single one.
 func (l *Ledger) Ready() bool {
 	if l.sink == nil {
 		return false
