@@ -275,7 +275,6 @@ func (b *blocking) tooFew(reply []byte) bool {
 // inquire sends a read of our own in the session's place. told gets the reply, or the head of a large one, under
 // the lock. over is true if the primary could not be asked: the client has been answered so.
 func (s *session) inquire(raw []byte, told func(reply []byte)) (over, alive bool) {
-	s.refused = false
 	alive = s.askPrimary(ownCommand, raw, s.pins != 0, func(reply []byte) []byte {
 		told(reply)
 		return nil

@@ -174,11 +174,13 @@ func (s *session) onPinned(raw []byte, then func(ln *lane, reply []byte) []byte)
 }
 
 // askPrimary sends one command on the session's lane, its own one with own, and waits for the reply. then is told it,
-// under the lock, and returns what the client gets. False: the session has ended.
+// under the lock, and returns what the client gets. False: the session has ended. If s.refused is set afterwards, the
+// primary could not be asked, and the client has been answered so.
 func (s *session) askPrimary(cmd *router.Command, raw []byte, own bool, then func(reply []byte) []byte) bool {
 	r := s.request()
 	r.cmd, r.src, r.replies, r.own, r.then = cmd, raw, 1, own, then
 	s.add(r)
+	s.refused = false
 	return s.submit() && s.awaitAnswers()
 }
 

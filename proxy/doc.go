@@ -28,6 +28,7 @@
 //	clientcmd.go                      CLIENT and MONITOR
 //	roster.go clientfilter.go         who is connected, and how clients choose among those
 //	script.go scriptexpiry.go libraries.go strangers.go  scripts and functions: repeated, copied, unknown
+//	busy.go                           a script that runs too long, and those behind it
 //	feed.go feeds.go                  reports of keys that no lane has changed
 //	learn.go                          commands that the table does not have
 //	silence.go anew.go refusal.go     servers in trouble: connections that are dead without a word, a secondary that refuses

@@ -47,6 +47,9 @@ func (s *session) permitted(cmd *router.Command) (ok, alive bool) {
 		}) {
 			return false, false
 		}
+		if s.refused {
+			return false, true // it has been answered that the primary cannot be asked
+		}
 	}
 	if p.refusal != nil {
 		return false, s.answer(p.refusal)

@@ -157,7 +157,7 @@ func (s *session) clientList(cmd *router.Command, raw []byte, args [][]byte) boo
 				refusal = reply
 			}
 			return refusal
-		}) || refusal != nil {
+		}) || refusal != nil || s.refused {
 			return !s.closed.Load()
 		}
 	}
@@ -199,7 +199,7 @@ func (s *session) clientKill(cmd *router.Command, args [][]byte) bool {
 				return reply
 			}
 			return nil
-		}) || refused {
+		}) || refused || s.refused {
 			return !s.closed.Load()
 		}
 	}

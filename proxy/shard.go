@@ -93,6 +93,8 @@ type Shard struct {
 	scripts    scripts
 	given      map[*instance.Instance]int64 // the last connection to a primary that was given up
 	stopping   bool
+	busy       busyness
+	watches    sync.Once // begins watchBusy
 	scanEpoch  int
 
 	env     router.Env
@@ -284,6 +286,7 @@ func (sh *Shard) bulkLane(u *upstream, k laneKey) *lane {
 func (sh *Shard) startLane(u *upstream, k laneKey) *lane {
 	ln := sh.newLane(u, k)
 	sh.work.Go(ln.run)
+	sh.watches.Do(func() { sh.work.Go(sh.watchBusy) })
 	return ln
 }
 

@@ -122,9 +122,15 @@ func (s *session) send(r *request) bool {
 			late = s.pause(limit.C)
 			continue
 		}
+		if s.inflight.Load() == 0 && r.mayBeBusy() && sh.busy.holds() {
+			return s.answerBusy(r)
+		}
 		if r.own {
 			// A shared lane is up: older connections are dead, and it is known what server this is.
 			if s.pinned == nil || s.pinned.of != sh.primary || !s.pinned.up {
+				if s.inflight.Load() == 0 && sh.busy.holds() {
+					return s.answerBusy(r) // it cannot be had now: a server that is busy takes no name
+				}
 				if err := s.repin(); err != nil {
 					return s.unreachable(r, err.Error())
 				}
@@ -288,6 +294,17 @@ func (s *session) lane(r *request) *lane {
 // unreachable answers that the primary is not there. A transaction in which a command is missing must not be
 // executed. False ends the session.
 func (s *session) unreachable(r *request, why string) bool {
+	s.unsent(r)
+	reply := errorReply(nil, "%s cannot be reached for %s; the command was not sent (%s)",
+		s.sh.primary.inst, s.sh.opt.PrimaryWait, why)
+	r.reset()
+	r.sess = s
+	r.canned = reply
+	return s.submitCanned(r)
+}
+
+// unsent notes that the client is answered in the primary's place: r is not sent.
+func (s *session) unsent(r *request) {
 	s.refused = true
 	if tx := r.tx; tx != nil {
 		tx.aborted = true
@@ -297,10 +314,4 @@ func (s *session) unreachable(r *request, why string) bool {
 			s.pinned = nil
 		}
 	}
-	reply := errorReply(nil, "%s cannot be reached for %s; the command was not sent (%s)",
-		s.sh.primary.inst, s.sh.opt.PrimaryWait, why)
-	r.reset()
-	r.sess = s
-	r.canned = reply
-	return s.submitCanned(r)
 }
