@@ -173,6 +173,42 @@ func TestReplayedScriptsAreNotCopied(t *testing.T) {
 	}
 }
 
+// TestScriptsWaitForTheReportsOfANewPrimary: when roles have changed nobody listens yet, and a script that may write
+// what it does not name waits for it as the first one did. Otherwise each switch would owe a sweep, or miss a write.
+func TestScriptsWaitForTheReportsOfANewPrimary(t *testing.T) {
+	h := newHouse(t, true, nil)
+	w := h.client()
+	stray := func(value string) {
+		t.Helper()
+		w.send(string(resp.AppendCommand(nil, "EVAL", "return redis.call('SET', 'stray' .. 'key', ARGV[1])", "0", value)))
+		if got := w.reply(); got != "+OK" {
+			t.Fatal(got)
+		}
+	}
+	stray("at first")
+	h.wantDirty(0, "straykey", true)
+	for _, primary := range []*instance.Instance{h.tgt, h.src} {
+		secondary := h.src
+		if primary == h.src {
+			secondary = h.tgt
+		}
+		h.forgetDirty()
+		h.shard.lock()
+		h.shard.scripts.unseen.until = time.Time{} // the wait for the reports of before is long over
+		h.shard.unlock()
+		h.swapThen(primary, secondary, func() {
+			if h.shard.Covered() != 0 {
+				t.Error("the new primary is taken to report changes, and was not asked")
+			}
+		})
+		stray(primary.String())
+		h.wantDirty(0, "straykey", true)
+		if why, owed := h.sweepOwed(); owed {
+			t.Errorf("a sweep is owed: %s", why)
+		}
+	}
+}
+
 // TestOwnWritesDoNotHideScripts: of a key that a script has written without naming it, and a write of ours right
 // behind it, the server reports nothing to us.
 func TestOwnWritesDoNotHideScripts(t *testing.T) {

@@ -247,12 +247,23 @@ func (f *feeds) over() bool {
 	return !f.listens || f.done >= f.last
 }
 
+// moved ends the feeds of the primary that was: all had been read when roles changed. The new one reports nothing yet.
+func (f *feeds) moved() {
+	for ln, x := range f.all {
+		if ln.of != f.sh.primary {
+			f.drop(x)
+		}
+	}
+	if f.running {
+		f.poke()
+	}
+}
+
 // attach ends the feeds of connections that are gone, and begins one for each that has none.
 func (f *feeds) attach(now time.Time) {
 	for ln, x := range f.all {
 		switch {
-		case ln.of != f.sh.primary:
-			f.drop(x) // roles have changed, when all had been read
+		case ln.of != f.sh.primary: // see moved
 		case !ln.up || ln.conn != x.lane:
 			f.lost(x)
 			delete(f.all, ln)

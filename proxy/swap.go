@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"tandem/internal/instance"
 )
@@ -82,6 +83,9 @@ func (sh *Shard) Swap(n *Next, e *EffectLane) {
 	sh.accounts.forgetPermits()
 	sh.effects = e
 	sh.ledger.SetSink(e)
+	// Before any script is sent: what it does on the new primary is reported by nobody yet.
+	sh.feeds.moved()
+	sh.scripts.unseen.tryAgain = time.Time{}
 	sh.publish()
 	sh.openGates()
 	n.move(old)

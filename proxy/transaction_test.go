@@ -162,6 +162,12 @@ func TestATransactionOutlivesASwap(t *testing.T) {
 // swap changes the roles; nothing may be dirty.
 func (h *house) swap(primary, secondary *instance.Instance) {
 	h.t.Helper()
+	h.swapThen(primary, secondary, func() {})
+}
+
+// swapThen has then called in the step in which the roles change, with the lock held.
+func (h *house) swapThen(primary, secondary *instance.Instance, then func()) {
+	h.t.Helper()
 	old := h.shard.effects
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -176,6 +182,7 @@ func (h *house) swap(primary, secondary *instance.Instance) {
 	h.await("drained", func() bool { return h.shard.Answered() && h.shard.ledger.Drained() && next.Ready() })
 	h.shard.lock()
 	h.shard.Swap(next, e)
+	then()
 	h.shard.unlock()
 	h.shard.Release()
 	old.Stop()
