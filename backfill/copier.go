@@ -94,6 +94,8 @@ type Copier struct {
 	big     *bigKeys
 
 	primaryTrouble, sinkTrouble trouble
+	// unread says why keys could not be read when it was last tried; nil if they could.
+	unread atomic.Pointer[string]
 
 	stats struct{ copied, bytes, races, ordered, failed, panics atomic.Uint64 }
 	hooks hooks
@@ -194,12 +196,28 @@ func (c *Copier) noteRead(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		if c.primaryTrouble.over() {
+			c.unread.Store(nil)
 			c.opt.Log.Info("the primary answers again", "instance", c.reader.in.String())
 		}
 	case ctx.Err() != nil:
-	case c.primaryTrouble.failed() == 1:
-		c.opt.Log.Warn("keys cannot be read now; trying again", "error", err)
+	default:
+		why := err.Error()
+		c.unread.Store(&why)
+		if c.primaryTrouble.failed() == 1 {
+			c.opt.Log.Warn("keys cannot be read now; trying again", "error", err)
+		}
 	}
+}
+
+// passingFailures is how often in a row a read may fail before it is more than a connection that has to be made anew.
+const passingFailures = 5
+
+// Problem says why the primary's keys cannot be read, empty if they can. It needs no lock.
+func (c *Copier) Problem() string {
+	if why := c.unread.Load(); why != nil && c.primaryTrouble.n.Load() >= passingFailures {
+		return *why
+	}
+	return ""
 }
 
 // noteSink notes whether the Sink took what it was offered.

@@ -145,6 +145,9 @@ func (r *reader) receive(stream rueidis.MultiRedisResultStream, db int, withTTL 
 		case o.found == unreadable:
 		case rueidis.IsRedisNil(err):
 			o.expireAt = 0
+		case refused(err):
+			// No key is to blame, and the next ones would be answered the same.
+			whole = fmt.Errorf("%s: DUMP: %w", r.in, err)
 		case err != nil:
 			o.found, o.err = unreadable, fmt.Errorf("DUMP: %w", err)
 		default:

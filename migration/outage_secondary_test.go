@@ -3,8 +3,6 @@ package migration
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,65 +15,6 @@ import (
 	"tandem/internal/status"
 )
 
-// refusals are the ways in which a server that is there takes nothing, each with what brings it about and what ends it.
-var refusals = []struct {
-	name   string
-	begin  func(w *world, admin *instance.Conn)
-	end    func(w *world, admin *instance.Conn)
-	says   string // in the blocker
-	remedy string
-}{
-	{"a replica", func(w *world, admin *instance.Conn) {
-		w.do(admin, "REPLICAOF", "127.0.0.1", "1")
-	}, func(w *world, admin *instance.Conn) {
-		w.do(admin, "REPLICAOF", "NO", "ONE")
-	}, "READONLY", "REPLICAOF NO ONE"},
-	{"a replica without its master", func(w *world, admin *instance.Conn) {
-		w.do(admin, "CONFIG", "SET", "replica-serve-stale-data", "no")
-		w.do(admin, "REPLICAOF", "127.0.0.1", "1")
-	}, func(w *world, admin *instance.Conn) {
-		w.do(admin, "REPLICAOF", "NO", "ONE")
-	}, "READONLY", "REPLICAOF NO ONE"},
-	{"full", func(w *world, admin *instance.Conn) {
-		w.do(admin, "CONFIG", "SET", "maxmemory", "1")
-	}, func(w *world, admin *instance.Conn) {
-		w.do(admin, "CONFIG", "SET", "maxmemory", "0")
-	}, "OOM", "maxmemory"},
-	{"cannot save", func(w *world, admin *instance.Conn) {
-		if err := os.Mkdir(filepath.Join(w.target.Dir, "dump.rdb"), 0o700); err != nil { // nothing can take its place
-			w.t.Fatal(err)
-		}
-		w.do(admin, "CONFIG", "SET", "save", "3600 1")
-		w.until("a save has failed", func(status.Status) bool {
-			_, _ = admin.Do(w.t.Context(), "BGSAVE")
-			return strings.Contains(w.do(admin, "INFO", "persistence"), "rdb_last_bgsave_status:err")
-		})
-	}, func(w *world, admin *instance.Conn) {
-		w.do(admin, "CONFIG", "SET", "save", "")
-	}, "MISCONF", "log"},
-	{"busy with a script", func(w *world, admin *instance.Conn) {
-		w.do(admin, "CONFIG", "SET", "lua-time-limit", "20")
-		script := w.conn(w.target.Addr, 0)
-		go func() { _, _ = script.Do(w.t.Context(), "EVAL", "while true do end", "0") }()
-		w.until("it is busy", func(status.Status) bool {
-			_, err := admin.Do(w.t.Context(), "PING")
-			return err != nil && strings.Contains(err.Error(), "BUSY")
-		})
-	}, func(w *world, admin *instance.Conn) {
-		w.do(admin, "SCRIPT", "KILL")
-	}, "BUSY", "SCRIPT KILL"},
-	{"without replicas", func(w *world, admin *instance.Conn) {
-		w.do(admin, "CONFIG", "SET", "min-replicas-to-write", "1")
-	}, func(w *world, admin *instance.Conn) {
-		w.do(admin, "CONFIG", "SET", "min-replicas-to-write", "0")
-	}, "NOREPLICAS", "mend"},
-	{"without the right to copy", func(w *world, admin *instance.Conn) {
-		w.do(admin, "ACL", "SETUSER", "default", "-restore")
-	}, func(w *world, admin *instance.Conn) {
-		w.do(admin, "ACL", "SETUSER", "default", "+restore")
-	}, "NOPERM", "right"},
-}
-
 // A secondary that refuses what it is sent is one named blocker, costs the primary next to nothing, and is made
 // equal as soon as it takes writes again. Clients notice nothing.
 func TestASecondaryThatRefusesEverything(t *testing.T) {
@@ -87,7 +26,7 @@ func TestASecondaryThatRefusesEverything(t *testing.T) {
 			w.run()
 			w.synced()
 			c, admin, source := w.conn("", 0), w.conn(w.target.Addr, 0), w.conn(w.source.Addr, 0)
-			refusal.begin(w, admin)
+			refusal.begin(w, w.target, admin)
 			for i := range 400 {
 				w.do(c, "APPEND", fmt.Sprint("key:", i), "more")
 				if i%4 == 0 {
@@ -121,7 +60,7 @@ func TestASecondaryThatRefusesEverything(t *testing.T) {
 			if s.DirtyKeys < 300 || s.ReadyToCutover {
 				t.Errorf("%d dirty keys, ready %v", s.DirtyKeys, s.ReadyToCutover)
 			}
-			refusal.end(w, admin)
+			refusal.end(w, w.target, admin)
 			w.until("ready again", func(s status.Status) bool { return s.ReadyToCutover && s.DirtyKeys == 0 })
 			w.same(0)
 		})

@@ -15,7 +15,9 @@ var remedies = []struct{ words, remedy string }{
 		"ones there and restart Tandem: no acknowledged write is lost by that"},
 	{"maxclients is reached", "raise maxclients on the server, or close connections of others there"},
 	{"is loading its data", "wait until it has loaded its data"},
+	{"LOADING ", "wait until it has loaded its data"},
 	{"BUSY ", "wait until the script there ends, or end it (SCRIPT KILL, FUNCTION KILL)"},
+	{"NOPERM ", "give Tandem's user the right to run that command"},
 	{instance.ErrCommandRefused.Error(), "give Tandem's user the right to run that command"},
 }
 

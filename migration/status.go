@@ -136,7 +136,7 @@ func (m *Migration) blocking() []status.Blocker {
 		add(primaryDown, reconnecting(primary, why, "bring it back")+orGiveUp(phase), "%s is not connected: %s", primary, why)
 	}
 	m.ledger.Lock()
-	silent := m.shard.SilentFor()
+	silent, connected := m.shard.SilentFor(), m.shard.Connected()
 	m.ledger.Unlock()
 	if silent > 0 {
 		add("primary_silent", "see what it is busy with (its CPU, SLOWLOG, a script), or what is wrong with the network"+orGiveUp(phase),
@@ -156,6 +156,10 @@ func (m *Migration) blocking() []status.Blocker {
 	l := m.linked.Load()
 	if l == nil {
 		return blockers
+	}
+	if why := l.copier.Problem(); why != "" && connected && silent == 0 {
+		add("primary_unreadable", reconnecting(l.primary, why, "mend what the message says; what was missed is copied then"),
+			"keys cannot be read for copying: %s", why)
 	}
 	m.ledger.Lock()
 	defer m.ledger.Unlock()
