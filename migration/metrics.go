@@ -35,6 +35,7 @@ var (
 	mWaits       = desc("writes_waited_total", "Writes that waited for another lane.")
 	mOverflows   = desc("dirty_overflows_total", "Times the dirty set passed its bound, and a sweep was owed instead.")
 	mUnkeyed     = desc("writes_unkeyed_total", "Writes whose keys could not be told.")
+	mHidden      = desc("scripts_hidden", "Scripts that clients run by their hash and whose source the server does not show; 256 are counted at most.")
 	mAckTimeouts = desc("ack_timeouts_total", "Answers that waited ack_timeout for the secondary in vain.")
 	mScanned     = desc("backfill_keys_scanned", "Keys that the present sweep has looked at.")
 	mCopied      = desc("backfill_keys_copied", "Keys that the present sweep has copied.")
@@ -70,6 +71,7 @@ func (m *Migration) Collect(out chan<- prometheus.Metric) {
 	count(mCommands, counts.Commands)
 	count(mWrites, counts.Writes)
 	count(mUnkeyed, counts.Unkeyed)
+	gauge(mHidden, float64(m.shard.HiddenScripts()))
 	count(mLanesLost, counts.LanesLost)
 	count(mAckTimeouts, counts.AckTimeouts)
 	for command, n := range counts.MismatchedBy {

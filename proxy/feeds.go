@@ -149,6 +149,11 @@ func (sh *Shard) ReadReports(ctx context.Context) error {
 		sh.unlock()
 		return nil
 	}
+	sh.unlock()
+	if err := f.lookForDatabases(ctx, time.Now()); err != nil {
+		return fmt.Errorf("%s: looking for databases in use: %w", sh.Primary(), err)
+	}
+	sh.lock()
 	need := f.round + 1
 	f.wanted = max(f.wanted, need)
 	began := f.covered
@@ -207,8 +212,7 @@ func (f *feeds) run() {
 			}
 		}
 		now := time.Now()
-		writers := f.reasons&OfWriters != 0
-		if !writers || !f.looked.IsZero() {
+		if !f.looked.IsZero() || f.reasons == 0 {
 			f.attach(now)
 		}
 		var ping []*feed
@@ -217,14 +221,14 @@ func (f *feeds) run() {
 		}
 		f.giveUpSilent(now)
 		round := f.round
-		ask := writers && sh.dual && now.Sub(f.looked) >= newDatabases && now.Sub(tried) >= feedRetry
+		ask := f.reasons != 0 && sh.dual && now.Sub(f.looked) >= newDatabases && now.Sub(tried) >= feedRetry
 		sh.unlock()
 		for _, x := range ping {
 			x.ping(round)
 		}
 		if ask {
 			tried = now
-			f.lookForDatabases(now)
+			_ = f.lookForDatabases(sh.ctx, now) // the lanes say what is wrong with the primary
 			continue
 		}
 		select {
@@ -509,26 +513,31 @@ func (f *feeds) giveUpSilent(now time.Time) {
 	}
 }
 
-// lookForDatabases asks the primary which databases have keys: scripts write where our lanes are, but others may
-// write anywhere. Reports are judged for the databases in use, so what was reported of a new one before is not known.
-func (f *feeds) lookForDatabases(now time.Time) {
+// lookForDatabases asks the primary which databases have keys: our lanes write where they are, but others may write
+// anywhere, and a script whose source nobody knows may SELECT. Reports are judged for the databases in use, so what was
+// reported of a new one before is not known.
+func (f *feeds) lookForDatabases(ctx context.Context, now time.Time) error {
 	sh := f.sh
 	sh.lock()
 	i := sh.primary.inst
 	sh.unlock()
-	facts, err := i.Facts(sh.ctx)
+	facts, err := i.Facts(ctx)
 	if err != nil {
-		return // the lanes say what is wrong with the primary
+		return err
 	}
 	sh.lock()
 	defer sh.unlock()
 	if sh.primary.inst != i {
-		return
+		return nil
 	}
 	f.looked = now
 	for db := range facts.Keys {
-		if db < sh.env.DBs && f.use(db) && f.listens {
-			f.owe("keys have come to be in a database that nobody used")
+		if db < sh.env.DBs && !slices.Contains(f.dbs, db) {
+			f.dbs = append(slices.Clone(f.dbs), db)
+			if f.listens {
+				f.owe("keys have come to be in a database that nobody used")
+			}
 		}
 	}
+	return nil
 }

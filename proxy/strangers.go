@@ -14,6 +14,8 @@ import (
 type strangers struct {
 	mu    sync.Mutex
 	names map[string]bool // true: asked already
+	// hidden are those that the primary has and does not show.
+	hidden []string
 }
 
 // maxStrangers bounds how many are remembered; names come from clients.
@@ -48,9 +50,6 @@ func (s *strangers) take() (names []string) {
 
 // meetStrangers asks the primary for the sources of scripts that are run by unknown names.
 func (sh *Shard) meetStrangers(primary *instance.Instance, server router.Server) error {
-	if !server.Valkey || server.Version < 80000 {
-		return nil
-	}
 	names := sh.scripts.strangers.take()
 	if len(names) == 0 {
 		return nil
@@ -62,16 +61,55 @@ func (sh *Shard) meetStrangers(primary *instance.Instance, server router.Server)
 		return err
 	}
 	defer c.Close()
-	for _, name := range names {
-		v, err := c.Do(ctx, "SCRIPT", "SHOW", name)
-		var refused *instance.ReplyError
-		switch {
-		case errors.As(err, &refused): // it has none of that name, or tells nobody
+	v, err := c.Do(ctx, append([]string{"SCRIPT", "EXISTS"}, names...)...)
+	var refused *instance.ReplyError
+	if err != nil && !errors.As(err, &refused) {
+		return err
+	}
+	var hidden []string
+	for i, name := range names {
+		if i < len(v.Elems) && v.Elems[i].Int == 0 {
+			continue // there is no such script: the client was told so, and will send its source
+		}
+		if !server.Valkey || server.Version < 80000 {
+			hidden = append(hidden, name)
+			continue
+		}
+		switch v, err := c.Do(ctx, "SCRIPT", "SHOW", name); {
+		case errors.Is(err, instance.ErrCommandRefused):
+			hidden = append(hidden, name)
+		case errors.As(err, &refused): // it is gone
 		case err != nil:
 			return err
 		default:
 			sh.scripts.book.Loaded(v.Str)
 		}
 	}
+	if len(hidden) > 0 {
+		sh.opt.Log.Warn("scripts are run by their hash whose source the server does not show: have them loaded through Tandem (SCRIPT LOAD)",
+			"instance", primary.String(), "scripts", hidden)
+		sh.scripts.strangers.hide(hidden)
+	}
 	return nil
+}
+
+// hide remembers scripts that the primary does not show.
+func (s *strangers) hide(names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hidden = append(s.hidden, names...)
+}
+
+// HiddenScripts is how many scripts clients have run by their hash that the primary does not show, and that have not
+// been seen since. The lock is not needed.
+func (sh *Shard) HiddenScripts() (n int) {
+	s := &sh.scripts.strangers
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range s.hidden {
+		if sh.scripts.book.Named([]byte(name)) == nil {
+			n++
+		}
+	}
+	return n
 }
