@@ -75,7 +75,7 @@ func Open(path string, o Options) (*Map, error) {
 		return nil, fmt.Errorf("open intent map %s: %w", path, err)
 	}
 	if why != "" {
-		m.found = Found{All: true, Why: why}
+		m.found, m.held = Found{All: true, Why: why}, true
 		m.words.all[0].Store(1)
 	}
 	return m, nil
@@ -214,7 +214,7 @@ func open(path string, o Options) (*Map, error) {
 	boot := bootID()
 	m.take()
 	if !clean && (boot == "" || text(h.Boot[:]) != boot) {
-		m.found.All, m.found.Why = true, "the machine was started anew, so that its last stores may be missing"
+		m.held, m.found.All, m.found.Why = true, true, "the machine was started anew, so that its last stores may be missing"
 		m.words.all[0].Store(1)
 	}
 	raw, encodeErr := o.encode(boot)
@@ -225,7 +225,8 @@ func open(path string, o Options) (*Map, error) {
 		err = m.file.flush()
 	}
 	if err != nil {
-		m.file.close()
+		_ = unix.Munmap(data)
+		_ = f.Close()
 		return nil, err
 	}
 	return m, nil
@@ -236,11 +237,6 @@ func (f *file) flush() error {
 		return fmt.Errorf("write to disk: %w", err)
 	}
 	return nil
-}
-
-func (f *file) close() {
-	_ = unix.Munmap(f.data)
-	_ = f.f.Close()
 }
 
 // ErrChanged: something else than this process has changed the size of the file.
@@ -262,15 +258,15 @@ func (m *Map) Look() error {
 	return nil
 }
 
-// Close brings all to disk and ends the map; nothing of it may be used any more. After it, a loss of power takes
-// nothing away.
+// Close brings all to disk: after it, a loss of power takes nothing away. Nothing may be marked any more; for who still
+// looks, the memory stays. A second Close does nothing.
 func (m *Map) Close() error {
 	f := m.file
 	if f == nil {
 		return nil
 	}
 	m.file = nil
-	defer f.close()
+	defer f.f.Close()
 	if info, err := f.f.Stat(); err != nil || info.Size() != int64(len(f.data)) {
 		return fmt.Errorf("%s: %w", f.path, errors.Join(ErrChanged, err))
 	}

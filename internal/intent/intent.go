@@ -24,7 +24,7 @@
 //	expiring    stripes in which a time to live was ever set: no mark, but known to the ledger in the same way
 //
 // A map that is opened holds what was found in all three sets together in its older generation, where it stays until
-// the ledger has worked it off (Keep, Found). The union is made before anything is cleared, so a crash while opening
+// the ledger has worked it off (Held). The union is made before anything is cleared, so a crash while opening
 // loses nothing either.
 //
 // The file is allocated in full when it is made, for a store into a hole of a full disk would end the process. Who
@@ -57,6 +57,7 @@ type Map struct {
 	standing    []uint64
 	expiring    []uint64
 	found       Found
+	held        bool  // what was found is still in the older generation
 	file        *file // nil: it is only in memory
 }
 
@@ -147,9 +148,15 @@ func (m *Map) Sweep() (number uint64, owed bool) {
 // Expiring is the set of stripes in which a time to live may have been set; it is the caller's to change.
 func (m *Map) Expiring() []uint64 { return m.expiring }
 
-// Found is what an earlier process has left, and was in the older generation when the map was opened. It must stay
-// there, so Turn must not be called, until it is worked off.
+// Found is what an earlier process has left. It is in the older generation when the map is opened, and must stay there,
+// so Turn must not be called, until it is worked off.
 func (m *Map) Found() *Found { return &m.found }
+
+// Held reports whether what was found is not worked off yet.
+func (m *Map) Held() bool { return m.held }
+
+// Release says that it is, or that something which finds it as well is noted as owed.
+func (m *Map) Release() { m.held = false }
 
 // Marked returns how many stripes a crash would leave in doubt at this moment; all is true if it would be every one.
 func (m *Map) Marked() (n int, all bool) {
@@ -180,6 +187,7 @@ func (m *Map) take() {
 	if m.found.All {
 		w.all[0].Store(1)
 	}
+	m.held = m.found.All || m.found.Count > 0
 	if m.found.Count > 0 {
 		m.found.Stripes = append([]uint64(nil), into...)
 	}

@@ -35,7 +35,7 @@ func (f *fixture) open(o Options) *Map {
 	}
 	f.t.Cleanup(func() {
 		if m.file != nil {
-			m.file.close()
+			_ = m.file.f.Close()
 		}
 	})
 	return m

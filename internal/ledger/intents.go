@@ -71,6 +71,7 @@ func (l *Ledger) Resume() Resumed {
 	}
 	l.intents.found, l.intents.foundOnly = f.Stripes, !owed
 	if l.without&ruleOldMarksStay != 0 {
+		l.intents.m.Release()
 		l.intents.m.Turn()
 	}
 	keys := l.opt.MaxExact
@@ -193,7 +194,7 @@ func (l *Ledger) standAnew() {
 // sent in it. It is called every few seconds.
 func (l *Ledger) TurnIntents() bool {
 	l.intents.m.StandAll(l.inDoubt())
-	if l.intents.found != nil || l.intents.unsettled[1-l.intents.m.Generation()] > 0 {
+	if l.intents.m.Held() || l.intents.unsettled[1-l.intents.m.Generation()] > 0 {
 		return false
 	}
 	l.intents.m.Turn()
@@ -219,8 +220,14 @@ func (l *Ledger) WasMarked(h Hash) bool {
 // has not any more are found at its end, for it is owed until then.
 func (l *Ledger) FoundSwept(gen uint64) {
 	if l.sweeping && l.sweepGen == gen && !l.intents.foundOnly {
-		l.intents.found = nil
+		l.workedOff()
 	}
+}
+
+// workedOff says that the stripes that were found marked are in doubt no longer, or a sweep is owed that finds them.
+func (l *Ledger) workedOff() {
+	l.intents.found, l.intents.foundOnly = nil, false
+	l.intents.m.Release()
 }
 
 // MarkedStripes returns how many stripes a crash would leave in doubt at this moment; all is true if it would be every

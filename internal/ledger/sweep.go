@@ -8,7 +8,7 @@ func (l *Ledger) OweSweep(why string, keys int) {
 	if l.without&ruleOwedNoted == 0 {
 		l.intents.m.SetSweep(l.sweepGen, true)
 	}
-	l.intents.found, l.intents.foundOnly = nil, false // it finds those as well
+	l.workedOff() // it finds those as well
 	l.seq++
 	l.floor = l.seq
 	l.forgetDirty()
@@ -35,8 +35,8 @@ func (l *Ledger) OweAgain(why string) {
 // endSweep notes that none is owed any more.
 func (l *Ledger) endSweep() {
 	l.sweeping, l.againWhy = false, ""
-	l.intents.found, l.intents.foundOnly = nil, false
 	l.intents.m.SetSweep(l.sweepGen, false)
+	l.workedOff()
 	l.exact.drop()
 }
 

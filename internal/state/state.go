@@ -13,12 +13,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 )
 
 // Format is the version of state.json that this program writes, and the newest that it reads. It is raised
 // with every change of State, for an older program would drop a field that it does not know.
-const Format = 1
+const Format = 2
 
 // Phases are the values that State.Phase takes, in the order of a migration. The first is that of a new
 // directory.
@@ -42,10 +43,60 @@ type State struct {
 	// different one may have lost data.
 	SourceRunID string `json:"source_run_id"`
 	TargetRunID string `json:"target_run_id"`
-	// OwedSweep: a sweep must run before the phase may be synced.
-	OwedSweep bool `json:"owed_sweep"`
-	// BackfillDone: a backfill has gone through the whole keyspace once.
-	BackfillDone bool `json:"backfill_done"`
+	// SourceKeys and TargetKeys are how many keys each had when that was last noted. With far fewer it has lost data.
+	SourceKeys int64 `json:"source_keys"`
+	TargetKeys int64 `json:"target_keys"`
+	// Secret is what keys are hashed under. It is made with the directory: the stripes of the intent map mean the same
+	// after a restart.
+	Secret Secret `json:"hash_secret"`
+	// Checkpoint is how far the sweep has come whose number it carries; the intent map says which one is owed.
+	Checkpoint Checkpoint `json:"checkpoint"`
+}
+
+// Checkpoint is a place in a sweep's walk through the primary: what was found before it is on the secondary, or
+// marked in the intent map.
+type Checkpoint struct {
+	// Sweep is the sweep's number; 0: there is no checkpoint.
+	Sweep uint64 `json:"sweep"`
+	// RunID is the server process that Cursor belongs to; for any other all of this is void.
+	RunID string `json:"run_id"`
+	// DB is the database that the walk is in. Those before it are done.
+	DB int `json:"db"`
+	// Cursor is SCAN's, in that database; empty at its beginning.
+	Cursor string `json:"cursor"`
+	// Scanned is how many keys were looked at by then.
+	Scanned int64 `json:"scanned"`
+}
+
+// Secret is 16 random bytes that nobody but this file may be told. Printed or logged it says nothing.
+type Secret [16]byte
+
+// String hides it.
+func (Secret) String() string { return "(hidden)" }
+
+// GoString hides it too.
+func (Secret) GoString() string { return "(hidden)" }
+
+// LogValue hides it from logs, which would ask MarshalText.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText writes it out, for the state file.
+func (s Secret) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
+
+// UnmarshalText reads it. The error does not repeat it.
+func (s *Secret) UnmarshalText(b []byte) error {
+	if hex.DecodedLen(len(b)) != len(s) {
+		return errors.New("the hash secret has not 32 digits")
+	}
+	if _, err := hex.Decode(s[:], b); err != nil {
+		return errors.New("the hash secret is not hexadecimal")
+	}
+	return nil
+}
+
+func newSecret() (s Secret) {
+	_, _ = rand.Read(s[:]) // see newState
+	return s
 }
 
 // What can be wrong with a state directory, for errors.Is. The messages name the directory and say what to do.
@@ -64,7 +115,7 @@ var (
 func newState(pair [2]string) State {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails: it ends the program where the system has no randomness
-	return State{Format: Format, ID: hex.EncodeToString(id[:]), Pair: pair, Phase: Phases[0]}
+	return State{Format: Format, ID: hex.EncodeToString(id[:]), Pair: pair, Phase: Phases[0], Secret: newSecret()}
 }
 
 // decode reads state.json. Its errors are ErrCorrupt or ErrNewerFormat, with the reason.
@@ -83,10 +134,19 @@ func decode(data []byte) (State, error) {
 		return State{}, fmt.Errorf("%w: %d, this program knows %d and older", ErrNewerFormat, *head.Format, Format)
 	}
 	var s State
+	var old formatOne
+	into := any(&s)
+	if *head.Format == 1 {
+		into = &old
+	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
+	if err := d.Decode(into); err != nil {
 		return State{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if *head.Format == 1 {
+		s = old.State
+		s.Format, s.Secret = Format, newSecret() // nothing was kept by the one there was
 	}
 	if d.More() {
 		return State{}, fmt.Errorf("%w: something follows its end", ErrCorrupt)
@@ -95,6 +155,13 @@ func decode(data []byte) (State, error) {
 		return State{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
 	return s, nil
+}
+
+// formatOne is the first format: without a secret and a checkpoint, and with two notes that nobody reads.
+type formatOne struct {
+	State
+	OwedSweep    bool `json:"owed_sweep"`
+	BackfillDone bool `json:"backfill_done"`
 }
 
 // encode writes it for people to read as well.
@@ -120,6 +187,12 @@ func (s State) check() error {
 	}
 	if s.Generation < 0 || s.ScanEpoch < 0 {
 		return fmt.Errorf("generation %d, scan_epoch %d: below zero", s.Generation, s.ScanEpoch)
+	}
+	if c := s.Checkpoint; c.DB < 0 || c.Scanned < 0 || s.SourceKeys < 0 || s.TargetKeys < 0 {
+		return fmt.Errorf("checkpoint in db %d behind %d keys, of %d and %d: below zero", c.DB, c.Scanned, s.SourceKeys, s.TargetKeys)
+	}
+	if s.Secret == (Secret{}) {
+		return errors.New("there is no hash secret")
 	}
 	if !slices.Contains(Phases, s.Phase) {
 		return fmt.Errorf("phase %q is none of %q", s.Phase, Phases)

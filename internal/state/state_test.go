@@ -1,8 +1,12 @@
 package state
 
 import (
+	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,7 +48,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"no format":                {edit("format", nil), ErrCorrupt, "no format"},
 		"format of the past":       {edit("format", 0), ErrCorrupt, "format 0"},
 		"format is text":           {edit("format", "1"), ErrCorrupt, ""},
-		"newer format":             {edit("format", Format+1), ErrNewerFormat, "2, this program knows 1"},
+		"newer format":             {edit("format", Format+1), ErrNewerFormat, "3, this program knows 2"},
 		"newer, with new fields":   {[]byte(`{"format": 99, "id": {"new": "shape"}}`), ErrNewerFormat, "99"},
 		"field of a newer minor":   {edit("shards", 3), ErrCorrupt, "shards"},
 		"phase with a typing slip": {edit("phase", "sinced"), ErrCorrupt, "sinced"},
@@ -53,6 +57,11 @@ func TestDecodeRefuses(t *testing.T) {
 		"id with a colon":          {edit("id", "0123456:89abcdef"), ErrCorrupt, "hex"},
 		"half a pair":              {edit("pair", []string{"a:1"}), ErrCorrupt, "pair"},
 		"generation below zero":    {edit("generation", -1), ErrCorrupt, "below zero"},
+		"no secret":                {edit("hash_secret", nil), ErrCorrupt, "no hash secret"},
+		"half a secret":            {edit("hash_secret", "0011"), ErrCorrupt, "32 digits"},
+		"a secret of letters":      {edit("hash_secret", strings.Repeat("x", 32)), ErrCorrupt, "hexadecimal"},
+		"checkpoint below zero":    {edit("checkpoint", map[string]any{"db": -1}), ErrCorrupt, "below zero"},
+		"field of the past":        {edit("owed_sweep", true), ErrCorrupt, "owed_sweep"},
 		"generation too large":     {edit("generation", 1e300), ErrCorrupt, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +83,8 @@ func TestOpenMakesANewStateAndKeepsWhatIsSaved(t *testing.T) {
 		t.Fatalf("new state: %+v", s)
 	}
 	saved := *s
-	saved.Phase, saved.ScanEpoch, saved.OwedSweep, saved.BackfillDone = "reversed", 3, true, true
+	saved.Phase, saved.ScanEpoch, saved.SourceKeys = "reversed", 3, 7
+	saved.Checkpoint = Checkpoint{Sweep: 4, RunID: "aaa", DB: 2, Cursor: "18446744073709551615", Scanned: 12}
 	saved.SourceRunID, saved.TargetRunID = "aaa", "bbb"
 	if err := d.Save(saved); err != nil {
 		t.Fatal(err)
@@ -95,6 +105,53 @@ func TestOpenMakesANewStateAndKeepsWhatIsSaved(t *testing.T) {
 	onDisk, err := decode(mustRead(t, filepath.Join(path, stateFile)))
 	if err != nil || onDisk.Generation != 2 {
 		t.Fatalf("the raised generation is not on disk: %+v %v", onDisk, err)
+	}
+}
+
+// The first format had neither secret nor checkpoint, and is written anew in the present one.
+func TestOpenReadsTheFirstFormat(t *testing.T) {
+	path := t.TempDir()
+	first := `{"format": 1, "id": "0123456789abcdef", "pair": ["10.0.0.1:6379", "10.0.0.2:6379"], "generation": 5,
+		"phase": "synced", "scan_epoch": 2, "source_run_id": "", "target_run_id": "", "owed_sweep": true, "backfill_done": true}`
+	if err := os.WriteFile(filepath.Join(path, stateFile), []byte(first), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, s, err := Open(path, testPair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if s.ID != "0123456789abcdef" || s.Generation != 6 || s.Phase != "synced" || s.ScanEpoch != 2 || s.Secret == (Secret{}) {
+		t.Errorf("%+v", s)
+	}
+	again, err := decode(mustRead(t, filepath.Join(path, stateFile)))
+	if err != nil || again.Format != Format || again.Secret != s.Secret {
+		t.Errorf("on disk: %+v, %v", again, err)
+	}
+}
+
+// The secret is in the file, which nobody else may read, and nowhere else.
+func TestSecretIsNotShown(t *testing.T) {
+	path := t.TempDir()
+	d, s, err := Open(path, testPair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	secret := hex.EncodeToString(s.Secret[:])
+	file := filepath.Join(path, stateFile)
+	if !strings.Contains(string(mustRead(t, file)), secret) {
+		t.Error("the file has no secret")
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	var logged bytes.Buffer
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("state", "state", *s, "secret", s.Secret)
+	for _, shown := range []string{logged.String(), fmt.Sprintf("%v %+v %#v %s", *s, *s, *s, s.Secret)} {
+		if strings.Contains(shown, secret) || strings.Contains(shown, fmt.Sprint([16]byte(s.Secret))) {
+			t.Errorf("the secret is shown: %s", shown)
+		}
 	}
 }
 
