@@ -9,6 +9,8 @@ import (
 
 	"github.com/panjf2000/ants/v2"
 	"golang.org/x/time/rate"
+
+	"tandem/internal/state"
 )
 
 // Why a pass over the keyspaces ends before its end.
@@ -27,6 +29,11 @@ type pass struct {
 	gen      uint64
 	pool     *ants.Pool
 	from, to *reader
+
+	markedOnly bool       // only keys in marked stripes are unknown
+	runID      string     // of the primary, where the walk last was
+	next       *candidate // nil: none is taken
+	noted      time.Time  // when the last checkpoint was saved, or the pass began
 
 	tasks sync.WaitGroup
 	// stop ends the pass with a reason.
@@ -48,16 +55,11 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, db := range dbs {
-		err := p.from.scan(ctx, db, p.opt.ScanCount, func(names []string) error {
-			p.progress.scanned(partOne, len(names))
-			return p.feed(ctx, db, names, nil)
-		})
-		if err != nil {
-			return err
-		}
+	at, err := p.takeUp(ctx, dbs)
+	if err != nil {
+		return err
 	}
-	if err := p.quiet(ctx); err != nil {
+	if err := p.feedFrom(ctx, dbs, at); err != nil {
 		return err
 	}
 	for _, db := range dbs {
@@ -70,6 +72,33 @@ func (p *pass) run(ctx context.Context) error {
 		}
 	}
 	return p.end(ctx)
+}
+
+// feedFrom is the first part, from a checkpoint on.
+func (p *pass) feedFrom(ctx context.Context, dbs []int, at state.Checkpoint) error {
+	for _, db := range dbs {
+		if db < at.DB {
+			continue
+		}
+		var from position
+		if db == at.DB {
+			from = position{runID: at.RunID, cursor: at.Cursor}
+		}
+		err := p.from.scanFrom(ctx, db, p.opt.ScanCount, from, func(names []string, at position) error {
+			p.progress.scanned(partOne, len(names))
+			if err := p.feed(ctx, db, names, nil); err != nil {
+				return err
+			}
+			return p.note(ctx, db, at)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := p.quiet(ctx); err != nil {
+		return err
+	}
+	return p.noteEnd(ctx)
 }
 
 // databases returns those that have keys on either side. Whatever is written to others from now on comes by
@@ -126,10 +155,15 @@ func (p *pass) feed(ctx context.Context, db int, names []string, keep func(conte
 		return err
 	}
 	items := p.c.newPage(db, names)
-	if keep != nil || p.limit.Limit() != rate.Inf {
+	if keep != nil || p.markedOnly || p.limit.Limit() != rate.Inf {
 		// The copier would leave out the others as well, but they would have been waited for.
 		items = p.c.unknown(items)
 	}
+	return p.feedItems(ctx, db, items, keep)
+}
+
+// feedItems gives items to the workers.
+func (p *pass) feedItems(ctx context.Context, db int, items []*item, keep func(context.Context, int, []*item) ([]*item, error)) error {
 	for len(items) > 0 {
 		n := min(len(items), p.limit.Burst())
 		if err := p.limit.WaitN(ctx, n); err != nil {

@@ -76,6 +76,12 @@ func (p *progress) scanned(of part, n int) {
 	p.seen[of] += int64(n)
 }
 
+func (p *progress) seenOf(of part) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen[of]
+}
+
 // doneLeft is the work that is done, and that is left, in keys of the first part. The lock is held.
 func (p *progress) doneLeft() (done, left float64) {
 	done = float64(p.seen[partOne]) + partTwoCost*float64(p.seen[partTwo])

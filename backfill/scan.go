@@ -19,7 +19,16 @@ const maxScanPause = 2 * time.Second
 // the server process is the same, from the beginning if it may not be: a cursor means nothing to another
 // process. The error is ctx's, page's own, or says that the server refuses the scan.
 func (r *reader) scan(ctx context.Context, db, count int, page func(names []string) error) error {
-	s := scanning{r: r, db: db, count: count}
+	return r.scanFrom(ctx, db, count, position{}, func(names []string, _ position) error { return page(names) })
+}
+
+// position is where a scan goes on: a cursor, "0" at the end and empty at the beginning, and the server process that it
+// belongs to; empty where INFO does not tell.
+type position struct{ runID, cursor string }
+
+// scanFrom is scan from a position on. page is told, too, where the scan goes on behind it.
+func (r *reader) scanFrom(ctx context.Context, db, count int, from position, page func(names []string, at position) error) error {
+	s := scanning{r: r, db: db, count: count, position: from}
 	defer s.leave()
 	for failures := 0; ; {
 		names, err := s.next(ctx)
@@ -35,7 +44,7 @@ func (r *reader) scan(ctx context.Context, db, count int, page func(names []stri
 			continue
 		}
 		failures = 0
-		if err := page(names); err != nil {
+		if err := page(names, s.position); err != nil {
 			return err
 		}
 		if s.cursor == "0" {
@@ -52,9 +61,7 @@ type scanning struct {
 
 	conn    rueidis.DedicatedClient
 	release func()
-	// runID is of the process that cursor belongs to; empty where INFO does not tell.
-	runID  string
-	cursor string
+	position
 }
 
 // next returns the next portion.

@@ -13,6 +13,7 @@ import (
 
 	"tandem/internal/instance"
 	"tandem/internal/ledger"
+	"tandem/internal/state"
 	"tandem/internal/status"
 )
 
@@ -30,6 +31,12 @@ type SweepOptions struct {
 	KeysPerS int
 	// ReadTimeout bounds the wait for one answer. Default 5 s.
 	ReadTimeout time.Duration
+	// Last is the checkpoint that an earlier process has left. It counts if it is of the sweep that is run.
+	Last state.Checkpoint
+	// Save keeps a checkpoint over a restart. Nil: none are taken.
+	Save func(state.Checkpoint) error
+	// SaveEvery is how often at most. Default 5 s: two flushes of a small file, against what is copied again.
+	SaveEvery time.Duration
 	// Log takes what is not told by Progress. Default: nowhere.
 	Log *slog.Logger
 }
@@ -39,6 +46,7 @@ func (o SweepOptions) withDefaults() SweepOptions {
 	setDefault(&o.ScanCount, 1000)
 	setDefault(&o.Workers, 4)
 	setDefault(&o.ReadTimeout, 5*time.Second)
+	setDefault(&o.SaveEvery, 5*time.Second)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -47,7 +55,8 @@ func (o SweepOptions) withDefaults() SweepOptions {
 
 // Sweep makes the whole secondary equal to the primary, in two parts: every key of the primary is copied
 // unless the ledger knows it already; then every key of the secondary that the primary lacks is removed. The
-// second begins when all of the first is acknowledged, for it would not see what lands later.
+// second begins when all of the first is acknowledged, for it would not see what lands later. Where the ledger says so
+// (after a crash) it is the keys of marked stripes only, or it goes on from a checkpoint (checkpoint.go).
 type Sweep struct {
 	l         *ledger.Ledger
 	c         *Copier
@@ -60,12 +69,13 @@ type Sweep struct {
 	pool     atomic.Pointer[ants.Pool]
 	progress progress
 	gate     gate
+	last     state.Checkpoint // the newest that was saved; Run's
 }
 
 // NewSweep returns a sweep that feeds c, which must be running while it runs.
 func NewSweep(l *ledger.Ledger, c *Copier, primary, secondary *instance.Instance, o SweepOptions) *Sweep {
 	o = o.withDefaults()
-	s := &Sweep{l: l, c: c, primary: primary, secondary: secondary, opt: o, limit: rate.NewLimiter(rate.Inf, 1)}
+	s := &Sweep{l: l, c: c, primary: primary, secondary: secondary, opt: o, limit: rate.NewLimiter(rate.Inf, 1), last: o.Last}
 	s.workers.Store(int32(o.Workers))
 	s.SetRate(o.KeysPerS)
 	return s

@@ -28,6 +28,7 @@ type world struct {
 	l                  *ledger.Ledger
 	sink               *testSink
 	copier             *Copier
+	end                func() // of sink and copier
 }
 
 // patience of tests: what takes longer hangs.
@@ -36,38 +37,57 @@ const testTimeout = 60 * time.Second
 // newWorld starts it with a sweep owed. set may change the options, and the copier before it runs.
 func newWorld(t testing.TB, first, second redisd.Options, o CopierOptions, set func(*Copier)) *world {
 	t.Helper()
-	w := &world{t: t, first: redisdtest.Start(t, first), second: redisdtest.Start(t, second)}
-	w.primary = testInstance(t, instance.Source, w.first.URL())
-	w.secondary = testInstance(t, instance.Target, w.second.URL())
-	w.l = ledger.New(ledger.Options{
+	w := newServers(t, first, second)
+	l := ledger.New(ledger.Options{
 		Hasher: ledger.Hasher{K0: 1, K1: 2}, MaxDirty: 100_000, MaxExact: 4_000_000,
 		Now: func() int64 { return time.Now().UnixNano() },
 	})
-	w.sink = startSink(t, w.l, w.second.Addr)
-	o.Name = instance.ConnName("test", "copier", "1")
-	if o.Log == nil {
-		o.Log = slog.New(slog.NewTextHandler(testLog{t}, nil))
-	}
-	w.copier = NewCopier(w.l, w.primary, o)
-	if set != nil {
-		set(w.copier)
-	}
-	w.l.Lock()
-	w.l.OnChange(w.copier.Wake)
-	w.l.OweSweep("a test", 50_000)
-	w.l.Unlock()
+	l.OweSweep("a test", 50_000)
+	w.start(l, o, set)
+	return w
+}
+
+// newServers is the servers alone.
+func newServers(t testing.TB, first, second redisd.Options) *world {
+	t.Helper()
+	w := &world{t: t, first: redisdtest.Start(t, first), second: redisdtest.Start(t, second)}
+	w.primary = testInstance(t, instance.Source, w.first.URL())
+	w.secondary = testInstance(t, instance.Target, w.second.URL())
+	return w
+}
+
+// start starts what runs on a ledger, until end is called or the test ends.
+func (w *world) start(l *ledger.Ledger, o CopierOptions, set func(*Copier)) {
+	w.t.Helper()
+	w.l = l
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
+	w.sink = startSink(w.t, w.l, w.second.Addr)
+	o.Name = instance.ConnName("test", "copier", "1")
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(testLog{w.t}, nil))
+	}
+	copier := NewCopier(w.l, w.primary, o)
+	w.copier = copier
+	if set != nil {
+		set(copier)
+	}
+	w.l.Lock()
+	w.l.OnChange(copier.Wake)
+	w.l.Unlock()
 	wg.Go(func() {
-		if err := w.copier.Run(ctx); err != nil {
-			t.Errorf("copier: %v", err)
+		if err := copier.Run(ctx); err != nil {
+			w.t.Errorf("copier: %v", err)
 		}
 	})
-	t.Cleanup(func() {
+	sink := w.sink
+	w.end = func() {
 		cancel()
 		wg.Wait()
-	})
-	return w
+		sink.stop()
+		<-sink.done
+	}
+	w.t.Cleanup(w.end)
 }
 
 // testLog writes log lines into the test's output.
