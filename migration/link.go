@@ -54,6 +54,8 @@ func (l *link) newSweep() *backfill.Sweep {
 		ScanCount: m.cfg.Backfill.ScanCount,
 		Workers:   m.cfg.Backfill.Workers,
 		KeysPerS:  m.cfg.Backfill.MaxKeysPerS,
+		Last:      m.checkpoint(),
+		Save:      m.saveCheckpoint,
 		Log:       m.log,
 	})
 	m.mu.Lock()
@@ -128,9 +130,11 @@ func (l *link) sweeps(ctx context.Context) {
 	for ctx.Err() == nil {
 		l.m.ledger.Lock()
 		gen, why, owed := l.m.ledger.SweepOwed()
+		marked, only := l.m.ledger.FoundStripes()
 		l.m.ledger.Unlock()
 		if owed {
-			l.m.log.Info("sweep begins", "why", why, "from", l.primary.String(), "to", l.secondary.String())
+			l.m.log.Info("sweep begins", "why", why, "from", l.primary.String(), "to", l.secondary.String(),
+				"marked_stripes", marked, "only_those", only)
 			began := time.Now()
 			err := sweep.Run(ctx, gen)
 			switch {
@@ -140,7 +144,8 @@ func (l *link) sweeps(ctx context.Context) {
 				l.m.log.Error("sweep failed; it is tried again", "from", l.primary.String(), "to", l.secondary.String(), "error", err)
 			default:
 				p := sweep.Progress()
-				l.m.log.Info("sweep done", "keys", p.KeysScanned, "copied", p.KeysCopied, "took", time.Since(began).Round(time.Millisecond))
+				l.m.log.Info("sweep done", "keys", p.KeysScanned, "copied", p.KeysCopied, "marked_stripes", marked,
+					"only_those", only, "took", time.Since(began).Round(time.Millisecond))
 				l.m.swept()
 				continue
 			}

@@ -42,6 +42,9 @@ var (
 	mTotal       = desc("backfill_keys_total", "Keys that the present sweep has to look at, as estimated.")
 	mBytes       = desc("backfill_copied_bytes", "Payload bytes that the present sweep has copied.")
 	mPause       = desc("cutover_pause_seconds", "How long commands were held by the last cutover or rollback.")
+	mMarked      = desc("intent_marked_stripes", "Stripes of the keyspace, of 1048576, whose keys a crash now would have copied again.")
+	mEverything  = desc("intent_everything", "1 while a crash now would have all keys compared.")
+	mResumed     = desc("resumed_stripes", "Stripes whose keys this process had to copy again because the last one ended before they had settled.")
 	mDifferent   = desc("verify_differences", "Differences found by the last verify.")
 	mCompared    = desc("verify_keys_compared", "Keys compared by the last verify.")
 )
@@ -66,7 +69,11 @@ func (m *Migration) Collect(out chan<- prometheus.Metric) {
 	s, counts := m.Status(), m.shard.Counts()
 	m.ledger.Lock()
 	stats := m.ledger.Stats()
+	marked, everything := m.ledger.MarkedStripes()
 	m.ledger.Unlock()
+	m.mu.Lock()
+	resumed := m.resumed.Stripes
+	m.mu.Unlock()
 
 	count(mCommands, counts.Commands)
 	count(mWrites, counts.Writes)
@@ -117,6 +124,9 @@ func (m *Migration) Collect(out chan<- prometheus.Metric) {
 	if ms, ok := s.Cutover.LastPauseMs.Get(); ok {
 		gauge(mPause, ms/1000)
 	}
+	gauge(mMarked, float64(marked))
+	gauge(mEverything, truth(everything))
+	gauge(mResumed, float64(resumed))
 	gauge(mDifferent, float64(s.Verify.Different))
 	gauge(mCompared, float64(s.Verify.Compared))
 }

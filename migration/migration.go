@@ -10,14 +10,12 @@
 // copier, and the sweep that runs while one is owed. backfill and synced are one state with and without an
 // owed sweep. A cutover and a rollback are the same step, a swap (swap.go).
 //
-// What must survive a restart is written before it takes effect. A restart knows the phase, but not which
-// keys had settled: it owes a sweep.
+// What must survive a restart is written before it takes effect: the phase in the state file, and which keys had not
+// settled in the intent map. So a restart recopies those, and nothing else (resume.go).
 package migration
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"log/slog"
 	"strconv"
@@ -28,6 +26,7 @@ import (
 	"tandem/config"
 	"tandem/internal/admin"
 	"tandem/internal/instance"
+	"tandem/internal/intent"
 	"tandem/internal/ledger"
 	"tandem/internal/resp"
 	"tandem/internal/state"
@@ -43,16 +42,17 @@ var ErrUnsettled = errors.New("writes were left unsettled")
 
 // Migration is one process' work on one pair of servers.
 type Migration struct {
-	cfg    *config.Config
-	log    *slog.Logger
-	id     string // of the state directory
-	source *instance.Instance
-	target *instance.Instance
-	dir    *state.Dir
-	ledger *ledger.Ledger
-	shard  *proxy.Shard
-	server *proxy.Server
-	began  time.Time
+	cfg     *config.Config
+	log     *slog.Logger
+	id      string // of the state directory
+	source  *instance.Instance
+	target  *instance.Instance
+	dir     *state.Dir
+	intents *intent.Map
+	ledger  *ledger.Ledger
+	shard   *proxy.Shard
+	server  *proxy.Server
+	began   time.Time
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -80,6 +80,7 @@ type Migration struct {
 
 	mu       sync.Mutex // guards what follows; taken after the ledger's, never before it, and not held for long
 	state    state.State
+	resumed  ledger.Resumed
 	blockers []status.Blocker // of a start that was refused
 	paused   bool
 	seen     map[instance.Role]*seen
@@ -110,13 +111,15 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.draining, m.drainNow = context.WithCancel(m.ctx)
 	m.presence.conns = map[instance.Role]*instance.Conn{}
-	var secret [16]byte
-	_, _ = rand.Read(secret[:]) // never fails
+	hasher := hasherOf(st.Secret)
+	if m.intents, err = m.openIntents(hasher); err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	m.remember(st)
 	m.ledger = ledger.New(ledger.Options{
-		Hasher: ledger.Hasher{
-			K0: binary.LittleEndian.Uint64(secret[:8]),
-			K1: binary.LittleEndian.Uint64(secret[8:]),
-		},
+		Hasher:   hasher,
+		Intents:  m.intents,
 		MaxDirty: cfg.MaxDirtyKeys,
 		MaxExact: cfg.ExactKeys,
 		Now:      func() int64 { return time.Now().UnixNano() },
@@ -139,6 +142,7 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 		Log:         log,
 	}
 	if err := allow(&options, cfg); err != nil {
+		_ = m.intents.Close()
 		_ = dir.Close()
 		return nil, err
 	}
@@ -147,6 +151,7 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 	listener, err := listen(cfg, log)
 	if err != nil {
 		m.shard.Close()
+		_ = m.intents.Close()
 		_ = dir.Close()
 		return nil, err
 	}
@@ -199,7 +204,7 @@ func (m *Migration) Run(ctx context.Context) error {
 	m.shard.Close()
 	m.work.Wait()
 	m.leave()
-	return err
+	return errors.Join(err, m.closeIntents())
 }
 
 var errEnding = &admin.Refused{Message: "the process is ending", Blockers: []status.Blocker{{
@@ -232,6 +237,7 @@ func (m *Migration) serve(ctx context.Context) error {
 	m.resume()
 	m.shard.Open()
 	m.work.Go(m.watch)
+	m.work.Go(m.turnIntents)
 	if begin {
 		m.work.Go(m.autoStart)
 	}
@@ -244,26 +250,6 @@ func (m *Migration) serve(ctx context.Context) error {
 	case err = <-m.fatal:
 	}
 	return errors.Join(err, m.drain())
-}
-
-// resume takes up the phase of an earlier process. Which keys had settled when that ended is not known: a
-// sweep is owed, and until it is done only what is seen to be equal counts as exact.
-func (m *Migration) resume() {
-	switch m.state.Phase {
-	case status.Backfill, status.Synced, status.Reversed:
-	default:
-		return
-	}
-	primary := m.primaryOf(m.state.Phase)
-	l := m.newLink(primary, m.other(primary))
-	m.ledger.Lock()
-	m.ledger.AssumeExpiring()
-	m.ledger.OweSweep("the process was started anew", 0)
-	m.shard.Replicate(l.effects)
-	m.ledger.Unlock()
-	m.setLink(l)
-	l.effects.Start()
-	l.start()
 }
 
 // wake is called by the ledger, under its lock, when there may be more to do.
@@ -279,6 +265,7 @@ func (m *Migration) save(change func(s *state.State)) error {
 	defer m.saving.Unlock()
 	m.mu.Lock()
 	s := m.state
+	m.describe(&s)
 	m.mu.Unlock()
 	change(&s)
 	if m.hooks.save != nil {

@@ -30,6 +30,7 @@ func (m *Migration) Status() status.Status {
 	stats := m.ledger.Stats()
 	tracking := m.shard.Tracking()
 	sweeping := m.ledger.Sweeping()
+	marked, markedOnly := m.ledger.FoundStripes()
 	s.DirtyKeys = int64(m.ledger.DirtyKeys())
 	s.UnsettledWrites = int64(m.ledger.Unsettled())
 	if l != nil {
@@ -47,7 +48,11 @@ func (m *Migration) Status() status.Status {
 		// Not seen to be equal yet: what is left of the sweep may differ.
 		left := int64(1)
 		if total, ok := s.Backfill.KeysTotal.Get(); ok {
-			left = max(1, total-s.Backfill.KeysScanned)
+			left = total - s.Backfill.KeysScanned
+			if markedOnly {
+				left = left * int64(marked) / ledger.Stripes
+			}
+			left = max(1, left)
 		}
 		s.DirtyKeys += left
 		if s.Backfill.State != status.Paused {

@@ -32,6 +32,7 @@ func (m *Migration) watch() {
 		m.ledger.Lock()
 		m.setClocks()
 		m.ledger.Unlock()
+		m.saveServers(false)
 		select {
 		case <-m.ctx.Done():
 			return
@@ -193,11 +194,16 @@ func (m *Migration) onConnect(i *instance.Instance, f instance.Facts) {
 	s := m.seen[i.Role]
 	s.up, s.facts, s.known = true, f, true
 	was := s.served
-	s.served.known, s.served.runID, s.served.keys = true, f.RunID, keys
 	phase := m.state.Phase
 	m.mu.Unlock()
 	m.setClocks() // before the first effect between the two
 	m.stand(i, f, was.known && was.runID != f.RunID)
+	defer func() {
+		// Behind what it has owed: the new run id may be on disk only when that is noted.
+		m.mu.Lock()
+		s.served.known, s.served.runID, s.served.keys = true, f.RunID, keys
+		m.mu.Unlock()
+	}()
 	if phase == status.Passthrough || phase == status.Finished || !was.known {
 		return
 	}

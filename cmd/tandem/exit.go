@@ -5,6 +5,7 @@ import (
 
 	"tandem/config"
 	"tandem/internal/admin"
+	"tandem/internal/intent"
 	"tandem/internal/state"
 	"tandem/internal/status"
 )
@@ -27,7 +28,7 @@ var exitStatuses = []struct {
 	{exitFailed, "Failed: the admin address is not reachable, a step was undone, or `serve` ended with writes unsettled."},
 	{exitUsage, "Usage or configuration: nothing was tried."},
 	{exitRefused, "Refused: the precheck failed, a step is not ready, another process holds the state directory or this pair of servers, " +
-		"or the state directory belongs to another pair."},
+		"or the state directory belongs to another pair or a newer version."},
 	{exitDifferent, "Differences were found."},
 }
 
@@ -56,7 +57,8 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage), errors.As(err, &configuration), errors.Is(err, admin.ErrUnauthorized):
 		return exitUsage
-	case errors.As(err, &refused), errors.Is(err, errRefused), errors.Is(err, state.ErrLocked), errors.Is(err, state.ErrOtherPair):
+	case errors.As(err, &refused), errors.Is(err, errRefused), errors.Is(err, state.ErrLocked), errors.Is(err, state.ErrOtherPair),
+		errors.Is(err, state.ErrNewerFormat), errors.Is(err, intent.ErrNewerFormat):
 		return exitRefused
 	case errors.Is(err, errDifferent):
 		return exitDifferent

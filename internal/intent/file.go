@@ -55,6 +55,8 @@ type file struct {
 	path string
 	f    *os.File
 	data []byte
+	// changed: somebody else has changed its size.
+	changed bool
 }
 
 // Open opens the map at path, or makes it. The caller holds the lock of the directory. What cannot be believed is
@@ -242,20 +244,29 @@ func (f *file) flush() error {
 // ErrChanged: something else than this process has changed the size of the file.
 var ErrChanged = errors.New("the intent map was truncated or extended by somebody else")
 
-// Look reports whether the file is still as long as it must be. A store behind its end would end the process, so
-// whoever finds out should end it in good order.
+// Look reports whether the file is still as long as it must be. If it is not, marks may be missing, and a store behind
+// its end would end the process: so it gets its length back and is made unreadable, for the next process to know. This
+// one should end.
 func (m *Map) Look() error {
-	if m.file == nil {
+	f := m.file
+	if f == nil {
 		return nil
 	}
-	info, err := m.file.f.Stat()
-	if err != nil {
+	info, err := f.f.Stat()
+	switch {
+	case err != nil:
 		return fmt.Errorf("look at intent map: %w", err)
+	case f.changed:
+	case info.Size() == int64(len(f.data)):
+		return nil
 	}
-	if info.Size() != int64(len(m.file.data)) {
-		return fmt.Errorf("%s: %w: %d bytes instead of %d", m.file.path, ErrChanged, info.Size(), len(m.file.data))
+	f.changed = true
+	err = fmt.Errorf("%s: %w: %d bytes instead of %d", f.path, ErrChanged, info.Size(), len(f.data))
+	if grow := f.f.Truncate(int64(len(f.data))); grow != nil {
+		return errors.Join(err, grow)
 	}
-	return nil
+	clear(f.data[:binary.Size(header{})])
+	return err
 }
 
 // Close brings all to disk: after it, a loss of power takes nothing away. Nothing may be marked any more; for who still
@@ -265,11 +276,11 @@ func (m *Map) Close() error {
 	if f == nil {
 		return nil
 	}
-	m.file = nil
 	defer f.f.Close()
-	if info, err := f.f.Stat(); err != nil || info.Size() != int64(len(f.data)) {
-		return fmt.Errorf("%s: %w", f.path, errors.Join(ErrChanged, err))
+	if err := m.Look(); err != nil {
+		return err
 	}
+	m.file = nil
 	if err := f.flush(); err != nil {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}

@@ -259,14 +259,18 @@ func TestTruncationIsSeen(t *testing.T) {
 	if err := m.Look(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(f.path, page); err != nil {
+	if err := os.Truncate(f.path, 3*page); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Look(); !errors.Is(err, ErrChanged) {
 		t.Errorf("%v", err)
 	}
+	m.Mark(stripes - 1) // this ends no process
 	if err := m.Close(); !errors.Is(err, ErrChanged) {
 		t.Errorf("close: %v", err)
+	}
+	if got := f.open(options).Found(); !got.All || got.Why == "" {
+		t.Errorf("found all %v (%q)", got.All, got.Why)
 	}
 }
 
