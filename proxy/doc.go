@@ -31,7 +31,7 @@
 //	busy.go                           a script that runs too long, and those behind it
 //	feed.go feeds.go                  reports of keys that no lane has changed
 //	learn.go                          commands that the table does not have
-//	silence.go anew.go refusal.go     servers in trouble: connections that are dead without a word, a secondary that refuses
+//	silence.go anew.go same.go refusal.go  servers in trouble: connections that are dead without a word, a secondary that refuses
 //
 // A session is one goroutine that reads a client's commands and puts them on its lane; it never waits for
 // replies. A lane is one connection to the primary; its reader goroutine takes the replies, has the ledger

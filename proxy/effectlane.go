@@ -58,7 +58,8 @@ type EffectLane struct {
 	progress atomic.Int64  // when the secondary last took or answered something, Unix nanoseconds
 	wake     chan struct{} // there is something to write
 
-	trouble complaint // of the goroutine that connects
+	trouble   complaint // of the goroutine that connects
+	elsewhere int       // see lane.elsewhere
 
 	// of the reader
 	buf    []byte
@@ -158,7 +159,10 @@ func (e *EffectLane) serve() error {
 		_ = conn.Close()
 		return err
 	}
-	err = loaded(ctx, conn)
+	err = sameServer(ctx, conn, e.inst, facts, &e.elsewhere)
+	if err == nil {
+		err = loaded(ctx, conn)
+	}
 	var dbs []bool
 	if err == nil {
 		dbs, err = e.selectable(conn)

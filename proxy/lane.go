@@ -64,9 +64,11 @@ type lane struct {
 	queue   requestQueue // unanswered, in order; canned answers among them
 	lost    requestQueue // what was unanswered when the connection broke
 	lastErr string
-	trouble complaint    // of the goroutine that connects
-	heard   int64        // when something was last received, Unix nanoseconds
-	wrote   atomic.Int64 // ... and when a piece of something large was last taken
+	trouble complaint // of the goroutine that connects
+	// elsewhere is how often in a row it has connected to another server than one that was asked just then.
+	elsewhere int
+	heard     int64        // when something was last received, Unix nanoseconds
+	wrote     atomic.Int64 // ... and when a piece of something large was last taken
 
 	// of the reader
 	buf     []byte
@@ -301,6 +303,9 @@ func (ln *lane) open(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	facts, err := inst.Facts(ctx)
+	if err == nil {
+		err = sameServer(ctx, conn, inst, facts, &ln.elsewhere)
+	}
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
