@@ -147,6 +147,9 @@ func (c *conversation) leave(session string) {
 	c.queueing[session] = false
 }
 
+// notUnanswered are commands that change the state of a session, or wait: Redis 6.0 answers who has waited all the same.
+var notUnanswered = strings.Fields("MULTI EXEC DISCARD BLPOP BRPOP BLMOVE BRPOPLPUSH BLMPOP BZPOPMIN BZPOPMAX BZMPOP")
+
 // unanswered sends requests that want no reply.
 func (c *conversation) unanswered(session string) {
 	if c.queueing[session] || c.limited == session { // who may not say so is answered
@@ -160,7 +163,7 @@ func (c *conversation) unanswered(session string) {
 		b = wire.AppendCommand(b, "CLIENT", "REPLY", "SKIP")
 	}
 	command, _ := c.command()
-	for slices.Contains(notQueued, command[0]) || slices.Contains([]string{"MULTI", "EXEC", "DISCARD"}, command[0]) {
+	for slices.Contains(notUnanswered, command[0]) || slices.Contains(notQueued, command[0]) || slices.Contains(command, "BLOCK") {
 		command, _ = c.command()
 	}
 	b = wire.AppendCommand(b, command...)

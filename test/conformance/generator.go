@@ -24,6 +24,7 @@ type Generator struct {
 	// Knows tells the commands of the server.
 	Knows func(row string) bool
 
+	fit       func(command []string) bool
 	templates []template
 	byRow     map[string][]int // indices of templates
 }
@@ -87,9 +88,9 @@ var ofAll = []string{"KEYS", "SCAN", "DBSIZE", "RANDOMKEY"}
 // notQueued are commands that a transaction changes: the scenarios have them.
 var notQueued = []string{"SELECT", "RESET", "CLIENT", "HELLO", "WAIT", "ACL"}
 
-// NewGenerator takes the requests of the scenarios.
-func NewGenerator(scenarios []*Scenario, isWild bool) *Generator {
-	g := &Generator{Wild: isWild, byRow: map[string][]int{}, Knows: func(string) bool { return true }}
+// NewGenerator takes the requests of the scenarios that are fit for the server.
+func NewGenerator(scenarios []*Scenario, isWild bool, fit func(command []string) bool) *Generator {
+	g := &Generator{Wild: isWild, fit: fit, byRow: map[string][]int{}, Knows: func(string) bool { return true }}
 	for _, s := range scenarios {
 		if s.Alone || s.Slow || !slices.Contains(groups, s.File) {
 			continue
@@ -135,7 +136,7 @@ func texts(words []token) (all []string) {
 func (g *Generator) take(group string, command []string, mark Mark) {
 	row := Row(command)
 	flat := strings.ReplaceAll(row, " ", "-")
-	if group != "own" && (slices.Contains(unfit, flat) || expiresSoon(command)) {
+	if group != "own" && (slices.Contains(unfit, flat) || expiresSoon(command) || !g.fit(command)) {
 		return
 	}
 	for i, arg := range command {

@@ -12,7 +12,7 @@ import (
 
 // What a Generator writes is read again as the same conversation.
 func TestConversationsSurviveTheirText(t *testing.T) {
-	orderly, wild := NewGenerator(corpus(t), false), NewGenerator(corpus(t), true)
+	orderly, wild := NewGenerator(corpus(t), false, fit("redis-6.0")), NewGenerator(corpus(t), true, fit("redis-7.0"))
 	orderly.Switches = true
 	for n := range uint64(100) {
 		s := []*Generator{orderly, wild}[n%2].Scenario(n)
@@ -102,7 +102,7 @@ func TestDifferencesAreFound(t *testing.T) {
 
 // Shrinking leaves what the failure needs: here, two commands in their order.
 func TestShrinkLeavesTheCause(t *testing.T) {
-	s := NewGenerator(corpus(t), true).Scenario(1)
+	s := NewGenerator(corpus(t), true, fit("redis-7.0")).Scenario(1)
 	s.Steps = slices.DeleteFunc(s.Steps, func(step Step) bool { return step.Action != Ask })
 	s.Steps[10].Commands = append(s.Steps[10].Commands, []string{"FIRST"})
 	s.Steps[40].Commands = append(s.Steps[40].Commands, []string{"SECOND"})

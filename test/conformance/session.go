@@ -72,13 +72,16 @@ func (s *session) write(b []byte) error {
 	return nil
 }
 
+// noReply begins the error of who has waited in vain.
+const noReply = "no reply"
+
 func (s *session) receive() (Reply, error) {
 	if err := s.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return Reply{}, fmt.Errorf("deadline: %w", err)
 	}
 	reply, err := readReply(s.r)
 	if err != nil {
-		return reply, fmt.Errorf("no reply: %w", err)
+		return reply, fmt.Errorf(noReply+": %w", err)
 	}
 	return reply, nil
 }
