@@ -106,35 +106,38 @@ type Gap struct {
 	Row string
 	// Lacks says what: "all", "a success" or "an error".
 	Lacks string
-	// Versions know the command.
+	// Versions know the command, and lack it.
 	Versions []string
 }
 
-// Gaps are the rows that no scenario exercises on any version that knows them.
+// Gaps are the rows that no scenario exercises on a version that knows them, by what is lacking.
 func (c Coverage) Gaps(knownBy map[string][]string) (gaps []Gap) {
 	for row, versions := range knownBy {
-		succeeded, failed := 0, 0
-		if e := c[row]; e != nil {
-			for _, v := range versions {
-				succeeded += e.Succeeded[v]
-				failed += e.Failed[v]
+		by := map[string][]string{}
+		for _, v := range versions {
+			if lacks := c[row].lacks(v); lacks != "" {
+				by[lacks] = append(by[lacks], v)
 			}
 		}
-		lacks := ""
-		switch {
-		case succeeded == 0 && failed == 0:
-			lacks = "all"
-		case succeeded == 0:
-			lacks = "a success"
-		case failed == 0:
-			lacks = "an error"
-		default:
-			continue
+		for lacks, of := range by {
+			gaps = append(gaps, Gap{row, lacks, of})
 		}
-		gaps = append(gaps, Gap{row, lacks, versions})
 	}
-	slices.SortFunc(gaps, func(a, b Gap) int { return strings.Compare(a.Row, b.Row) })
+	slices.SortFunc(gaps, func(a, b Gap) int { return strings.Compare(a.Row+a.Lacks, b.Row+b.Lacks) })
 	return gaps
+}
+
+// lacks is what a version has not been seen to answer, "" for nothing.
+func (e *Exercise) lacks(version string) string {
+	switch {
+	case e == nil || e.Succeeded[version] == 0 && e.Failed[version] == 0:
+		return "all"
+	case e.Succeeded[version] == 0:
+		return "a success"
+	case e.Failed[version] == 0:
+		return "an error"
+	}
+	return ""
 }
 
 // Reasons reads left_out.txt: lines of a row, what it lacks, and why; "CLUSTER *" stands for all rows that begin

@@ -9,7 +9,7 @@ import (
 	"tandem/router"
 )
 
-// Every command that a server of ours knows is exercised, with a reply that is an error and one that is none, or
+// Every command that a server of ours knows is exercised on it, with a reply that is an error and one that is none, or
 // left_out.txt says why not. What is left out is printed.
 func TestEveryCommandIsExercised(t *testing.T) {
 	here := present(t)
