@@ -101,7 +101,7 @@ func parseInfo(text string) (f Facts, hasKeyspace bool, err error) {
 	f.Version = f.Server.String()
 	number := func(s string) int64 {
 		n, _ := strconv.ParseInt(s, 10, 64) // a field that is no number is as good as missing
-		return n
+		return max(n, 0)
 	}
 	var masterHost, masterPort string
 	for line := range strings.Lines(text) {
@@ -155,6 +155,9 @@ func parseInfo(text string) (f Facts, hasKeyspace bool, err error) {
 	return f, hasKeyspace, nil
 }
 
+// maxKeys is more than any database has; the sum of all is still a number.
+const maxKeys = 1 << 40
+
 // parseKeyspace reads "db0:keys=5,expires=1,avg_ttl=0".
 func parseKeyspace(key, value string) (db int, keys int64, ok bool) {
 	number, ok := strings.CutPrefix(key, "db")
@@ -162,13 +165,13 @@ func parseKeyspace(key, value string) (db int, keys int64, ok bool) {
 		return 0, 0, false
 	}
 	db, err := strconv.Atoi(number)
-	if err != nil {
+	if err != nil || db < 0 {
 		return 0, 0, false
 	}
 	for field := range strings.SplitSeq(value, ",") {
 		if n, ok := strings.CutPrefix(field, "keys="); ok {
 			keys, err = strconv.ParseInt(n, 10, 64)
-			return db, keys, err == nil
+			return db, keys, err == nil && keys >= 0 && keys <= maxKeys
 		}
 	}
 	return 0, 0, false
