@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"tandem/internal/crashpoint"
 	"tandem/internal/ledger"
 )
 
@@ -112,11 +113,13 @@ func (c *Copier) copyOnce(ctx context.Context, db int, items []*item, expect int
 	}
 	took := time.Since(start)
 	c.hooks.at(afterRead, db, s.names)
+	crashpoint.Reach(crashpoint.CopyRead)
 
 	var bytes, largest int64
 	for from := 0; from < n; from += lockedAtOnce {
 		to := min(from+lockedAtOnce, n)
 		c.end(s.items[from:to], s.readings[from:to])
+		crashpoint.Reach(crashpoint.CopyAppended)
 		for i := from; i < to; i++ {
 			bytes += s.readings[i].size
 			largest = max(largest, s.readings[i].size)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"tandem/internal/crashpoint"
 	"tandem/internal/instance"
 	"tandem/internal/intent"
 	"tandem/internal/ledger"
@@ -56,6 +57,7 @@ func (m *Migration) resume() {
 	r := m.ledger.Resume()
 	m.shard.Replicate(l.effects)
 	m.ledger.Unlock()
+	crashpoint.Reach(crashpoint.Resumed)
 	m.mu.Lock()
 	m.resumed = r
 	m.mu.Unlock()

@@ -44,6 +44,9 @@ func (m *Migration) Status() status.Status {
 	}
 	m.ledger.Unlock()
 
+	if !sweeping && s.Backfill.State == status.Running {
+		s.Backfill.State = status.Done // it has ended, and is about to say so
+	}
 	if sweeping && l != nil {
 		// Not seen to be equal yet: what is left of the sweep may differ.
 		left := int64(1)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/internal/admin"
+	"tandem/internal/crashpoint"
 	"tandem/internal/instance"
 	"tandem/internal/state"
 	"tandem/internal/status"
@@ -148,6 +149,7 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	if err := m.save(func(s *state.State) { s.Phase = phase; s.ScanEpoch++ }); err != nil {
 		return undo("the new roles could not be written", err)
 	}
+	crashpoint.Reach(crashpoint.RolesSaved)
 	swapped = m.shard.Look(func() bool {
 		if hold.Err() != nil || !drained() {
 			return false
@@ -164,6 +166,7 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 		return undo("it would have held clients for more than cutover.max_pause: the roles were long in writing, "+
 			"or a server went away", nil)
 	}
+	crashpoint.Reach(crashpoint.RolesSwapped)
 	pause := m.swapped(old, link, began)
 	m.log.Info("roles swapped", "primary", primary.String(), "pause", pause.Round(time.Microsecond))
 	return admin.Result{Phase: phase, Pause: pause}, nil

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"tandem/internal/crashpoint"
 	"tandem/internal/ledger"
 	"tandem/internal/resp"
 	"tandem/internal/script"
@@ -179,7 +180,10 @@ func (e *EffectLane) judge(a *awaited, unit int, ends []int, now int64) error {
 	e.heard(a, v == ledger.Good, why, now)
 	open := a.block && leftOpen(e.buf[ends[len(ends)-2]:ends[len(ends)-1]])
 	e.awaited.pop()
-	if v = e.sh.ledger.Acked(v, why); v == ledger.Differs && !copied {
+	crashpoint.Reach(crashpoint.BeforeAck)
+	v = e.sh.ledger.Acked(v, why)
+	crashpoint.Reach(crashpoint.Acked)
+	if v == ledger.Differs && !copied {
 		e.sh.counts.MismatchedBy[name]++
 	}
 	switch {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidwall/redcon"
 
+	"tandem/internal/crashpoint"
 	"tandem/internal/instance"
 	"tandem/internal/resp"
 )
@@ -291,7 +292,9 @@ func (e *EffectLane) write(ctx context.Context, conn net.Conn) {
 		e.out.take(&e.w)
 		e.sh.unlock()
 		if e.w.n > 0 {
+			crashpoint.Reach(crashpoint.EffectSend)
 			err := e.w.inPieces(conn, stallLimit, &e.progress)
+			crashpoint.Reach(crashpoint.EffectSent)
 			e.sh.lock()
 			e.w.done(&e.out)
 			e.sh.unlock()

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tandem/internal/crashpoint"
 	"tandem/internal/instance"
 	"tandem/internal/ledger"
 	"tandem/internal/resp"
@@ -151,11 +152,13 @@ func (ln *lane) flushLocked() {
 		ln.out.take(&ln.w)
 		ln.sh.unlock()
 		var err error
+		crashpoint.Reach(crashpoint.BeforeSend)
 		if ln.w.n > writePiece {
 			err = ln.w.inPieces(conn, 0, &ln.wrote)
 		} else {
 			err = ln.w.to(conn)
 		}
+		crashpoint.Reach(crashpoint.Sent)
 		ln.sh.lock()
 		ln.w.done(&ln.out)
 		ln.writing = false

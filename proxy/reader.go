@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"tandem/internal/crashpoint"
 )
 
 const (
@@ -276,7 +278,9 @@ func (ln *lane) complete(unit int) error {
 	var gate gate
 	switch {
 	case r.acquired:
+		crashpoint.Reach(crashpoint.Replied)
 		gate = sh.judge(ln, r, unit)
+		crashpoint.Reach(crashpoint.Judged)
 	case r.unkeyed && sh.dual && (ln.large || sh.mayHaveRun(r.cmd, r.raw, last)):
 		sh.tookUnkeyed(r.cmd)
 	}
@@ -373,6 +377,7 @@ func adjacent(a, b []byte) bool {
 
 // deliver hands the runs to the clients. It waits for nobody.
 func (ln *lane) deliver() {
+	crashpoint.Reach(crashpoint.Answering)
 	for i := range ln.runs {
 		r := &ln.runs[i]
 		if r.sess != nil {

@@ -10,14 +10,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tandem/internal/admin"
+	"tandem/internal/crashpoint"
 	"tandem/internal/status"
 )
 
@@ -29,7 +34,32 @@ var binary string
 // secondSignal, in the environment, makes of this test binary a program that a first signal does not end.
 const secondSignal = "TEST_SECOND_SIGNAL"
 
+// crashAt, in the environment, makes of this test binary the program itself, with its arguments, which kills itself when
+// it comes by a point for the nth time: "point:n".
+const crashAt = "TEST_CRASH_AT"
+
+// killAt has the process kill itself there.
+func killAt(at string) {
+	name, times, _ := strings.Cut(at, ":")
+	n, err := strconv.ParseInt(times, 10, 64)
+	if err != nil || !slices.Contains(crashpoint.Points, crashpoint.Point(name)) {
+		fmt.Fprintf(os.Stderr, "%s=%s: not a point and a number\n", crashAt, at)
+		os.Exit(exitUsage)
+	}
+	var passed atomic.Int64
+	crashpoint.Set(func(p crashpoint.Point) {
+		if p == crashpoint.Point(name) && passed.Add(1) == n {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	})
+}
+
 func TestMain(m *testing.M) {
+	if at := os.Getenv(crashAt); at != "" {
+		killAt(at)
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
 	if os.Getenv(secondSignal) != "" {
 		ctx, _ := withSignals(context.Background(), os.Stderr)
 		fmt.Println("ready")

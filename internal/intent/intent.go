@@ -35,6 +35,8 @@ package intent
 import (
 	"math/bits"
 	"sync/atomic"
+
+	"tandem/internal/crashpoint"
 )
 
 // Found is what a map was left with by an earlier process.
@@ -116,8 +118,10 @@ func (m *Map) Generation() uint8 { return m.current }
 // Turn clears the older generation, in which everything has settled, and makes it the current one.
 func (m *Map) Turn() {
 	older := 1 - m.current
+	crashpoint.Reach(crashpoint.BeforeTurn)
 	clear(m.generations[older])
 	m.words.all[older].Store(0)
+	crashpoint.Reach(crashpoint.Cleared)
 	m.current = older
 	m.now = m.generations[older]
 }
@@ -155,8 +159,16 @@ func (m *Map) Found() *Found { return &m.found }
 // Held reports whether what was found is not worked off yet.
 func (m *Map) Held() bool { return m.held }
 
-// Release says that it is, or that something which finds it as well is noted as owed.
-func (m *Map) Release() { m.held = false }
+// Release says that it is, or that something which finds it as well is noted as owed. It is marked no longer.
+func (m *Map) Release() {
+	if !m.held {
+		return
+	}
+	m.held = false
+	older := 1 - m.current // nothing else is in it: there was no turn
+	clear(m.generations[older])
+	m.words.all[older].Store(0)
+}
 
 // Marked returns how many stripes a crash would leave in doubt at this moment; all is true if it would be every one.
 func (m *Map) Marked() (n int, all bool) {
@@ -191,6 +203,7 @@ func (m *Map) take() {
 	if m.found.Count > 0 {
 		m.found.Stripes = append([]uint64(nil), into...)
 	}
+	crashpoint.Reach(crashpoint.Folding)
 	clear(m.generations[1])
 	clear(m.standing)
 	w.all[1].Store(0)

@@ -46,9 +46,8 @@ func (f *fixture) used() *Map {
 	f.t.Helper()
 	f.open(options)
 	m := f.open(options)
-	m.Turn()
-	m.Turn()
 	m.SetSweep(9, false)
+	m.Release()
 	m.Mark(7)
 	return m
 }
@@ -93,10 +92,10 @@ func TestKilledProcessLeavesItsMarks(t *testing.T) {
 	if n, all := m.Marked(); n != 4 || !all {
 		t.Errorf("%d marked, all %v, want 4, and all as a sweep is owed", n, all)
 	}
-	m.Turn()
-	m.Turn()
 	m.SetSweep(12, false)
-	f.found(f.open(options))
+	m.Release()
+	m.Mark(200)
+	f.found(f.open(options), 200)
 }
 
 func TestEverythingIsMarked(t *testing.T) {

@@ -1,5 +1,7 @@
 package ledger
 
+import "tandem/internal/crashpoint"
+
 // OweSweep forgets what is known of every key: all are unknown until a sweep has compared the whole
 // keyspaces, however much was on the way when it was called. keys is how many keys are expected (0: as many
 // as the exact set may hold).
@@ -82,7 +84,9 @@ func (l *Ledger) Swept(gen uint64) bool {
 		l.OweSweep(why, 0)
 		return false
 	}
+	crashpoint.Reach(crashpoint.SweepEnds)
 	l.endSweep()
+	crashpoint.Reach(crashpoint.SweepEnded)
 	l.onChange()
 	return true
 }

@@ -1,6 +1,10 @@
 package ledger
 
-import "slices"
+import (
+	"slices"
+
+	"tandem/internal/crashpoint"
+)
 
 // AddLane returns a number for a lane of the primary.
 func (l *Ledger) AddLane() LaneID {
@@ -91,6 +95,7 @@ func (l *Ledger) behindBarrier(w *Write) bool {
 // grant makes w the owner of its stripes and raises the versions of those it writes, before it is sent: a
 // copy that was read before must not land after it.
 func (l *Ledger) grant(w *Write) {
+	crashpoint.Reach(crashpoint.BeforeMark)
 	if w.Kind != CopyRead {
 		l.seq++
 	} else {
@@ -135,6 +140,7 @@ func (l *Ledger) grant(w *Write) {
 	if w.Hidden || w.Script || w.Kind == Anything {
 		l.tell(w)
 	}
+	crashpoint.Reach(crashpoint.Marked)
 	w.epoch = l.epoch
 	l.inEpoch[w.epoch]++
 	l.inflight++

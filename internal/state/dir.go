@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"tandem/internal/crashpoint"
 )
 
 // The names of our files in the directory. tempFile is what a crash may leave; the next Save replaces it.
@@ -134,9 +136,11 @@ func (d *Dir) replace(data []byte) error {
 	if d.beforeRename != nil {
 		d.beforeRename()
 	}
+	crashpoint.Reach(crashpoint.StateWritten)
 	if err := os.Rename(d.File(tempFile), d.File(stateFile)); err != nil {
 		return err
 	}
+	crashpoint.Reach(crashpoint.StateRenamed)
 	return syncDir(d.path)
 }
 

@@ -71,6 +71,30 @@ var Binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// Crashing is the path of the program with points at which it can be made to kill itself (Tandem.LaunchCrashing). It is
+// the test binary of its own package. The first call builds it.
+var Crashing = sync.OnceValues(func() (string, error) {
+	if _, err := Binary(); err != nil {
+		return "", err
+	}
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	if built == "" {
+		if built, err = os.MkdirTemp("", "tandem-test-"); err != nil {
+			return "", fmt.Errorf("directory of the program: %w", err)
+		}
+	}
+	path := filepath.Join(built, "tandem-crashing")
+	build := exec.Command("go", "test", "-c", "-o", path, "./cmd/tandem")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build tandem with crash points: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
 // Root is the directory of the program's module: the test's own or one above it.
 var Root = sync.OnceValues(func() (string, error) {
 	dir, err := os.Getwd()

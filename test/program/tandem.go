@@ -92,13 +92,29 @@ func (td *Tandem) Launch() {
 	if err != nil {
 		td.t.Fatal(err)
 	}
+	td.launch(binary)
+}
+
+// LaunchCrashing is Launch of a program that kills itself when it comes by a point (internal/crashpoint) for the nth
+// time.
+func (td *Tandem) LaunchCrashing(point string, n int) {
+	td.t.Helper()
+	binary, err := Crashing()
+	if err != nil {
+		td.t.Fatal(err)
+	}
+	td.launch(binary, fmt.Sprintf("TEST_CRASH_AT=%s:%d", point, n))
+}
+
+func (td *Tandem) launch(binary string, env ...string) {
+	td.t.Helper()
 	log, err := os.OpenFile(td.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		td.t.Fatal(err)
 	}
 	defer log.Close() // the process has its own
 	cmd := exec.Command(binary, td.Args...)
-	cmd.Env = Environment()
+	cmd.Env = Environment(env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -192,6 +208,18 @@ func (td *Tandem) UntilEvery(pause time.Duration, what string, within time.Durat
 		default:
 		}
 	}
+}
+
+// Exited is closed when the process that was started last has ended.
+func (td *Tandem) Exited() <-chan struct{} { return td.exited }
+
+// Killed says whether it was SIGKILL that has ended it.
+func (td *Tandem) Killed() bool {
+	if td.Running() {
+		return false
+	}
+	status, ok := td.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // Running says whether the process was started and has not ended.
