@@ -158,7 +158,7 @@ func (w *world) release() {
 func (w *world) through(phase string, all []play, primary *Control, want transcripts) {
 	w.t.Helper()
 	began := time.Now()
-	got := transcripts{}
+	got, stale := transcripts{}, false
 	compared := w.compared(phase)
 	if phase == "reversed" && !compared {
 		w.t.Logf("%s does not read the DUMPs of %s: in reversed, replies alone are compared", w.source.Name, w.target.Name)
@@ -167,14 +167,16 @@ func (w *world) through(phase string, all []play, primary *Control, want transcr
 		if _, ok := want[p]; !ok || w.found.known.leavesOut(p.scenario, w.primary(phase)) {
 			continue
 		}
-		if w.next > batch {
+		switch {
+		case w.next > batch:
 			if compared {
 				w.mustBeEqual(phase)
 			}
 			w.flush()
-		} else if p.scenario.Alone {
+		case p.scenario.Alone, stale:
 			w.flush()
 		}
+		stale = p.scenario.Alone // it has been in databases of others
 		player := w.player(p, primary)
 		since := time.Now()
 		got[p] = player.Play(p.scenario, w.database(p))

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -96,9 +97,6 @@ type Performance struct {
 	captured []capture
 	replies  [][]Reply
 	err      error
-	// blocks is set once a command has blocked; waiting is how many clients were blocked before the first.
-	blocks  bool
-	waiting int
 }
 
 // capture is a reply that has a name. One that is not compared is not looked for in others: it may be as small as 3.
@@ -111,23 +109,26 @@ func (p *Player) begin(db int) *Performance {
 	return &Performance{p: p, db: db, sessions: map[string]*session{}}
 }
 
-// end closes the sessions, and lets those that waited leave the server, so that the next scenario counts right.
+// end closes the sessions, and lets those that waited leave the server, so that the next scenario is not served to them.
 func (g *Performance) end() {
+	var waited []string
 	for _, s := range g.sessions {
 		s.conn.Close()
+		if s.waitsAs != "" {
+			waited = append(waited, s.waitsAs)
+		}
 	}
-	if !g.blocks {
-		return
-	}
-	for deadline := time.Now().Add(leaving); time.Now().Before(deadline); {
-		if n, err := g.p.Server.blocked(); err != nil || n <= g.waiting {
+	for deadline := time.Now().Add(leaving); len(waited) > 0 && time.Now().Before(deadline); {
+		blocked, err := g.p.Server.blocked()
+		if err != nil {
 			return
 		}
+		waited = slices.DeleteFunc(waited, func(id string) bool { return blocked[id] == "" })
 	}
 }
 
-// leaving bounds how long those that waited may stay.
-const leaving = 2 * time.Second
+// leaving bounds how long those that waited may stay: one who waits for all readers of a group does for a while.
+const leaving = 500 * time.Millisecond
 
 // longestShown bounds what is shown of bytes that nobody asked for.
 const longestShown = 200
@@ -209,7 +210,7 @@ func (g *Performance) steps(steps []Step) error {
 		g.replies = append(g.replies, []Reply{g.named(reply)})
 		return err
 	case Receive:
-		s.waits = false
+		s.waitsAs = ""
 		reply, err := s.receive()
 		for err == nil && !strings.Contains(reply.String(), first.Text) {
 			reply, err = s.receive()
@@ -264,52 +265,53 @@ func (g *Performance) session(step Step) (*session, error) {
 	return s, nil
 }
 
-// block sends a command and returns once one more client is blocked on the server.
+// waitsLike are the commands by which the proxy waits for those that ask by another.
+var waitsLike = map[string]string{"XREADGROUP": "XREAD", "BRPOPLPUSH": "BLMOVE"}
+
+// block sends a command and returns once a client is blocked on the server that was not before.
 func (g *Performance) block(s *session, command []string) error {
 	before, err := g.p.Server.blocked()
 	if err != nil {
 		return err
 	}
-	if !g.blocks {
-		g.blocks, g.waiting = true, before
-	}
 	if err := s.send(command); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(patience); ; {
-		n, err := g.p.Server.blocked()
-		if err != nil || n > before {
-			s.waits = true
+		blocked, err := g.p.Server.blocked()
+		if err != nil {
 			return err
 		}
-		before = min(before, n) // somebody of before has left only now
+		for id, name := range blocked {
+			if before[id] == "" && (name == command[0] || name == waitsLike[command[0]]) {
+				s.waitsAs = id
+				return nil
+			}
+		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("does not block: %d clients are blocked as before", n)
+			return fmt.Errorf("does not block: %d clients are blocked as before", len(blocked))
 		}
 	}
 }
 
 // close ends a session's connection. One that waits is seen to have left: what comes next is not for it.
 func (g *Performance) close(s *session) error {
-	if !s.waits {
-		return s.conn.Close()
-	}
-	before, err := g.p.Server.blocked()
-	if err != nil {
-		return err
-	}
 	if err := s.conn.Close(); err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
-	for deadline := time.Now().Add(patience); ; {
-		n, err := g.p.Server.blocked()
-		if err != nil || n < before {
+	for deadline := time.Now().Add(patience); s.waitsAs != ""; {
+		blocked, err := g.p.Server.blocked()
+		if err != nil {
 			return err
 		}
+		if blocked[s.waitsAs] == "" {
+			break
+		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d clients wait still", n)
+			return errors.New("it waits still")
 		}
 	}
+	return nil
 }
 
 // until asks until the reply begins as it should.

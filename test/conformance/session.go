@@ -23,8 +23,8 @@ type session struct {
 	r    *bufio.Reader
 	// monitors is set behind MONITOR.
 	monitors bool
-	// waits is set by a command that blocks, until its reply is received.
-	waits bool
+	// waitsAs is the server's id of the client that a command of this session has blocked; empty behind its reply.
+	waitsAs string
 }
 
 // dial connects, speaks the protocol and selects the database. What it is answered to that is not compared.
@@ -133,16 +133,29 @@ func (c *Control) Must(args ...string) (Reply, error) {
 	return reply, nil
 }
 
-// blocked is how many clients of the server wait.
-func (c *Control) blocked() (int, error) {
-	info, err := c.Must("INFO", "clients")
+// blocked are the server's clients that wait: the names of their commands, by id.
+func (c *Control) blocked() (map[string]string, error) {
+	list, err := c.Must("CLIENT", "LIST")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	for _, line := range strings.Split(info.Text, "\r\n") {
-		if n, ok := strings.CutPrefix(line, "blocked_clients:"); ok {
-			return strconv.Atoi(n)
+	waiting := map[string]string{}
+	for _, line := range strings.Split(list.Text, "\n") {
+		id, flags, command := "", "", ""
+		for _, field := range strings.Fields(line) {
+			name, value, _ := strings.Cut(field, "=")
+			switch name {
+			case "id":
+				id = value
+			case "flags":
+				flags = value
+			case "cmd":
+				command = value
+			}
+		}
+		if strings.Contains(flags, "b") {
+			waiting[id] = strings.ToUpper(command)
 		}
 	}
-	return 0, errors.New("INFO clients has no blocked_clients")
+	return waiting, nil
 }
