@@ -145,22 +145,14 @@ func (r *request) mayBeBusy() bool {
 // The lock is held.
 func (s *session) answerBusy(r *request) bool {
 	s.unsent(r)
-	text, parts, mute := s.sh.busy.reply, len(r.parts), r.mute
-	r.reset()
-	r.sess = s
-	if mute {
-		s.sh.freeRequest(r)
-		return true
+	text := s.sh.busy.reply
+	if len(r.parts) == 0 {
+		return s.answerInstead(r, bytes.Clone(text))
 	}
-	if parts == 0 {
-		r.canned = bytes.Clone(text)
-		return s.submitCanned(r)
+	reply := []byte("+OK\r\n")
+	for range r.parts {
+		reply = append(reply, text...)
 	}
-	r.canned = append(r.canned, "+OK\r\n"...)
-	for range parts {
-		r.canned = append(r.canned, text...)
-	}
-	r.canned = append(r.canned, "-EXECABORT Transaction discarded because of: "...)
-	r.canned = append(r.canned, text[1:]...)
-	return s.submitCanned(r)
+	reply = append(reply, "-EXECABORT Transaction discarded because of: "...)
+	return s.answerInstead(r, append(reply, text[1:]...))
 }

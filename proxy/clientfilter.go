@@ -32,7 +32,7 @@ func (f *filter) matches(s, me *session) bool {
 	if f.skipMe && s == me {
 		return false
 	}
-	c := &client{s, s.about.Load(), flagsOf(s.shown())}
+	c := &client{s, s.about.Load(), s.flags()}
 	for _, test := range f.tests {
 		if !test(c) {
 			return false
@@ -75,6 +75,8 @@ var (
 	always      = release{}
 	nowhere     = release{never, never}
 	redis62     = release{redis: 60200}
+	redis70     = release{redis: 70000}
+	redis72     = release{redis: 70200}
 	maxAge      = release{redis: 70400, valkey: 80000}
 	valkey81    = release{never, 80100}
 	valkey90    = release{never, 90000}
@@ -132,7 +134,7 @@ var options = []option{
 			return nil
 		}
 		return func(c *client) bool {
-			return slices.ContainsFunc(c.state, func(f stateFrame) bool { return f.name == "CLIENT CAPA" })
+			return c.keeps("CLIENT CAPA")
 		}
 	}},
 }

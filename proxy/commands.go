@@ -116,7 +116,7 @@ func (s *session) sessionCommand(cmd *router.Command, raw []byte, args [][]byte)
 		}
 	case "CLIENT NO-EVICT":
 		if n == 3 && isOnOff(args[2]) && s.serverSince(70000) {
-			return s.answer([]byte("+OK\r\n")) // the proxy evicts nobody
+			return s.answer(s.takeNoEvict(args[2]))
 		}
 	default:
 		return s.keepState(cmd, raw, false)
@@ -193,7 +193,7 @@ func (s *session) resetState() bool {
 	}
 	s.enterTransaction(nil)
 	s.dropPin()
-	s.db, s.name, s.resp3 = 0, "", false
+	s.db, s.name, s.resp3, s.noEvict = 0, "", false, false
 	sh := s.sh
 	sh.lock()
 	sh.leave(s)
@@ -207,6 +207,7 @@ func (s *session) resetState() bool {
 	if s.reply == replyOff {
 		s.reply = replyOn
 	}
+	s.tell()
 	return s.answer([]byte("+RESET\r\n"))
 }
 

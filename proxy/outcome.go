@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"tandem/internal/resp"
@@ -37,6 +38,11 @@ func (tx *transaction) concernsSession() bool {
 		}
 	}
 	return false
+}
+
+// switchesReplies reports whether a CLIENT REPLY is among the commands.
+func (tx *transaction) switchesReplies() bool {
+	return slices.ContainsFunc(tx.parts, func(p part) bool { return p.cmd.Name == "CLIENT REPLY" })
 }
 
 // executed looks at EXEC's reply and returns what the client gets now. It is called under the lock, when the effect has

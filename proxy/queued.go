@@ -114,7 +114,8 @@ func (s *session) queueOwn(cmd *router.Command, raw []byte, args [][]byte) (queu
 		what, value := arg(2), arg(3)
 		c = own(deniedOrUnknown, func(o *outcome) []byte { return s.takeInfo(what, value) })
 	case cmd.Name == "CLIENT NO-EVICT" && n == 3 && isOnOff(args[2]) && s.serverSince(70000):
-		c = own(anyError, func(o *outcome) []byte { return []byte("+OK\r\n") })
+		word := arg(2)
+		c = own(anyError, func(o *outcome) []byte { return s.takeNoEvict(word) })
 	case cmd.Name == "CLIENT INFO" && n == 2:
 		c = own(anyError, func(o *outcome) []byte { return textReply(s.describe()+"\n", o.resp3) })
 	case cmd.Name == "CLIENT LIST":
@@ -248,6 +249,13 @@ func (s *session) takeName(name []byte) []byte {
 		return []byte(badName)
 	}
 	s.name = string(name)
+	s.tell()
+	return []byte("+OK\r\n")
+}
+
+// takeNoEvict is CLIENT NO-EVICT ON or OFF, and returns the answer.
+func (s *session) takeNoEvict(word []byte) []byte {
+	s.noEvict = bytes.EqualFold(word, []byte("ON"))
 	s.tell()
 	return []byte("+OK\r\n")
 }

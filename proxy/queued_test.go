@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tandem/internal/redisd"
+	"tandem/internal/redisd/redisdtest"
 	"tandem/internal/resp"
 	"tandem/router"
 )
@@ -163,6 +165,70 @@ func TestWhatATransactionSetsGoesAlongWithASwap(t *testing.T) {
 			h.same()
 		})
 	}
+}
+
+// What one server has refused to queue makes EXEC fail on another too, which might have queued it.
+func TestATransactionThatIsToFailFailsOnAnotherServer(t *testing.T) {
+	newer, ok := redisdtest.Find(t, "redis-8.0")
+	if !ok {
+		t.Fatal("redis-8.0 is not here")
+	}
+	h := newHouseOn(t, redisd.Options{}, redisd.Options{Binary: newer[0].Path}, true, nil)
+	c := h.client()
+	c.expect("MULTI", "+OK")
+	c.expect("SET k 1", "+QUEUED")
+	if got := c.do("HGETDEL h FIELDS 1 f"); !strings.HasPrefix(got, "-ERR unknown command") {
+		t.Fatal(got)
+	}
+	h.swap(h.tgt, h.src)
+	if got := c.do("EXEC"); !strings.HasPrefix(got, "-EXECABORT") {
+		t.Errorf("EXEC: %q", got)
+	}
+	c.expect("GET k", "$-1")
+}
+
+// A learned command that may be about its connection has one of its own, within a transaction too.
+func TestALearnedCommandInATransactionMayBeAboutItsConnection(t *testing.T) {
+	valkey, ok := redisdtest.Find(t, "valkey-8.1")
+	if !ok {
+		t.Fatal("valkey-8.1 is not here")
+	}
+	o := redisd.Options{Binary: valkey[0].Path, Args: []string{"--rename-command", "READONLY", "XSTATE"}}
+	bothWays(t, func(t *testing.T, whole bool) {
+		h := newHouseOn(t, o, o, true, nil)
+		cmd, err := router.Learn([]byte("*7\r\n$6\r\nxstate\r\n:1\r\n*1\r\n+fast\r\n:0\r\n:0\r\n:0\r\n*0\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.shard.lock()
+		h.shard.learned["XSTATE"] = &learned{cmd: cmd, until: time.Now().Add(time.Hour), of: h.shard.primary}
+		h.shard.unlock()
+		c := h.client()
+		if got := c.transact(whole, "XSTATE", "INCR n"); got != "*2 +OK :1" {
+			t.Fatal(got)
+		}
+		s := h.session()
+		h.shard.lock()
+		defer h.shard.unlock()
+		if !s.keeps("XSTATE") || s.pins&pinState == 0 || s.pinned == nil || s.pinned.clean() {
+			t.Errorf("the session keeps %v, its pins are %b", s.state, s.pins)
+		}
+	})
+}
+
+// Who wants no replies gets none to an EXEC that is not sent.
+func TestAnExecThatIsNotSentIsSilentIfItIsToBe(t *testing.T) {
+	h := newHouse(t, true, nil)
+	c := h.client()
+	c.expect("WATCH k", "+OK")
+	h.swap(h.tgt, h.src)
+	for _, command := range []string{"CLIENT REPLY OFF", "MULTI", "SET k 1", "EXEC", "CLIENT REPLY ON"} {
+		c.send(string(resp.AppendCommand(nil, strings.Fields(command)...)))
+	}
+	if got := c.reply(); got != "+OK" {
+		t.Error(got)
+	}
+	c.expect("GET k", "$-1")
 }
 
 // A transaction that runs and one that does not leave the lane that they were on as the next session needs it.

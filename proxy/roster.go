@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,12 +17,13 @@ import (
 type about struct {
 	name, libName, libVer, user string
 	db                          int
-	resp3                       bool
+	resp3, noEvict              bool
 }
 
 // tell lets others see the session as it is now. Called by its goroutine after each change.
 func (s *session) tell() {
-	a := &about{name: s.name, libName: s.libName, libVer: s.libVer, user: "default", db: s.db, resp3: s.resp3}
+	a := &about{name: s.name, libName: s.libName, libVer: s.libVer, user: "default", db: s.db, resp3: s.resp3,
+		noEvict: s.noEvict}
 	if s.who != nil && s.who.name != "" {
 		a.user = s.who.name
 	}
@@ -62,52 +64,70 @@ func (s *session) describe() string {
 	if pins&pinWatch != 0 {
 		watch = 1
 	}
-	protocol, command := "2", "NULL"
+	server, protocol, command, redirect := s.sh.hints.Load().server, 2, "NULL", int64(-1)
 	if a.resp3 {
-		protocol = "3"
+		protocol = 3
 	}
 	if c := s.last.Load(); c != nil {
 		command = strings.ToLower(strings.ReplaceAll(c.Name, " ", "|"))
+		if !redis70.in(server) {
+			command, _, _ = strings.Cut(command, "|")
+		}
+	}
+	if f := s.trackingFrame(); f != nil {
+		redirect = f.redirect
 	}
 	now := time.Now()
 	var b strings.Builder
-	field := func(name, value string) {
+	field := func(name string, value any) {
+		if !listedSince[name].in(server) {
+			return
+		}
 		if b.Len() > 0 {
 			b.WriteByte(' ')
 		}
-		b.WriteString(name + "=" + value)
+		fmt.Fprint(&b, name, "=", value)
 	}
-	seconds := func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
-	field("id", strconv.FormatInt(s.id, 10))
-	field("addr", s.conn.RemoteAddr().String())
-	field("laddr", s.conn.LocalAddr().String())
+	field("id", s.id)
+	field("addr", s.conn.RemoteAddr())
+	field("laddr", s.conn.LocalAddr())
 	field("name", a.name)
-	field("age", seconds(now.Sub(s.since)))
-	field("idle", seconds(now.Sub(time.Unix(0, s.active.Load()))))
-	field("flags", flagsOf(pins))
-	field("db", strconv.Itoa(a.db))
-	field("sub", strconv.Itoa(subs))
-	field("psub", strconv.Itoa(psubs))
-	field("ssub", strconv.Itoa(ssubs))
-	field("multi", strconv.Itoa(multi))
-	field("watch", strconv.Itoa(watch))
-	field("omem", strconv.Itoa(s.out.size()))
+	field("age", int(now.Sub(s.since)/time.Second))
+	field("idle", int(now.Sub(time.Unix(0, s.active.Load()))/time.Second))
+	field("flags", s.flags())
+	field("capa", s.capabilities())
+	field("db", a.db)
+	field("sub", subs)
+	field("psub", psubs)
+	field("ssub", ssubs)
+	field("multi", multi)
+	field("watch", watch)
+	field("omem", s.out.size())
 	field("cmd", command)
 	field("user", a.user)
+	field("redir", redirect)
 	field("resp", protocol)
 	field("lib-name", a.libName)
 	field("lib-ver", a.libVer)
 	return b.String()
 }
 
-// flagsOf are the letters by which servers say in what state a client is.
-func flagsOf(p pins) string {
-	flags := ""
+// listedSince is from when on servers list a field; those without an entry have always been there.
+var listedSince = map[string]release{"laddr": redis62, "ssub": redis70, "watch": maxAge, "redir": redis62, "resp": redis70,
+	"lib-name": redis72, "lib-ver": redis72, "capa": valkey81}
+
+// flags are the letters by which servers say in what state a client is. The lock is held.
+func (s *session) flags() string {
+	pins, flags := s.shown(), ""
+	tracking := s.trackingFrame()
 	for _, f := range []struct {
-		why    pins
+		is     bool
 		letter string
-	}{{pinMonitor, "O"}, {pinTransaction, "x"}, {pinBlocked, "b"}, {pinSubscribed, "P"}, {pinState, "t"}} {
-		if p&f.why != 0 {
+	}{
+		{pins&pinMonitor != 0, "O"}, {pins&pinSubscribed != 0, "P"}, {pins&pinTransaction != 0, "x"}, {pins&pinBlocked != 0, "b"},
+		{tracking != nil, "t"}, {tracking != nil && tracking.broadcasts(), "B"}, {s.about.Load().noEvict, "e"}, {s.keeps("CLIENT NO-TOUCH"), "T"},
+	} {
+		if f.is {
 			flags += f.letter
 		}
 	}
@@ -115,6 +135,14 @@ func flagsOf(p pins) string {
 		return "N"
 	}
 	return flags
+}
+
+// capabilities are the letters of what the client has said that it can do. The lock is held.
+func (s *session) capabilities() string {
+	if s.keeps("CLIENT CAPA") {
+		return "r"
+	}
+	return ""
 }
 
 // shown is what others may know of its pins: it blocks when the server has its command. The lock is held.

@@ -61,6 +61,7 @@ type session struct {
 	done     chan struct{}
 
 	name, libName, libVer string
+	noEvict               bool     // what CLIENT NO-EVICT has set: the proxy evicts nobody
 	who                   *account // nil until the client has logged in, where it must
 	db                    int
 	resp3                 bool

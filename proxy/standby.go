@@ -260,6 +260,9 @@ func (s *session) queueAgain(ln *lane) {
 	for _, raw := range tx.asides {
 		ln.swallow(raw)
 	}
+	if tx.spoilt {
+		ln.swallow(echoNothing)
+	}
 	for i := range tx.sent {
 		p := &tx.parts[i] // of which the session may be planning the rest, for EXEC
 		raw := tx.block[p.from:p.to]
@@ -309,3 +312,6 @@ func (ln *lane) putFence() {
 }
 
 var pingFrame = frame("PING")
+
+// echoNothing is what every server refuses to queue.
+var echoNothing = frame("ECHO")

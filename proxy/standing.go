@@ -141,6 +141,11 @@ func (s *session) keep(f stateFrame, off, adds bool) {
 	}
 }
 
+// keeps reports whether the server keeps what a command of that name has set. The lock is held.
+func (s *session) keeps(name string) bool {
+	return slices.ContainsFunc(s.state, func(f stateFrame) bool { return f.name == name })
+}
+
 // noClient is an id that no client has.
 const noClient = -1
 

@@ -297,10 +297,7 @@ func (s *session) unreachable(r *request, why string) bool {
 	s.unsent(r)
 	reply := errorReply(nil, "%s cannot be reached for %s; the command was not sent (%s)",
 		s.sh.primary.inst, s.sh.opt.PrimaryWait, why)
-	r.reset()
-	r.sess = s
-	r.canned = reply
-	return s.submitCanned(r)
+	return s.answerInstead(r, reply)
 }
 
 // unsent notes that the client is answered in the primary's place: r is not sent.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,11 @@ func (s *session) tracking(cmd *router.Command, raw []byte, args [][]byte) bool 
 	f, off, adds := parseTracking(args)
 	raw, alive := s.redirected(&f, raw)
 	return alive && s.keepFrame(cmd, raw, f, off, adds)
+}
+
+// broadcasts reports whether a CLIENT TRACKING is of prefixes, and not of what the client reads.
+func (f *stateFrame) broadcasts() bool {
+	return slices.ContainsFunc(resp.Args(f.raw, nil), func(arg []byte) bool { return bytes.EqualFold(arg, []byte("BCAST")) })
 }
 
 // redirected is a CLIENT TRACKING as the primary is to have it: another session that it redirects to has a lane of its

@@ -30,6 +30,7 @@ type transaction struct {
 	sent   int      // how many parts are on the lane
 	begun  bool     // MULTI itself is
 	open   bool     // the server has said so
+	spoilt bool     // it has refused to queue something: EXEC fails, on another server too
 }
 
 // answered looks at the reply to a command of the transaction. It reports false when the server executed
@@ -40,6 +41,7 @@ func (tx *transaction) answered(r *request, reply []byte) bool {
 		tx.open = string(reply) == "+OK\r\n"
 		tx.begun = tx.open
 	case r.queued > 0:
+		tx.spoilt = tx.spoilt || reply[0] == '-'
 		return reply[0] == '-' || string(reply) == queuedReply
 	}
 	return true
@@ -116,7 +118,7 @@ func (s *session) unwatch(cmd *router.Command, raw []byte) bool {
 	}) {
 		return false
 	}
-	if !refused {
+	if !refused && !s.refused {
 		s.unwatched(pinWatch)
 	}
 	return true
@@ -292,8 +294,8 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 		r.exec, r.whole = s.newExecReply(tx), true
 	}
 	s.add(r)
-	if concerned {
-		r.mute = false // which of it the client wants may change within
+	if tx.switchesReplies() {
+		r.mute = false // which of it the client wants changes within
 	}
 	ok := s.submit()
 	if concerned {
@@ -314,8 +316,18 @@ func (r *request) runsTransaction() bool {
 func (s *session) execLost(r *request, ln *lane) bool {
 	ln.discard()
 	r.tx.begun = false
+	return s.answerInstead(r, s.null())
+}
+
+// answerInstead answers a command that is not sent, if the client wants an answer to it. False ends the session.
+func (s *session) answerInstead(r *request, reply []byte) bool {
+	muted := r.mute
 	r.reset()
-	r.sess, r.canned = s, s.null()
+	if muted {
+		s.sh.freeRequest(r)
+		return true
+	}
+	r.sess, r.canned = s, reply
 	return s.submitCanned(r)
 }
 

@@ -26,11 +26,13 @@ const (
 	ErrorCode
 	// Monitor: what MONITOR shows, but for the time and the client's address.
 	Monitor
+	// Client: lines of CLIENT LIST, but for ids, addresses, ages, and what buffers there are.
+	Client
 	// Anything: a reply each.
 	Anything
 )
 
-var markNames = []string{"exact", "unordered", "near", "shape", "type", "code", "monitor", "anything"}
+var markNames = []string{"exact", "unordered", "near", "shape", "type", "code", "monitor", "client", "anything"}
 
 // nearBy is how far apart two spans of time may be, in their own unit: ms mostly. Points in time, and what is left
 // until one in the next century, are further apart: one side of a comparison is played once for all others. They
@@ -39,6 +41,9 @@ const nearBy, aPoint, pointsNearBy = 5_000, 1e12, 3 * 3_600_000
 
 // monitored is the beginning of a line of MONITOR: time, database, address.
 var monitored = regexp.MustCompile(`^[0-9.]+ \[([0-9]+) [^]]*\]`)
+
+// ofClients are the fields of CLIENT LIST that say what a client is and does.
+var ofClients = regexp.MustCompile(`\b(name|flags|capa|db|sub|psub|ssub|multi|watch|cmd|user|redir|resp|lib-name|lib-ver)=[^ \n]*|\n`)
 
 func parseMark(name string) (Mark, error) {
 	i := slices.Index(markNames, name)
@@ -65,6 +70,8 @@ func (m Mark) equal(a, b Reply) bool {
 		return a.Kind == b.Kind && strings.Fields(a.Text + " -")[0] == strings.Fields(b.Text + " -")[0]
 	case Monitor:
 		return a.Kind == b.Kind && monitored.ReplaceAllString(a.Text, "$1") == monitored.ReplaceAllString(b.Text, "$1")
+	case Client:
+		return a.Kind == b.Kind && slices.Equal(ofClients.FindAllString(a.Text, -1), ofClients.FindAllString(b.Text, -1))
 	case Anything:
 		return true
 	}

@@ -58,6 +58,9 @@ func TestMarks(t *testing.T) {
 		{Type, "$1\r\na\r\n", "$2\r\nbb\r\n", true}, {Type, "$1\r\na\r\n", "-ERR\r\n", false},
 		{ErrorCode, "-ERR a\r\n", "-ERR b\r\n", true}, {ErrorCode, "-ERR a\r\n", "-NOPERM a\r\n", false},
 		{Monitor, "+1.5 [0 1.2.3.4:5] \"get\" \"k\"\r\n", "+2.5 [0 1.2.3.4:6] \"get\" \"k\"\r\n", true},
+		{Client, "$19\r\nid=1 name=a sub=10\n\r\n", "$24\r\nid=2 name=a fd=7 sub=10\n\r\n", true},
+		{Client, "$19\r\nid=1 name=a sub=10\n\r\n", "$19\r\nid=1 name=a sub=11\n\r\n", false},
+		{Client, "$19\r\nid=1 name=a sub=10\n\r\n", "$11\r\nid=1 sub=10\r\n", false},
 		{Monitor, "+1.5 [0 1.2.3.4:5] \"get\" \"k\"\r\n", "+1.5 [1 1.2.3.4:5] \"get\" \"k\"\r\n", false},
 	} {
 		a, b := parsed(t, c.a), parsed(t, c.b)
