@@ -250,29 +250,20 @@ func (p *pass) quiet(ctx context.Context) error {
 	return nil
 }
 
-// sweptPause is how long to wait for what the ledger's counters do not show: copies being given back.
-const sweptPause = 2 * time.Millisecond
-
 // end waits until nothing of the sweep is left and ends it in the ledger.
 func (p *pass) end(ctx context.Context) error {
 	p.tasks.Wait()
-	for {
-		none := func() bool {
-			copies, _ := p.l.Copying()
-			return p.over() != nil || copies == 0 && p.l.DirtyKeys() == 0
-		}
-		if !p.c.wait.until(ctx, none) {
-			return context.Cause(ctx)
-		}
-		p.l.Lock()
-		err := p.over()
-		swept := err == nil && p.l.Swept(p.gen)
-		p.l.Unlock()
-		if err != nil || swept {
-			return err
-		}
-		pause(ctx, sweptPause)
+	if !p.c.wait.until(ctx, func() bool { return p.over() != nil || p.l.SweepSettled(p.gen) }) {
+		return context.Cause(ctx)
 	}
+	defer p.l.Enter()()
+	if err := p.over(); err != nil {
+		return err
+	}
+	if !p.l.Swept(p.gen) {
+		return errOwedAgain // while it was under way
+	}
+	return nil
 }
 
 // watchEvery is how often rates are measured, and every how many of these keys are counted anew.

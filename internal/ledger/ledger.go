@@ -208,6 +208,7 @@ type Ledger struct {
 	inEpoch   [2]int // writes on lanes, by epoch
 	swept     uint64 // the sweep whose last page was followed by a new epoch
 	sweptWait bool   // it waits for the older one
+	settling  settling
 
 	queues          map[uint32][]*Write // writes that wait, by stripe, in order
 	tickets         []*Write            // all of them, in order

@@ -39,6 +39,7 @@ const (
 	ruleSweepAcks                           // the second half of a sweep waits for all acknowledgements
 	ruleSweepDead                           // ... and until no old connection lives
 	ruleSweptAnswered                       // a sweep ends when all is answered that was sent before its last page
+	ruleSweptAcks                           // ... and all is acknowledged that it had copied
 	ruleSweptGen                            // ... and not if it was owed again since it began
 	ruleBlockedNotExact                     // a key that someone blocks on is not exact
 	ruleServedDirty                         // what a blocked command was served is dirty

@@ -52,6 +52,7 @@ func TestEveryRuleIsMissed(t *testing.T) {
 		{"sweep acks", ruleSweepAcks, 0, "dirty set full"},
 		{"sweep dead", ruleSweepDead, 0, "emptied"},
 		{"swept answered", ruleSweptAnswered, 0, "dirty set full"},
+		{"swept acks", ruleSweptAcks, 0, "crash"},
 		{"swept gen", ruleSweptGen, 0, "dirty set full"},
 
 		{"blocked not exact", ruleBlockedNotExact, 0, "blocked"},

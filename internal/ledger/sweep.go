@@ -65,18 +65,39 @@ func (l *Ledger) Quiet(mark uint64) bool {
 // Mark is the point that Quiet waits for: the end of what is appended now.
 func (l *Ledger) Mark() uint64 { return l.outstanding.acked + uint64(l.outstanding.len()) }
 
-// Swept ends the sweep with the given number if it has not been owed again (see OweAgain, too) and nothing is left of
-// it: every page is copied, acknowledged, no key is dirty, and all is answered that was sent before it was first asked.
+// SweepSettled reports whether there has been a moment, since it was first asked about the sweep with the given number,
+// at which nothing of it was left: every page was copied and acknowledged, no key dirty, and all answered that was sent
+// before it was first asked. What has become dirty after that moment is known to be, so it does not matter how much
+// later the sweep is ended: where keys become dirty all the time such moments are short. The caller asks whenever
+// something changes.
+func (l *Ledger) SweepSettled(gen uint64) bool {
+	if !l.sweeping || l.sweepGen != gen && l.without&ruleSweptGen == 0 {
+		return false
+	}
+	if l.settling.gen != gen {
+		l.settling = settling{gen: gen}
+		if l.outstanding.copies > 0 {
+			l.settling.mark = l.Mark()
+		}
+	}
+	x := &l.settling
+	answered := l.answered(gen) || l.without&ruleSweptAnswered != 0
+	acknowledged := l.outstanding.acked >= x.mark || l.without&ruleSweptAcks != 0
+	x.done = x.done || answered && acknowledged && l.dirty.len() == 0 && l.copying == 0
+	return x.done
+}
+
+// settling is how far the end of a sweep has come.
+type settling struct {
+	gen  uint64
+	mark uint64 // when so much is acknowledged, all copies are that it has made
+	done bool
+}
+
+// Swept ends the sweep with the given number if it has settled, and if it has not been owed again (see OweAgain, too).
 // From then on every key is exact unless dirty.
 func (l *Ledger) Swept(gen uint64) bool {
-	switch {
-	case !l.sweeping:
-		return false
-	case l.sweepGen != gen && l.without&ruleSweptGen == 0:
-		return false
-	case l.dirty.len() > 0 || l.copying > 0 || l.outstanding.copies > 0:
-		return false
-	case !l.answered(gen) && l.without&ruleSweptAnswered == 0:
+	if !l.SweepSettled(gen) {
 		return false
 	}
 	l.stats.Swept++

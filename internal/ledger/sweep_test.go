@@ -65,6 +65,40 @@ func TestAnotherSweepComesBehind(t *testing.T) {
 	}
 }
 
+// TestSweepThatHasSettledEndsLater: the moment without dirty keys may be over when it is ended, and copies of later ones
+// on the way.
+func TestSweepThatHasSettledEndsLater(t *testing.T) {
+	f := newFixture(t)
+	f.AddLane()
+	f.OweSweep("a test", 0)
+	gen, _, _ := f.SweepOwed()
+	f.dirty("a")
+	if f.SweepSettled(gen) {
+		t.Fatal("it settled with a dirty key")
+	}
+	moment := false
+	f.OnChange(func() { moment = moment || f.SweepSettled(gen) })
+	f.done(0, blind(), "a")
+	if !moment {
+		t.Fatal("nobody was told of the moment without dirty keys")
+	}
+	f.dirty("b")
+	f.dirty("c")
+	c := Copy{Key: key("c")}
+	f.BeginCopy(&c)
+	f.EndCopy(&c, &State{})
+	if !f.Swept(gen) {
+		t.Fatal("it did not end")
+	}
+	if !f.IsDirty(key("b").Hash) || f.isExact(key("b").Hash) || !f.isExact(key("d").Hash) {
+		t.Error("what has become dirty since is not, or something else is")
+	}
+	f.OweSweep("another", 0)
+	if gen, _, _ := f.SweepOwed(); f.SweepSettled(gen) {
+		t.Error("another sweep has settled with the first")
+	}
+}
+
 // TestSweepDoesNotEndBefore what it has found, or has passed over, is settled.
 func TestSweepDoesNotEndBefore(t *testing.T) {
 	for name, x := range map[string]struct {
