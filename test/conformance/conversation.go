@@ -33,8 +33,8 @@ type conversation struct {
 	limited string
 	// fresh numbers keys that nothing else touches.
 	fresh int
-	// serve ends the wait of the waiter; nil when it does not wait.
-	serve []string
+	// serve is the line that ends the wait of the waiter; empty when it does not wait.
+	serve string
 	// channels are those that the subscriber hears, patterns with their *.
 	channels []string
 }
@@ -56,7 +56,7 @@ func (g *Generator) Scenario(seed uint64) *Scenario {
 		}
 		c.turn()
 	}
-	if c.serve != nil {
+	if c.serve != "" {
 		c.served()
 	}
 	return c.s
@@ -64,7 +64,7 @@ func (g *Generator) Scenario(seed uint64) *Scenario {
 
 // begins is where the migration does, and with it all connections: what is before is on the source.
 func (c *conversation) begins() {
-	if c.serve != nil {
+	if c.serve != "" {
 		c.served()
 	}
 	clear(c.queueing)
@@ -100,7 +100,7 @@ func (c *conversation) turn() {
 		c.expire()
 	case n < 13:
 		c.message()
-	case c.serve == nil:
+	case c.serve == "":
 		c.wait()
 	default:
 		c.served()
@@ -249,11 +249,11 @@ func (c *conversation) wait() {
 	if !c.Knows(command[0]) {
 		return
 	}
-	c.serve = []string{key.Replace(w.serve)}
+	c.serve = key.Replace(w.serve)
 	if strings.Contains(w.serve, "$wid") {
 		// The id is another each time, so the name is, too.
 		name := fmt.Sprintf("wid%d", c.fresh)
-		c.serve[0] = strings.ReplaceAll(c.serve[0], "wid", name)
+		c.serve = strings.ReplaceAll(c.serve, "wid", name)
 		c.add(waiter, Step{Action: Ask, Mark: Type, Capture: name, Commands: [][]string{{"CLIENT", "ID"}}})
 	}
 	c.add(waiter, Step{Action: Block, Commands: [][]string{command}})
@@ -261,13 +261,13 @@ func (c *conversation) wait() {
 
 // served is the end of the wait.
 func (c *conversation) served() {
-	step, err := parseStep(c.serve[0])
+	step, err := parseStep(c.serve)
 	if err != nil {
 		panic(err) // the texts of waits are no lines
 	}
 	c.add(orderly, Step{Action: Ask, Commands: step.Commands})
 	c.add(waiter, Step{Action: Receive})
-	c.serve = nil
+	c.serve = ""
 }
 
 // rules are what a user may be given.

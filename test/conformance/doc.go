@@ -10,7 +10,8 @@
 //	        ├─► Derive: each command once more, with keys missing, of other types, and arguments too few,
 //	        │           too many and wrong
 //	        ├─► Coverage: every command that a server knows, or the reason in left_out.txt
-//	        └─► Generator: random sequences, whose failures are shrunk and kept under scenarios/found
+//	        └─► Generator: random conversations, in every phase and over cutovers and rollbacks, or with all
+//	            sessions at once; what fails is shrunk and kept under scenarios/found
 //
 // Scenarios are played in batches, each in a database of its own, so that a batch needs one comparison of the
 // keyspaces, and the database of a difference names its scenario. Those that touch more than their database
