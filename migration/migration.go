@@ -85,6 +85,7 @@ type Migration struct {
 	paused   bool
 	seen     map[instance.Role]*seen
 	pause    status.CutoverStatus
+	unsaved  string // why the state could not be written when that was last tried
 
 	hooks hooks
 }
@@ -268,18 +269,45 @@ func (m *Migration) save(change func(s *state.State)) error {
 	m.describe(&s)
 	m.mu.Unlock()
 	change(&s)
+	err := m.write(s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case err == nil:
+		m.state = s
+		if m.unsaved != "" {
+			m.log.Info("the state directory can be written again", "dir", m.cfg.StateDir)
+		}
+		m.unsaved = ""
+	default:
+		if m.unsaved == "" {
+			m.log.Error("the state directory cannot be written", "dir", m.cfg.StateDir, "error", err)
+		}
+		m.unsaved = err.Error()
+	}
+	return err
+}
+
+func (m *Migration) write(s state.State) error {
 	if m.hooks.save != nil {
 		if err := m.hooks.save(); err != nil {
 			return err
 		}
 	}
-	if err := m.dir.Save(s); err != nil {
-		return err
-	}
+	return m.dir.Save(s)
+}
+
+// saveAgain writes what could not be written, as soon as that is possible.
+func (m *Migration) saveAgain() {
 	m.mu.Lock()
-	m.state = s
+	unsaved := m.unsaved != ""
 	m.mu.Unlock()
-	return nil
+	if !unsaved || m.save(func(*state.State) {}) != nil {
+		return
+	}
+	if m.phase() == status.Synced {
+		m.swept()
+	}
 }
 
 // phase is the present one. backfill and synced differ by whether a sweep is owed.

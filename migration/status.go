@@ -121,13 +121,17 @@ func (m *Migration) blocking() []status.Blocker {
 	}
 	m.mu.Lock()
 	refused, paused := m.blockers, m.paused
-	foreign := m.seen[instance.Source].foreign
+	unsaved, foreign := m.unsaved, m.seen[instance.Source].foreign
 	if foreign == "" {
 		foreign = m.seen[instance.Target].foreign
 	}
 	m.mu.Unlock()
 	if foreign != "" {
 		add("another_process", "stop one of the two", "another tandem process (id %s) is connected to this pair of servers", foreign)
+	}
+	if unsaved != "" {
+		add("state_unwritable", "make room on the disk of the state directory, or let Tandem write there: it tries again every few seconds",
+			"the state directory cannot be written: %s", unsaved)
 	}
 	switch phase {
 	case status.Passthrough:

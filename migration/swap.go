@@ -242,7 +242,7 @@ func (m *Migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Resu
 				Remedy: "cut over first"}}}
 	}
 	if err := m.save(setPhase(status.Finished)); err != nil {
-		return admin.Result{}, err
+		return admin.Result{}, &admin.Refused{Message: "the new phase could not be written", Blockers: m.blocking()}
 	}
 	l := m.linked.Load()
 	l.stop()

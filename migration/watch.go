@@ -32,6 +32,7 @@ func (m *Migration) watch() {
 		m.ledger.Lock()
 		m.setClocks()
 		m.ledger.Unlock()
+		m.saveAgain()
 		m.saveServers(false)
 		select {
 		case <-m.ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"tandem/internal/crashpoint"
 )
@@ -30,6 +31,8 @@ type Dir struct {
 
 	// beforeRename is for tests of a crash at that point.
 	beforeRename func()
+	// syncDir makes the rename last; another one for tests of a disk that fails there.
+	syncDir func(path string) error
 }
 
 // Open locks the directory, which is made if it is missing, and loads its state, which is made if it is new.
@@ -46,7 +49,7 @@ func Open(dir string, pair [2]string) (*Dir, *State, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("state directory %s: %w", dir, err)
 	}
-	d := &Dir{path: dir, lock: lock, pair: pair}
+	d := &Dir{path: dir, lock: lock, pair: pair, syncDir: syncDir}
 	s, err := d.load(pair)
 	if err == nil {
 		d.id = s.ID
@@ -108,20 +111,34 @@ func (d *Dir) Save(s State) error {
 	if s.ID != d.id || s.Pair != d.pair {
 		return fmt.Errorf("save state: id and pair of %s cannot be changed", d.path)
 	}
-	if err := d.replace(data); err != nil {
-		_ = os.Remove(d.File(tempFile)) // on a full disk its bytes may be the ones that are missing
-		return fmt.Errorf("save state: %w", err)
+	was, _ := os.ReadFile(d.File(stateFile))
+	renamed, err := d.replace(data)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if renamed && was != nil {
+		// The caller goes on with the old state, so that is what the next process must find.
+		_, _ = d.replace(was)
+	}
+	_ = os.Remove(d.File(tempFile)) // on a full disk its bytes may be the ones that are missing
+	if full(err) {
+		return fmt.Errorf("save state: there is no room in %s: %w", d.path, err)
+	}
+	return fmt.Errorf("save state: %w", err)
+}
+
+// full reports whether room is what a write lacked.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
 // replace writes aside, flushes, renames, and flushes the directory. Without the first flush some file systems
 // bring the rename to disk before the data, and a crash leaves an empty file; without the second the rename
-// itself may be lost.
-func (d *Dir) replace(data []byte) error {
+// itself may be lost. renamed: the file has the new content already, if it lasts.
+func (d *Dir) replace(data []byte) (renamed bool, err error) {
 	f, err := os.OpenFile(d.File(tempFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, err = f.Write(data)
 	if err == nil {
@@ -131,17 +148,17 @@ func (d *Dir) replace(data []byte) error {
 		err = closeErr
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if d.beforeRename != nil {
 		d.beforeRename()
 	}
 	crashpoint.Reach(crashpoint.StateWritten)
 	if err := os.Rename(d.File(tempFile), d.File(stateFile)); err != nil {
-		return err
+		return false, err
 	}
 	crashpoint.Reach(crashpoint.StateRenamed)
-	return syncDir(d.path)
+	return true, d.syncDir(d.path)
 }
 
 func syncDir(path string) error {
