@@ -67,6 +67,7 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	if !m.shard.PrimaryUp() {
 		return admin.Result{}, admin.ErrPrimaryDown
 	}
+	m.saveAgain() // there may be room since the last look
 	if blockers := m.blocking(); len(blockers) > 0 {
 		return admin.Result{}, &admin.Refused{Message: cannot, Blockers: blockers}
 	}
