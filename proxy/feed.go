@@ -41,7 +41,10 @@ type feed struct {
 	base  uint64 // flushes of ours that were done when it had reported none
 	asked uint64 // the last round of which it was sent a PING
 	read  uint64 // ... and whose answer it has read
-	since time.Time
+	owes  bool   // it is asked in the present round, and has not read the answer
+	// leaves is the round that must have ended before it may.
+	leaves uint64
+	since  time.Time
 
 	// of the reader
 	names []byte
@@ -56,10 +59,13 @@ const (
 	feedRefused           // the server does not want it; the lane goes without until it is connected anew
 	feedFlows             // the server reports
 	feedSet               // ... and the ledger relies on it
+	feedLeaving           // ... or did, and the lane is to be closed (see leave)
 	feedOver
 )
 
-func (f *feed) live() bool { return f.state == feedFlows || f.state == feedSet }
+func (f *feed) live() bool {
+	return f.state == feedFlows || f.state == feedSet || f.state == feedLeaving
+}
 
 // run sets the feed up and reads it until one of the two connections breaks.
 func (f *feed) run() {

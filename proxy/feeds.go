@@ -54,6 +54,7 @@ type feeds struct {
 	done     uint64 // the last that has ended
 	wanted   uint64 // the last that somebody waits for
 	setting  []*feed
+	owing    int    // feeds that have not answered the present round
 	flushes  uint64 // of ours, done when the round began
 	flushing bool   // ... or one was in flight
 	unsure   bool   // a flush was reported since
@@ -335,7 +336,7 @@ func (f *feeds) lost(x *feed) {
 	f.drop(x)
 	switch {
 	case x.ln.of != f.sh.primary: // roles have changed, when all had been read
-	case was == feedFlows || was == feedSet:
+	case was == feedFlows || was == feedSet || was == feedLeaving:
 		f.owe("a connection was lost on which changes of keys were reported")
 	case was == feedOpening && x.why != nil && x.ln.up && x.ln.conn == x.lane:
 		f.complain(x)
@@ -357,6 +358,7 @@ func (f *feeds) drop(x *feed) {
 		}
 	}
 	x.state, x.since = feedOver, time.Now()
+	f.settle(x)
 	if x.conn != nil {
 		_ = x.conn.Close()
 	}
@@ -427,7 +429,8 @@ func (f *feeds) begin(now time.Time) (ping []*feed) {
 		if !x.live() {
 			continue
 		}
-		x.asked, x.since = f.round, now
+		x.asked, x.since, x.owes = f.round, now, true
+		f.owing++
 		if x.state == feedFlows {
 			f.setting = append(f.setting, x)
 		}
@@ -441,19 +444,24 @@ func (f *feeds) begin(now time.Time) (ping []*feed) {
 func (f *feeds) ponged(x *feed, round uint64) {
 	f.sh.lock()
 	defer f.sh.unlock()
-	x.read = round
+	if x.read = round; round == f.round {
+		f.settle(x)
+	}
 	f.ended()
+}
+
+// settle notes that a feed has answered the round, or is not waited for any more.
+func (f *feeds) settle(x *feed) {
+	if x.owes {
+		x.owes = false
+		f.owing--
+	}
 }
 
 // ended ends the round when all feeds have been read that were asked.
 func (f *feeds) ended() {
-	if f.round == f.done {
+	if f.round == f.done || f.owing > 0 {
 		return
-	}
-	for _, x := range f.all {
-		if x.live() && x.asked == f.round && x.read < f.round {
-			return
-		}
 	}
 	f.done = f.round
 	f.sh.ledger.EndRound()

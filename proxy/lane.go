@@ -62,6 +62,7 @@ type lane struct {
 	held    int  // bytes of the requests in the queue
 	out     outbox
 	w       writing
+	used    int64        // when something was last put on it, Unix nanoseconds
 	queue   requestQueue // unanswered, in order; canned answers among them
 	lost    requestQueue // what was unanswered when the connection broke
 	lastErr string
@@ -119,6 +120,7 @@ func (ln *lane) enqueue(r *request) {
 			ln.sh.ledger.Block(r.blocked)
 		}
 	}
+	ln.used = ln.sh.now
 	ln.queue.push(r)
 }
 
@@ -180,7 +182,9 @@ func (ln *lane) run() {
 	ln.keepConnected()
 	ln.sh.lock()
 	ln.settleLost() // the process ends, or nothing was on the way
-	ln.of.lanes[ln.laneKey].forget(ln)
+	if ls := ln.of.lanes[ln.laneKey]; ls != nil {
+		ls.forget(ln)
+	}
 	ln.sh.ledger.RemoveLane(ln.id)
 	ln.sh.news.tell()
 	ln.sh.unlock()
@@ -193,7 +197,7 @@ func (ln *lane) keepConnected() {
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := ln.serve(ctx)
-		if ctx.Err() != nil || ln.deserted(ctx) {
+		if ctx.Err() != nil || ln.closed() || ln.deserted(ctx) {
 			return
 		}
 		if time.Since(began) > 10*time.Second {
@@ -209,6 +213,13 @@ func (ln *lane) keepConnected() {
 		}
 		pause = min(2*pause, retryMax)
 	}
+}
+
+// closed reports whether we have closed it: nothing was on it.
+func (ln *lane) closed() bool {
+	ln.sh.lock()
+	defer ln.sh.unlock()
+	return ln.retired
 }
 
 // deserted reports whether the lane is down and nobody is there for it. Then it also makes sure that nothing of
@@ -284,6 +295,7 @@ func loaded(ctx context.Context, conn net.Conn) error {
 // begin makes conn the lane's connection. No older one is alive.
 func (ln *lane) begin(conn net.Conn) {
 	ln.conn, ln.up, ln.lastErr, ln.heard = conn, true, "", time.Now().UnixNano()
+	ln.used = ln.heard
 	ln.framer.Reset()
 	if len(ln.buf) > ln.sh.opt.laneBuffer { // it had grown for a reply that did not come
 		ln.buf = make([]byte, ln.sh.opt.laneBuffer)

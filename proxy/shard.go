@@ -56,7 +56,8 @@ type Options struct {
 	// Log gets what an operator should know.
 	Log *slog.Logger
 
-	laneBuffer int // for tests: another size for what replies are read into
+	laneBuffer int           // for tests: another size for what replies are read into
+	laneIdle   time.Duration // for tests: another defaultLaneIdle
 }
 
 // maxReply is the default of Options.MaxReply.
@@ -94,7 +95,7 @@ type Shard struct {
 	given      map[*instance.Instance]int64 // the last connection to a primary that was given up
 	stopping   bool
 	busy       busyness
-	watches    sync.Once // begins watchBusy
+	watches    sync.Once // begins watchBusy and watchIdle
 	scanEpoch  int
 
 	env     router.Env
@@ -201,6 +202,9 @@ func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts
 	if o.laneBuffer == 0 {
 		o.laneBuffer = laneBuffer
 	}
+	if o.laneIdle == 0 {
+		o.laneIdle = defaultLaneIdle
+	}
 	if o.MaxReply == 0 {
 		o.MaxReply = maxReply
 	}
@@ -286,7 +290,10 @@ func (sh *Shard) bulkLane(u *upstream, k laneKey) *lane {
 func (sh *Shard) startLane(u *upstream, k laneKey) *lane {
 	ln := sh.newLane(u, k)
 	sh.work.Go(ln.run)
-	sh.watches.Do(func() { sh.work.Go(sh.watchBusy) })
+	sh.watches.Do(func() {
+		sh.work.Go(sh.watchBusy)
+		sh.work.Go(sh.watchIdle)
+	})
 	return ln
 }
 

@@ -22,6 +22,9 @@ func (l *Ledger) awaited(id LaneID) bool {
 	return slices.ContainsFunc(l.tickets, func(w *Write) bool { return w.Lane == id })
 }
 
+// Idle reports whether nothing is in flight on the lane, nor waits to be.
+func (l *Ledger) Idle(id LaneID) bool { return l.lanes[id].inflight == 0 && !l.awaited(id) }
+
 // RemoveLane gives the number back. Nothing may be in flight on the lane; a write that still waits for it
 // waits on, until it is cancelled or rerouted.
 func (l *Ledger) RemoveLane(id LaneID) {
