@@ -29,7 +29,8 @@
 //	roster.go clientfilter.go         who is connected, and how clients choose among those
 //	script.go scriptexpiry.go libraries.go strangers.go  scripts and functions: repeated, copied, unknown
 //	busy.go                           a script that runs too long, and those behind it
-//	feed.go feeds.go                  reports of keys that no lane has changed
+//	idle.go                           lanes that nobody uses any more
+//	feed.go feeds.go namesakes.go     reports of keys that no lane has changed
 //	learn.go                          commands that the table does not have
 //	silence.go anew.go same.go refusal.go  servers in trouble: connections that are dead without a word, a secondary that refuses
 //

@@ -49,7 +49,7 @@ type feed struct {
 	// of the reader
 	names []byte
 	ends  []int
-	keys  []ledger.Key
+	keys  [][]ledger.Key // of each name, in every database
 }
 
 type feedState uint8
@@ -235,24 +235,19 @@ func (f *feed) message(r *bufio.Reader) error {
 // judge hands the keys that were read to the ledger, in every database in use, for reports name none.
 func (f *feed) judge() {
 	sh := f.of.sh
-	dbs := f.of.databases()
+	sh.lock()
+	dbs, namesakes := f.of.dbs, f.of.namesakes
+	sh.unlock()
 	f.keys = f.keys[:0]
 	at := 0
 	for _, end := range f.ends {
-		name := f.names[at:end:end]
+		f.keys = append(f.keys, namesakes.of(sh.ledger, f.names[at:end], dbs))
 		at = end
-		for _, db := range dbs {
-			f.keys = append(f.keys, ledger.Key{Hash: sh.ledger.Hash(db, name), Name: name, DB: int32(db), Write: true})
-		}
 	}
 	sh.lock()
 	if f.live() && sh.dual {
-		for i := 0; i < len(f.keys); i += len(dbs) {
-			counts := false
-			for j := range len(dbs) {
-				counts = sh.ledger.Foreign(f.ln.id, &f.keys[i+j]) || counts
-			}
-			if counts {
+		for _, keys := range f.keys {
+			if sh.ledger.Foreign(f.ln.id, keys) {
 				f.of.foreign++
 			}
 		}

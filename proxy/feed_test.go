@@ -592,3 +592,31 @@ func TestAClientThatTracksNothingIsToldSo(t *testing.T) {
 	}
 	h.await("no lane is kept for it", func() bool { return len(h.shard.primary.pinned) <= 1 })
 }
+
+// TestAWriteIsNoReasonToCopyItsNamesakes: reports name no database, and each write is reported to the lanes of all
+// other databases.
+func TestAWriteIsNoReasonToCopyItsNamesakes(t *testing.T) {
+	h := tracked(t, redisd.Options{}, OfScripts, nil)
+	var clients []*wire
+	for db := range 12 {
+		c := h.client()
+		c.expect(fmt.Sprintf("SELECT %d", db), "+OK")
+		c.expect(fmt.Sprintf("SET own%d v", db), "+OK")
+		clients = append(clients, c)
+	}
+	h.await("feeds for all lanes", func() bool { return len(h.shard.feeds.all) == 12 && h.allSet() })
+	h.read()
+	before := h.owed()
+	for i := range 50 {
+		clients[3].expect(fmt.Sprintf("SET x%d v", i), "+OK")
+	}
+	h.read()
+	if after := h.owed(); after != before {
+		t.Errorf("%d keys are dirty, %d were", after, before)
+	}
+	// What somebody else writes there is found, whoever owns a namesake.
+	source := h.direct(h.source)
+	source.expect("SELECT 7", "+OK")
+	source.expect("SET x1 other", "+OK")
+	h.wantDirty(7, "x1", true)
+}

@@ -46,6 +46,8 @@ type feeds struct {
 	wake    chan struct{}
 	all     map[*lane]*feed
 	dbs     []int // in use
+	// namesakes are the keys of names that were reported lately: each report comes on nearly all feeds.
+	namesakes *namesakes
 
 	covered uint64 // raised whenever listening begins
 	listens bool
@@ -103,7 +105,7 @@ func (sh *Shard) Track(c Changes, on bool) {
 		}
 	}
 	if f.reasons != 0 && !f.running {
-		*f = feeds{sh: sh, reasons: f.reasons, writers: f.writers, running: true, wake: make(chan struct{}, 1), all: map[*lane]*feed{},
+		*f = feeds{sh: sh, reasons: f.reasons, writers: f.writers, running: true, wake: make(chan struct{}, 1), all: map[*lane]*feed{}, namesakes: &namesakes{},
 			covered: f.covered, foreign: f.foreign, emptyings: f.emptyings}
 		sh.work.Go(f.run)
 	}
@@ -296,13 +298,6 @@ func (f *feeds) use(db int) bool {
 	}
 	f.dbs = append(slices.Clone(f.dbs), db) // who judges has the old ones
 	return true
-}
-
-// databases returns those in use.
-func (f *feeds) databases() []int {
-	f.sh.lock()
-	defer f.sh.unlock()
-	return f.dbs
 }
 
 // answered: the lane has been answered whether its reports are sent to x.

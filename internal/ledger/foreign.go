@@ -30,8 +30,11 @@ func (l *Ledger) SetFeed(id LaneID, on bool) {
 	s.feed = on
 	if on {
 		l.feeds++
-	} else {
-		l.feeds--
+		return
+	}
+	l.feeds--
+	if l.without&ruleNamesakeHanded == 0 {
+		l.handed.all = true // it counts no more as the owner of a namesake
 	}
 }
 
@@ -49,23 +52,44 @@ func (l *Ledger) unreported() bool {
 	return l.foreign && (l.writers || l.hiding > 0 || (l.hidden.all || l.hidden.allWas) && l.without&ruleReportsRead == 0)
 }
 
-// Foreign judges a report on a lane's feed that a key was changed: unless another lane's write explains it,
-// the key becomes dirty. It returns whether it did; it may have been dirty before. The reports name no database, so it is called for each one
-// in use; all those that a SWAPDB may name are. k need not outlive the call.
-func (l *Ledger) Foreign(feed LaneID, k *Key) bool {
-	x := k.Hash.Stripe()
-	if owner := l.stripes[x].lastOwner(); owner != feed && l.hasFeed(owner) && !l.handed.has(x) {
-		return false
+// Foreign judges a report on a lane's feed that a key was changed: unless another lane's write explains it, the key
+// becomes dirty. It returns whether one did; it may have been dirty before. The reports name no database, so keys are
+// those of that name in each one in use; all those that a SWAPDB may name are. They need not outlive the call.
+//
+// A key whose stripe no lane with a feed has owned is changed by others, or by none: the report may be of a lane's write
+// to its namesake in another database. That is on the feeds of all but this lane, which owns the namesake. So of the lanes
+// that own a namesake, and so may have written it, only the feeds count; where there is none, all do. While a namesake
+// changes hands all count, and a key that a lane has just come to own is taken for one that it does not, too.
+func (l *Ledger) Foreign(feed LaneID, keys []Key) (dirtied bool) {
+	owned, owns := false, false // by lanes with a feed, by this one
+	for i := range keys {
+		x := keys[i].Hash.Stripe()
+		switch owner := l.stripes[x].lastOwner(); {
+		case l.handed.has(x) && l.without&ruleNamesakeHanded == 0:
+			owns = true
+		case l.hasFeed(owner):
+			owned, owns = true, owns || owner == feed
+		}
 	}
-	if l.explained(x) {
-		return false
+	for i := range keys {
+		x := keys[i].Hash.Stripe()
+		switch owner := l.stripes[x].lastOwner(); {
+		case owner == feed, l.handed.has(x):
+		case l.hasFeed(owner) && !(l.gained.has(x) && l.without&ruleNamesakeGained == 0):
+			continue
+		case owned && !owns:
+			continue
+		}
+		if l.explained(x) {
+			continue
+		}
+		if !l.IsDirty(keys[i].Hash) {
+			l.stats.Foreign++
+			dirtied = true
+		}
+		l.MakeDirty(&keys[i])
 	}
-	was := l.IsDirty(k.Hash)
-	l.MakeDirty(k)
-	if !was {
-		l.stats.Foreign++
-	}
-	return !was
+	return dirtied
 }
 
 // Flushes returns how many flushes of ours the primary has done, and whether one is in flight. The server reports
@@ -142,7 +166,9 @@ func (r *recent) end()   { r.before, r.allWas = nil, false }
 
 // handOver notes that w takes a stripe from another lane.
 func (l *Ledger) handOver(x uint32, s *stripe) {
-	if l.hasFeed(s.lastOwner()) && l.without&ruleHandedOver == 0 {
+	if !l.hasFeed(s.lastOwner()) {
+		l.gained.add(x, true)
+	} else if l.without&ruleHandedOver == 0 {
 		l.handed.add(x, true)
 	}
 }
@@ -161,6 +187,7 @@ func (l *Ledger) RoundWanted() bool { return l.handed.any() }
 // calls EndRound when all are answered. One round at a time.
 func (l *Ledger) BeginRound() {
 	l.handed.begin()
+	l.gained.begin()
 	l.told.begin()
 	l.hidden.begin()
 }
@@ -168,6 +195,7 @@ func (l *Ledger) BeginRound() {
 // EndRound says that every report has been judged which had been made when BeginRound was called.
 func (l *Ledger) EndRound() {
 	l.handed.end()
+	l.gained.end()
 	l.told.end()
 	l.hidden.end()
 }

@@ -69,7 +69,7 @@ func TestReportsAreJudged(t *testing.T) {
 				f.SetFeed(lanes[1], true)
 				x.setup(f, lanes)
 				k := key("a")
-				if got := f.Foreign(lanes[feed], &k); got != want {
+				if got := f.Foreign(lanes[feed], []Key{k}); got != want {
 					t.Errorf("it counts: %v, want %v", got, want)
 				}
 				if got := f.IsDirty(k.Hash); got != want {

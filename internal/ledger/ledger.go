@@ -243,6 +243,7 @@ type Ledger struct {
 	feeds      int    // lanes with a feed
 	handed     recent // stripes that have passed from one lane to another
 	told       recent // stripes of which scripts have written keys that they name
+	gained     recent // stripes that a lane has taken which no lane with a feed had owned
 	hidden     recent // all, if a hidden write was in flight
 	everywhere everywhere
 	hiding     int    // hidden writes in flight

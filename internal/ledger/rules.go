@@ -47,6 +47,8 @@ const (
 	ruleBlockedSwap                         // a swap while someone blocks owes a sweep
 	ruleBlockedDrain                        // ... and roles do not change
 	ruleForeignDerived                      // while others write, what is made from other keys is dirty
+	ruleNamesakeHanded                      // ... of namesakes, too
+	ruleNamesakeGained                      // ... and one that a lane has just come to own counts as nobody's
 	ruleReportsRead                         // ... until what a script wrote without naming it is reported and read
 	ruleHandedOver                          // reports about a stripe that has changed hands count on every feed
 	ruleHidden                              // what meets a script that writes what it does not name is copied

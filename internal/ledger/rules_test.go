@@ -69,6 +69,8 @@ func TestEveryRuleIsMissed(t *testing.T) {
 		{"replayed alone", ruleBarrier, 0, "scripts that are replayed whatever they write"},
 		{"behind what fails", ruleSwapBehind, 0, "scripts that are replayed, and refused"},
 		{"while nobody is blocked", ruleBlockedSwap, 0, "scripts that are replayed, and blocked"},
+		{"namesakes, handed over", ruleNamesakeHanded, 0, "foreign and swapped databases"},
+		{"namesakes, just owned", ruleNamesakeGained, 0, "foreign and swapped databases"},
 		{"feedless", ruleFeedless, 0, "foreign, a lane without a feed"},
 		{"everywhere, owner", ruleEverywhereOwner, 0, "everywhere"},
 		{"everywhere, quiet", ruleEverywhereQuiet, 0, "everywhere"},

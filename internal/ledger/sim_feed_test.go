@@ -85,13 +85,14 @@ func (s *sim) readFeed(x *simLane) {
 		s.roundRead()
 		return
 	}
+	var keys []Key
 	for k := range keyID(s.cfg.keys) {
-		if k.name() != r.key.name() {
-			continue // the report names no database
+		if k.name() == r.key.name() { // the report names no database
+			keys = append(keys, Key{Hash: k.hash(), Name: []byte(k.name()), DB: int32(k.db())})
 		}
-		counts := s.l.Foreign(x.id, &Key{Hash: k.hash(), Name: []byte(k.name()), DB: int32(k.db())})
-		s.logf("report on key %d, counts: %v", k, counts)
 	}
+	counts := s.l.Foreign(x.id, keys)
+	s.logf("report on %s, counts: %v", r.key.name(), counts)
 }
 
 // beginRound sends a PING down every feed.
