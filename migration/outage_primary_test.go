@@ -182,6 +182,8 @@ func TestNothingIsCopiedFromAPrimaryThatHasBecomeAReplica(t *testing.T) {
 	w.ledger.Unlock()
 	_, err := w.Cutover(t.Context(), admin.StepOptions{})
 	refused(t, err, "primary_is_replica")
+	began := time.Now()
+	w.until("the copier had time to take it", func(s status.Status) bool { return time.Since(began) > time.Second && s.DirtyKeys == 1 })
 	if got := w.do(target, "DBSIZE"); got != "51" {
 		t.Errorf("the secondary has %s keys, of 51", got)
 	}
