@@ -101,10 +101,13 @@ func TestAPrimaryThatRefusesWrites(t *testing.T) {
 			}
 			refusal.end(w, w.source, admin)
 			// The same again, of which a part is executed now.
+			w.until("writes are taken again", func(status.Status) bool {
+				_, err := c.Do(t.Context(), "SET", "key:7", "afterwards")
+				return err == nil
+			})
 			if _, err := c.Do(t.Context(), "EVAL", "redis.call('SET', KEYS[1], 'written') return redis.call('INCR', KEYS[2])", "2", "key:6", "text"); err == nil {
 				t.Error("a script that fails half way did not fail")
 			}
-			w.do(c, "SET", "key:7", "afterwards")
 			w.until("ready again", func(s status.Status) bool { return s.ReadyToCutover && s.DirtyKeys == 0 })
 			w.same(0)
 		})

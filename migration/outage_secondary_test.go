@@ -78,6 +78,7 @@ func dumps(w *world, c *instance.Conn) int {
 
 // A target that takes no writes must not be made the primary, even if nobody has written meanwhile.
 func TestNoCutoverToATargetThatTakesNoWrites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
 	w.lookEvery = time.Hour
 	w.fill(w.source.Addr, 10, 0)
@@ -95,6 +96,7 @@ func TestNoCutoverToATargetThatTakesNoWrites(t *testing.T) {
 
 // Somebody empties the secondary, and no connection breaks.
 func TestASecondaryThatIsEmptiedIsFilledAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
 	w.lookEvery = 50 * time.Millisecond
 	w.fill(w.source.Addr, 100, 0)
@@ -108,6 +110,7 @@ func TestASecondaryThatIsEmptiedIsFilledAgain(t *testing.T) {
 
 // What a sweep cannot bring to the secondary, because it evicts, is not swept for again and again.
 func TestASecondaryThatHoldsFewerForGoodIsComparedOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
 	w.lookEvery = time.Hour
 	w.fill(w.source.Addr, 100, 0)
@@ -142,6 +145,7 @@ func TestASecondaryThatHoldsFewerForGoodIsComparedOnce(t *testing.T) {
 
 // An outage that lasts longer than the dirty keys can be remembered: a sweep is owed, and memory does not grow.
 func TestAnOutageOfTheSecondaryBeyondTheDirtyKeys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redisd.Options{}, redisd.Options{Save: true}, func(c *config.Config) { c.MaxDirtyKeys = 50 })
 	w.fill(w.source.Addr, 300, 0)
 	w.run()
@@ -167,6 +171,7 @@ func TestAnOutageOfTheSecondaryBeyondTheDirtyKeys(t *testing.T) {
 
 // New connections are not let in any more; those that are there go on until they break.
 func TestAPasswordThatHasChanged(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redisd.Options{}, redisd.Options{}, quickly)
 	w.run()
 	w.synced()
@@ -197,6 +202,7 @@ func TestAPasswordThatHasChanged(t *testing.T) {
 
 // A server without a free place for a client.
 func TestAServerWithoutAFreePlace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
 	w.run()
 	w.synced()

@@ -43,6 +43,13 @@ func (sh *Shard) watchSilence() {
 		if len(silent) > 0 {
 			sh.giveUpSilent(u, silent)
 		}
+		sh.lock()
+		e := sh.effects
+		secondary := e != nil && e.SilentFor() > 0
+		sh.unlock()
+		if secondary {
+			e.giveUpSilent()
+		}
 	}
 }
 
@@ -112,6 +119,28 @@ func (sh *Shard) giveUpSilent(u *upstream, silent map[*lane]int64) {
 	}
 }
 
+// giveUpSilent is the same for the secondary, whose lane is given up in any case when stallLimit has passed.
+func (e *EffectLane) giveUpSilent() {
+	since := e.progress.Load()
+	for range silenceProbes {
+		if !answersOthers(e.ctx, e.inst) || e.progress.Load() != since {
+			return
+		}
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-time.After(silenceEvery):
+		}
+	}
+	e.sh.lock()
+	defer e.sh.unlock()
+	if e.conn != nil && e.awaited.n > 0 && e.progress.Load() == since {
+		e.sh.opt.Log.Warn("a connection is given up: the server has answered others, and not this one", "instance", e.inst.String(),
+			"lane", e.what, "for", time.Since(time.Unix(0, since)).Round(time.Millisecond), "effects", e.awaited.n)
+		_ = e.conn.Close()
+	}
+}
+
 // answersOthers reports whether a new connection is answered at once, or cannot be made at all: in either case one that
 // is not answered is of no more use.
 func answersOthers(ctx context.Context, i *instance.Instance) bool {
@@ -131,7 +160,7 @@ func (sh *Shard) SilentFor() time.Duration {
 	return longest
 }
 
-// SilentFor is the same of the secondary, with effects and copies.
+// SilentFor is the same of the secondary, with effects and copies. The lock is held.
 func (e *EffectLane) SilentFor() time.Duration {
 	if e.awaited.n == 0 {
 		return 0
