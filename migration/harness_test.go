@@ -70,6 +70,13 @@ func newWorld(t *testing.T, source, target redisd.Options, change func(*config.C
 // run starts a migration on the state directory.
 func (w *world) run() {
 	w.t.Helper()
+	w.prepare()
+	w.begin()
+}
+
+// prepare makes a migration on the state directory, as it is before it serves.
+func (w *world) prepare() {
+	w.t.Helper()
 	source, err := instance.New(instance.Source, "redis://"+w.address(w.source), instance.Options{ReplyTimeout: time.Second})
 	if err != nil {
 		w.t.Fatal(err)
@@ -83,6 +90,10 @@ func (w *world) run() {
 		w.t.Fatal(err)
 	}
 	w.hooks.lookEvery = w.lookEvery
+}
+
+// begin lets it serve.
+func (w *world) begin() {
 	var ctx context.Context
 	ctx, w.end = context.WithCancel(context.Background())
 	w.ended = make(chan error, 1)

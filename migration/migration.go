@@ -65,6 +65,8 @@ type Migration struct {
 
 	// draining ends what a step waits for when the process is to end; none begins any more.
 	draining context.Context
+	// takenUp is closed when what an earlier process left is taken up.
+	takenUp  chan struct{}
 	drainNow context.CancelFunc
 
 	presence struct {
@@ -106,7 +108,7 @@ func New(cfg *config.Config, source, target *instance.Instance, log *slog.Logger
 	}
 	m := &Migration{
 		cfg: cfg, log: log, id: st.ID, source: source, target: target, dir: dir, state: *st, began: time.Now(),
-		fatal: make(chan error, 1), lookNow: make(chan struct{}, 1),
+		fatal: make(chan error, 1), lookNow: make(chan struct{}, 1), takenUp: make(chan struct{}),
 		seen: map[instance.Role]*seen{instance.Source: {}, instance.Target: {}},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -211,8 +213,14 @@ func (m *Migration) Run(ctx context.Context) error {
 var errEnding = &admin.Refused{Message: "the process is ending", Blockers: []status.Blocker{{
 	Code: "ending", Message: "clients are being drained", Remedy: "ask the next process"}}}
 
-// beginStep waits until no other step changes the phase. The caller unlocks m.step if it returns nil.
+// beginStep waits until the phase of an earlier process has been taken up (the admin address answers before) and no
+// other step changes it. The caller unlocks m.step if it returns nil.
 func (m *Migration) beginStep() error {
+	select {
+	case <-m.takenUp:
+	case <-m.draining.Done():
+		return errEnding
+	}
 	m.step.Lock()
 	if m.draining.Err() != nil {
 		m.step.Unlock()
@@ -236,6 +244,7 @@ func (m *Migration) serve(ctx context.Context) error {
 		"source", m.source.Addr, "target", m.target.Addr)
 	begin := m.state.Phase == status.Passthrough && m.cfg.Start == "auto"
 	m.resume()
+	close(m.takenUp)
 	m.shard.Open()
 	m.work.Go(m.watch)
 	m.work.Go(m.turnIntents)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -80,6 +81,50 @@ func TestTheWholeWay(t *testing.T) {
 	}
 	if err := w.stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The admin address answers before what an earlier process left is taken up. A step that is asked for then waits for that,
+// and nothing is said to be ready.
+func TestAStepWaitsUntilTheEarlierPhaseIsTakenUp(t *testing.T) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, nil)
+	w.fill(w.source.Addr, 50, 0)
+	w.run()
+	w.synced()
+	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"rollback", "finish"} {
+		w.prepare()
+		asked := make(chan error, 1)
+		go func() {
+			step := w.Rollback
+			if name == "finish" {
+				step = w.Finish
+			}
+			_, err := step(t.Context(), admin.StepOptions{})
+			asked <- err
+		}()
+		if s := w.Status(); s.ReadyToCutover || !slices.ContainsFunc(s.Blockers, func(b status.Blocker) bool { return b.Code == "starting" }) {
+			t.Errorf("before it serves: %+v", s)
+		}
+		select {
+		case err := <-asked:
+			t.Fatalf("%s before it serves: %v", name, err)
+		case <-time.After(20 * time.Millisecond): // as long as it takes to come so far, wrongly
+		}
+		w.begin()
+		err := <-asked
+		var refused *admin.Refused
+		if err != nil && !errors.As(err, &refused) && !errors.Is(err, admin.ErrPrimaryDown) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := w.stop(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

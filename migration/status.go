@@ -167,6 +167,7 @@ func (m *Migration) blocking() []status.Blocker {
 	}
 	l := m.linked.Load()
 	if l == nil {
+		add("starting", "wait for it", "the process has started and has not yet taken up what an earlier one left")
 		return blockers
 	}
 	if why := l.copier.Problem(); why != "" && connected && silent == 0 {

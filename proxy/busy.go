@@ -144,15 +144,5 @@ func (r *request) mayBeBusy() bool {
 // answerBusy answers, in the primary's words, that it is busy. Nothing of the session's is on the way, and r is not sent.
 // The lock is held.
 func (s *session) answerBusy(r *request) bool {
-	s.unsent(r)
-	text := s.sh.busy.reply
-	if len(r.parts) == 0 {
-		return s.answerInstead(r, bytes.Clone(text))
-	}
-	reply := []byte("+OK\r\n")
-	for range r.parts {
-		reply = append(reply, text...)
-	}
-	reply = append(reply, "-EXECABORT Transaction discarded because of: "...)
-	return s.answerInstead(r, append(reply, text[1:]...))
+	return s.refuseInstead(r, s.sh.busy.reply)
 }

@@ -1,6 +1,9 @@
 package proxy
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 const (
 	// backlogLimit is how many bytes may wait to be written to the primary, and queueLimit how many commands
@@ -294,10 +297,26 @@ func (s *session) lane(r *request) *lane {
 // unreachable answers that the primary is not there. A transaction in which a command is missing must not be
 // executed. False ends the session.
 func (s *session) unreachable(r *request, why string) bool {
+	if r.queued == isMulti {
+		r.tx.unsent = true
+	}
+	return s.refuseInstead(r, errorReply(nil, "%s cannot be reached for %s; the command was not sent (%s)",
+		s.sh.primary.inst, s.sh.opt.PrimaryWait, why))
+}
+
+// refuseInstead answers r with an error in the primary's place, and does not send it. A transaction that came whole
+// gets as many replies as it has commands, as from a server that refuses each. False ends the session.
+func (s *session) refuseInstead(r *request, text []byte) bool {
 	s.unsent(r)
-	reply := errorReply(nil, "%s cannot be reached for %s; the command was not sent (%s)",
-		s.sh.primary.inst, s.sh.opt.PrimaryWait, why)
-	return s.answerInstead(r, reply)
+	if r.replies == 1 {
+		return s.answerInstead(r, bytes.Clone(text))
+	}
+	reply := []byte("+OK\r\n")
+	for range r.replies - 2 {
+		reply = append(reply, text...)
+	}
+	reply = append(reply, "-EXECABORT Transaction discarded because of: "...)
+	return s.answerInstead(r, append(reply, text[1:]...))
 }
 
 // unsent notes that the client is answered in the primary's place: r is not sent.

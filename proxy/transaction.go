@@ -18,6 +18,7 @@ const maxTransaction = 512 << 20
 // again on another primary after a cutover.
 type transaction struct {
 	aborted bool // a command did not reach the server: EXEC must fail
+	unsent  bool // MULTI itself did not: the primary was away for too long
 
 	// What the lane will be when all that is queued has been executed.
 	who   *account
@@ -100,6 +101,12 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 	// The next command may be sent only when the server is known to queue it.
 	if !s.submit() || !s.awaitAnswers() {
 		return false
+	}
+	if tx.unsent {
+		// It was not sent, and the client knows: but what it has sent behind it already, as one pipeline, must not be
+		// executed on its own.
+		s.enterTransaction(nil)
+		return s.sayGoodbye(PrimaryLost)
 	}
 	if !tx.open {
 		s.enterTransaction(nil)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -208,4 +209,59 @@ func TestALaneLeftInATransactionIsClosed(t *testing.T) {
 	b.expect("MULTI", "+OK")
 	b.expect("INCR n", "+QUEUED")
 	b.expect("EXEC", "*1 :1")
+}
+
+// A transaction that came whole while the primary is away gets as many replies as it has commands, so that those of later
+// commands are not taken for its own.
+func TestAWholeTransactionThatIsNotSentIsAnsweredWhole(t *testing.T) {
+	h := newHouse(t, true, func(o *Options, _ *ServerOptions) { o.PrimaryWait = 100 * time.Millisecond })
+	c := h.client()
+	c.expect("SET k v", "+OK")
+	h.source.Kill()
+	h.await("the primary is seen to be away", func() bool { return !h.shard.primary.connected() })
+	c = h.client()
+	for _, parts := range []string{"", "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nw\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n"} {
+		c.send("*1\r\n$5\r\nMULTI\r\n" + parts + "*1\r\n$4\r\nEXEC\r\n*2\r\n$4\r\nECHO\r\n$3\r\nend\r\n")
+		if got := c.reply(); got != "+OK" {
+			t.Errorf("MULTI: %s", got)
+		}
+		if parts != "" {
+			for range 2 {
+				if got := c.reply(); !strings.Contains(got, "cannot be reached") {
+					t.Errorf("a command: %s", got)
+				}
+			}
+		}
+		if got := c.reply(); !strings.HasPrefix(got, "-EXECABORT") {
+			t.Errorf("EXEC: %s", got)
+		}
+		if got := c.reply(); got != "$3 end" && !strings.Contains(got, "cannot be reached") {
+			t.Errorf("the command behind it: %s", got)
+		}
+	}
+}
+
+// What a client has sent behind a MULTI that does not reach the primary is not executed on its own when the primary is
+// back.
+func TestWhatFollowsAMULTIThatIsNotSentIsNotExecuted(t *testing.T) {
+	h := newHouseOn(t, redisd.Options{Save: true}, redisd.Options{}, true, func(o *Options, _ *ServerOptions) { o.PrimaryWait = time.Second })
+	c := h.client()
+	c.expect("SET k v", "+OK")
+	h.source.Kill()
+	h.await("the primary is seen to be away", func() bool { return !h.shard.primary.connected() })
+	c = h.client()
+	c.send("*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nw\r\n") // its EXEC comes later
+	if got := c.reply(); !strings.Contains(got, "cannot be reached") {
+		t.Fatalf("MULTI: %s", got)
+	}
+	if err := h.source.Restart(true); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := c.r.ReadByte(); err != io.EOF {
+		t.Errorf("behind the error there is %q, %v; want the end of the connection", b, err)
+	}
+	if n := h.server.Closed(PrimaryLost); n != 1 {
+		t.Errorf("%d sessions were closed for it", n)
+	}
+	h.client().expect("GET k", "$1 v")
 }
