@@ -242,16 +242,17 @@ func (s *session) moveTo(ln *lane) {
 func (s *session) goOn() {
 	ln := s.pinned
 	s.queueAgain(ln)
-	if s.caching != nil {
-		ln.swallow(s.caching)
-	}
 	if ln.queue.n > 0 {
 		s.sh.work.Go(ln.flush)
 	}
 }
 
-// queueAgain brings a fresh lane into the transaction that the session is in.
+// queueAgain brings a lane that is in no transaction into the one that the session is in. What CLIENT CACHING has asked
+// for holds for the next command, or for all of a transaction: so it goes first, for behind MULTI it would be queued.
 func (s *session) queueAgain(ln *lane) {
+	if s.caching != nil {
+		ln.swallow(s.caching)
+	}
 	tx := s.tx
 	if tx == nil || !tx.begun {
 		return

@@ -350,6 +350,47 @@ func TestCachingHoldsForTheNextCommandOnAnotherPrimary(t *testing.T) {
 	c.nothingMore("+PONG")
 }
 
+// CLIENT CACHING in front of MULTI holds for all of the transaction, and is no part of it on another primary either;
+// nor where the transaction is begun anew, on the lane of one who listens, to learn that all has been said there.
+func TestCachingHoldsForATransactionOnAnotherPrimary(t *testing.T) {
+	for _, listens := range []bool{false, true} {
+		h := newHouse(t, true, nil)
+		c, writer := h.resp3(), h.client()
+		c.expect("CLIENT TRACKING ON OPTIN", "+OK")
+		if listens {
+			c.expect("SUBSCRIBE a", ">3 $9 subscribe $1 a :1")
+		}
+		c.expect("CLIENT CACHING YES", "+OK")
+		c.expect("MULTI", "+OK")
+		c.expect("PTTL k", "+QUEUED")
+		h.swap(h.tgt, h.src)
+		if got := c.reply(); got != ">2 $10 invalidate _" {
+			t.Fatal(got)
+		}
+		c.expect("GET k", "+QUEUED")
+		c.expect("EXEC", "*2 :-2 _")
+		writer.expect("SET k 1", "+OK")
+		if got := c.reply(); got != ">2 $10 invalidate *1 $1 k" {
+			t.Fatal(got)
+		}
+		c.expect("CLIENT CACHING YES", "+OK")
+		c.expect("MULTI", "+OK")
+		c.expect("GET k", "+QUEUED")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		h.shard.Hold() // and the cutover is given up
+		if err := h.shard.Await(ctx, h.shard.Answered); err != nil {
+			t.Fatal(err)
+		}
+		h.shard.Release()
+		c.expect("EXEC", "*1 $1 1")
+		writer.expect("SET k 2", "+OK")
+		if got := c.reply(); got != ">2 $10 invalidate *1 $1 k" {
+			t.Fatal(got)
+		}
+	}
+}
+
 func TestAPreparationSaysWhatASubscriberLacks(t *testing.T) {
 	h := newHouse(t, true, nil)
 	c := h.client()
