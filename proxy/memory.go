@@ -1,6 +1,9 @@
 package proxy
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // memory bounds what all clients of a server occupy together: what has come of commands, transactions that are being
 // queued, replies that they have not read. Each of these has a bound for one client too, which a few of them could
@@ -13,18 +16,38 @@ type memory struct {
 	used  atomic.Int64
 }
 
+// share is what one session occupies.
+type share struct {
+	mu    sync.Mutex
+	bytes atomic.Int64 // changed under mu
+	over  bool         // the session is closed: its memory is free as soon as its goroutines have seen that
+}
+
 // hold counts n bytes more (or less) that the session occupies, and makes room where that is too much. It is called
 // with no lock held but, at most, the shard's.
 func (s *session) hold(n int) {
-	s.held.Add(int64(n))
-	if s.srv.memory.used.Add(int64(n)) > s.srv.memory.limit && n > 0 {
+	of := &s.srv.memory
+	s.share.mu.Lock()
+	if s.share.over {
+		// Not even counted: others would be closed for it.
+		s.share.mu.Unlock()
+		return
+	}
+	s.share.bytes.Add(int64(n))
+	used := of.used.Add(int64(n))
+	s.share.mu.Unlock()
+	if used > of.limit && n > 0 {
 		s.srv.makeRoom()
 	}
 }
 
-// release forgets what a session that is closed occupied: its memory is free as soon as its goroutines have seen
-// that.
-func (s *session) release() { s.srv.memory.used.Add(-s.held.Swap(0)) }
+// release ends the count of a session that is closed.
+func (s *session) release() {
+	s.share.mu.Lock()
+	s.share.over = true
+	s.srv.memory.used.Add(-s.share.bytes.Swap(0))
+	s.share.mu.Unlock()
+}
 
 // makeRoom closes those who occupy most, until what is left is within the limit.
 func (srv *Server) makeRoom() {
@@ -33,7 +56,7 @@ func (srv *Server) makeRoom() {
 		var held int64
 		srv.mu.Lock()
 		for s := range srv.sessions {
-			if n := s.held.Load(); n > held && !s.closed.Load() {
+			if n := s.share.bytes.Load(); n > held && !s.closed.Load() {
 				most, held = s, n
 			}
 		}

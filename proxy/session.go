@@ -51,7 +51,7 @@ type session struct {
 	stock   *request // free requests
 	stocked int
 
-	held     atomic.Int64 // bytes that the client occupies (see memory)
+	share    share        // of the memory for all clients
 	inflight atomic.Int32 // requests whose reply is not yet with the client
 	wanted   atomic.Bool  // it is to get a lane of its own (see stand)
 	watching atomic.Bool  // it reads what the client sends while it waits for an answer
@@ -160,7 +160,6 @@ func (s *session) end() {
 	s.sh.leave(s)
 	s.sh.unlock()
 	s.input.giveBack()
-	s.release() // what was counted since it was closed
 	s.srv.remove(s)
 }
 
