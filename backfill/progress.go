@@ -22,6 +22,8 @@ const (
 	// smoothing is the share of the newest measurement in the rates that are shown: half of what they show
 	// is of the last second.
 	smoothing = 0.16
+	// farthest is the most time left that is told, in seconds.
+	farthest = 365 * 24 * 3600.0
 )
 
 // progress measures a sweep. It is safe for concurrent use.
@@ -147,8 +149,9 @@ func (s *Sweep) Progress() status.BackfillStatus {
 	default:
 		// Never 100 before the ledger has ended it.
 		out.Percent = status.Known(math.Min(99.9, 100*done/math.Max(1, done+left)))
-		if p.workPerS > 0 && out.State == status.Running {
-			out.EtaS = status.Known(int64(math.Ceil(left / p.workPerS)))
+		// A rate that has all but died away says nothing, and may be too small to divide by.
+		if eta := left / p.workPerS; out.State == status.Running && p.workPerS > 0 && eta < farthest {
+			out.EtaS = status.Known(int64(math.Ceil(eta)))
 		}
 	}
 	return out
