@@ -49,7 +49,8 @@ func TestASecondaryThatRefusesEverything(t *testing.T) {
 			began := time.Now()
 			w.until("a second has passed", func(status.Status) bool { return time.Since(began) > time.Second })
 			if n := dumps(w, source) - before; n > 100 {
-				t.Errorf("%d keys were read from the primary meanwhile", n)
+				now := w.Status()
+				t.Errorf("%d keys were read from the primary meanwhile: %d dirty, copies %+v, blockers %+v", n, now.DirtyKeys, now.Copies, now.Blockers)
 			}
 			s := w.Status()
 			for _, b := range s.Blockers {
