@@ -17,9 +17,9 @@ import (
 // intentsFile is the name of the intent map in the state directory.
 const intentsFile = "intents"
 
-// turnEvery is how often a generation of the intent map may end: about as much of what settled is recopied after a
-// crash as was written in two of them. A turn costs some microseconds under the ledger's lock.
-const turnEvery = 2 * time.Second
+// turnEvery is how often a generation of the intent map may end: after a crash as much is copied again as was written in
+// two of them. A turn costs some microseconds under the ledger's lock.
+const turnEvery = time.Second
 
 // hasherOf is the hasher of a state directory.
 func hasherOf(s state.Secret) ledger.Hasher {

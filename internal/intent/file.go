@@ -78,7 +78,7 @@ func Open(path string, o Options) (*Map, error) {
 	}
 	if why != "" {
 		m.found, m.held = Found{All: true, Why: why}, true
-		m.words.all[0].Store(1)
+		m.words.found.Store(1)
 	}
 	return m, nil
 }
@@ -217,7 +217,7 @@ func open(path string, o Options) (*Map, error) {
 	m.take()
 	if !clean && (boot == "" || text(h.Boot[:]) != boot) {
 		m.held, m.found.All, m.found.Why = true, true, "the machine was started anew, so that its last stores may be missing"
-		m.words.all[0].Store(1)
+		m.words.found.Store(1)
 	}
 	raw, encodeErr := o.encode(boot)
 	if err = errors.Join(err, encodeErr); err == nil {

@@ -17,7 +17,7 @@
 // # What is in the file
 //
 //	header      what the file is, and of which directory; checked as a whole, and replaced if it is not ours
-//	words       single aligned stores: all of a generation is marked, a sweep is owed, it was closed cleanly
+//	words       single aligned stores: every stripe is marked, a sweep is owed, it was closed cleanly
 //	two generations    writes and copies that were sent: the current one is marked, the older settles, is cleared,
 //	            and becomes the current one
 //	standing    stripes with a key that is dirty or blocked on, for as long as it is
@@ -65,11 +65,12 @@ type Map struct {
 
 // words are those that change one by one.
 type words struct {
-	all      [2]atomic.Uint64 // of each generation: every stripe is marked
-	standing atomic.Uint64    // every stripe is, for as long as something lasts
-	sweep    atomic.Uint64    // number<<1, and 1 if it is owed
-	again    atomic.Uint64    // 1: one more is, when that has ended
-	clean    atomic.Uint64    // 1: closed, with everything on disk
+	found   atomic.Uint64 // 1: every stripe was marked when the map was opened, and is until that is worked off
+	barrier atomic.Uint64 // 1: every stripe is, by a barrier
+	doubt   atomic.Uint64 // 1: every stripe is, by what nobody knows the keys of
+	sweep   atomic.Uint64 // number<<1, and 1 if it is owed
+	again   atomic.Uint64 // 1: one more is, when that has ended
+	clean   atomic.Uint64 // 1: closed, with everything on disk
 }
 
 // NewMemory returns a map without a file, for so many stripes: for an instance alone, and for tests.
@@ -88,9 +89,6 @@ func (m *Map) Mark(stripe uint32) {
 	}
 }
 
-// MarkAll marks every stripe in the current generation.
-func (m *Map) MarkAll() { m.words.all[m.current].Store(1) }
-
 // Stand marks a stripe until Unstand.
 func (m *Map) Stand(stripe uint32) { m.standing[stripe>>6] |= 1 << (stripe & 63) }
 
@@ -100,17 +98,19 @@ func (m *Map) Unstand(stripe uint32) { m.standing[stripe>>6] &^= 1 << (stripe & 
 // UnstandEach ends all that Stand has marked: a sweep over all keys is owed instead.
 func (m *Map) UnstandEach() { clear(m.standing) }
 
-// StandAll marks every stripe, or no longer.
-func (m *Map) StandAll(on bool) {
+// SetBarrier marks every stripe for a barrier that has not settled, or no longer.
+func (m *Map) SetBarrier(on bool) { set(&m.words.barrier, on) }
+
+// SetDoubt marks every stripe for what is under way and may change any key, or no longer.
+func (m *Map) SetDoubt(on bool) { set(&m.words.doubt, on) }
+
+func set(w *atomic.Uint64, on bool) {
 	if on {
-		m.words.standing.Store(1)
+		w.Store(1)
 	} else {
-		m.words.standing.Store(0)
+		w.Store(0)
 	}
 }
-
-// StandsAll reports whether every stripe is marked so.
-func (m *Map) StandsAll() bool { return m.words.standing.Load() != 0 }
 
 // Generation is the current one, 0 or 1.
 func (m *Map) Generation() uint8 { return m.current }
@@ -120,7 +120,6 @@ func (m *Map) Turn() {
 	older := 1 - m.current
 	crashpoint.Reach(crashpoint.BeforeTurn)
 	clear(m.generations[older])
-	m.words.all[older].Store(0)
 	crashpoint.Reach(crashpoint.Cleared)
 	m.current = older
 	m.now = m.generations[older]
@@ -167,7 +166,7 @@ func (m *Map) Release() {
 	m.held = false
 	older := 1 - m.current // nothing else is in it: there was no turn
 	clear(m.generations[older])
-	m.words.all[older].Store(0)
+	m.words.found.Store(0)
 }
 
 // Marked returns how many stripes a crash would leave in doubt at this moment; all is true if it would be every one.
@@ -175,9 +174,13 @@ func (m *Map) Marked() (n int, all bool) {
 	for i := range m.standing {
 		n += bits.OnesCount64(m.generations[0][i] | m.generations[1][i] | m.standing[i])
 	}
-	w := m.words
 	_, owed := m.Sweep()
-	return n, owed || w.standing.Load() != 0 || w.all[0].Load() != 0 || w.all[1].Load() != 0
+	return n, owed || m.words.all()
+}
+
+// all reports whether every stripe is marked.
+func (w *words) all() bool {
+	return w.found.Load() != 0 || w.barrier.Load() != 0 || w.doubt.Load() != 0
 }
 
 // Reopen returns the map that another process would find after this one was killed. It is for tests of maps without
@@ -191,13 +194,13 @@ func (m *Map) Reopen() *Map {
 // take gathers what was found in the older generation. Nothing is cleared before all of it is there.
 func (m *Map) take() {
 	w, into := m.words, m.generations[0]
-	m.found = Found{All: w.all[0].Load() != 0 || w.all[1].Load() != 0 || w.standing.Load() != 0}
+	m.found = Found{All: w.all()}
 	for i := range into {
 		into[i] |= m.generations[1][i] | m.standing[i]
 		m.found.Count += bits.OnesCount64(into[i])
 	}
 	if m.found.All {
-		w.all[0].Store(1)
+		w.found.Store(1)
 	}
 	m.held = m.found.All || m.found.Count > 0
 	if m.found.Count > 0 {
@@ -206,7 +209,7 @@ func (m *Map) take() {
 	crashpoint.Reach(crashpoint.Folding)
 	clear(m.generations[1])
 	clear(m.standing)
-	w.all[1].Store(0)
-	w.standing.Store(0)
+	w.barrier.Store(0)
+	w.doubt.Store(0)
 	m.current, m.now = 1, m.generations[1]
 }

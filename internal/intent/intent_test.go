@@ -100,9 +100,9 @@ func TestKilledProcessLeavesItsMarks(t *testing.T) {
 
 func TestEverythingIsMarked(t *testing.T) {
 	for name, mark := range map[string]func(m *Map){
-		"in the current generation": (*Map).MarkAll,
-		"in the older generation":   func(m *Map) { m.MarkAll(); m.Turn() },
-		"as long as it lasts":       func(m *Map) { m.StandAll(true) },
+		"by a barrier":            func(m *Map) { m.SetBarrier(true) },
+		"by a barrier and turned": func(m *Map) { m.SetBarrier(true); m.Turn() },
+		"by what nobody knows":    func(m *Map) { m.SetDoubt(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -124,8 +124,9 @@ func TestEverythingIsMarked(t *testing.T) {
 func TestTurnForgetsTheOlderGeneration(t *testing.T) {
 	f := newFixture(t)
 	m := f.used()
-	m.MarkAll()
+	m.SetBarrier(true)
 	m.Turn()
+	m.SetBarrier(false)
 	m.Mark(8)
 	m.Turn()
 	if m.Generation() != 1 {

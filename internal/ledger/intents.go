@@ -10,7 +10,8 @@ import "tandem/internal/intent"
 //	a dirty key,   its stripe stands marked as long as it is. When the key is clean the stripe is marked in the current
 //	or one that    generation: what has cleaned it, an effect or a copy, is not acknowledged yet.
 //	is blocked on
-//	a barrier      and a write that may change keys which it does not name: all stripes.
+//	a barrier      all stripes, until it is acknowledged; and so does what may change keys that it does not name, until
+//	               it is answered and what it has changed is reported.
 //	an owed sweep  is noted before what was known of keys is forgotten.
 //
 // A generation in which nothing is unsettled says nothing more: whatever was sent in it is on the secondary, or its keys
@@ -27,6 +28,8 @@ type intents struct {
 	// unnamed counts what is under way, and may change keys that nobody knows: writes without keys, and blocked
 	// commands.
 	unnamed int
+	// barriers counts those in flight, and those on the Sink.
+	barriers int
 
 	// found are the stripes that were marked when the process began, until a sweep has been through with them.
 	found bitset
@@ -100,16 +103,28 @@ func (l *Ledger) begun(w *Write) {
 	w.intent = l.intents.m.Generation()
 	l.intents.unsettled[w.intent]++
 	if w.barrier() && l.without&ruleIntentAll == 0 {
-		l.intents.m.MarkAll()
+		l.intents.barriers++
+		l.intents.m.SetBarrier(true)
 	}
 	if w.Unnamed {
 		l.BeginUnnamed()
 	}
 }
 
+// barriersOver looks whether the last barrier has settled. It is not called before what it has left is noted.
+func (l *Ledger) barriersOver() {
+	if l.intents.barriers == 0 {
+		l.intents.m.SetBarrier(false)
+	}
+}
+
 // ended settles a write itself; its effect counts for itself.
 func (l *Ledger) ended(w *Write) {
 	l.intents.unsettled[w.intent]--
+	if w.barrier() && l.without&ruleIntentAll == 0 {
+		l.intents.barriers--
+		l.barriersOver()
+	}
 	if w.Unnamed {
 		l.EndUnnamed()
 	}
@@ -123,12 +138,18 @@ func (l *Ledger) carried(p *pending, generation uint8) {
 	if p.what != copied || l.without&ruleCopyCounted == 0 {
 		l.intents.unsettled[p.intent]++
 	}
+	if p.barrier() && l.without&ruleIntentAll == 0 {
+		l.intents.barriers++
+	}
 }
 
 // arrived settles it: it is acknowledged, or its keys are dirty.
 func (l *Ledger) arrived(p *pending) {
 	if p.what != copied || l.without&ruleCopyCounted == 0 {
 		l.intents.unsettled[p.intent]--
+	}
+	if p.barrier() && l.without&ruleIntentAll == 0 {
+		l.intents.barriers--
 	}
 }
 
@@ -155,7 +176,7 @@ func (l *Ledger) inDoubt() bool {
 // critical section is half through.
 func (l *Ledger) doubt() {
 	if l.inDoubt() {
-		l.intents.m.StandAll(true)
+		l.intents.m.SetDoubt(true)
 	}
 }
 
@@ -193,7 +214,7 @@ func (l *Ledger) standAnew() {
 // TurnIntents clears the older generation of the intent map and makes it the current one, if all has settled that was
 // sent in it. It is called every few seconds.
 func (l *Ledger) TurnIntents() bool {
-	l.intents.m.StandAll(l.inDoubt())
+	l.intents.m.SetDoubt(l.inDoubt())
 	if l.intents.m.Held() || l.intents.unsettled[1-l.intents.m.Generation()] > 0 {
 		return false
 	}

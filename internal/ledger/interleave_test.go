@@ -177,7 +177,7 @@ var simConfigs = []*simConfig{
 		c.crash, c.synced, c.loose, c.kinds = true, true, true, append([]cmdKind{cmdScript, cmdScript}, several...)
 	}),
 	base("crash and undeclared keys", func(c *simConfig) {
-		c.crash, c.synced, c.feeds, c.turns, c.feedFaults, c.loose, c.writes = true, true, 2, true, true, true, 14
+		c.crash, c.synced, c.feeds, c.turns, c.loose, c.writes, c.turnIntents = true, true, 2, true, true, 14, .5
 		c.kinds = append([]cmdKind{cmdHidden, cmdHidden, cmdHidden}, several...)
 	}),
 	base("crash and foreign", func(c *simConfig) {

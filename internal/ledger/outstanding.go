@@ -180,7 +180,11 @@ func (l *Ledger) Acked(v Verdict, why string) Verdict {
 	default:
 		l.bad(p, v, why)
 	}
+	barrier := p.barrier()
 	l.settle(p)
+	if barrier {
+		l.barriersOver()
+	}
 	return v
 }
 
@@ -302,6 +306,7 @@ func (l *Ledger) SecondaryLost() {
 	if owed {
 		l.OweSweep("a flush or swap was sent to the secondary and its outcome is unknown", 0)
 	}
+	l.barriersOver()
 }
 
 // Oldest returns when the oldest unacknowledged thing was appended, in Unix nanoseconds, or 0.

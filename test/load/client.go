@@ -14,13 +14,14 @@ import (
 
 // client is one connection and what it knows of its own keys. All of it belongs to one goroutine.
 type client struct {
-	load *Load
-	id   int
-	db   int // where it works, but for trips to the spare database
-	conn *wire.Conn
-	rand *rand.Rand
-	sent []sentCommand // not answered yet
-	own  *own
+	load   *Load
+	id     int
+	db     int // where it works, but for trips to the spare database
+	conn   *wire.Conn
+	rand   *rand.Rand
+	sent   []sentCommand // not answered yet
+	queued int           // commands of the transaction in which the connection was lost
+	own    *own
 }
 
 // check judges a reply: "" is right, anything else says what would have been. Checks run in the order of the
@@ -150,6 +151,7 @@ func (c *client) piecemeal() error {
 	for _, s := range steps {
 		c.send(s.check, s.args...)
 		if err := c.exchange(); err != nil {
+			c.queued = len(steps) // if it was EXEC that was lost, all of them may have been executed
 			return err
 		}
 	}
@@ -159,9 +161,9 @@ func (c *client) piecemeal() error {
 // resume connects again after the connection was lost and lets the model find out what became of the commands
 // in flight. It reports false when the load has stopped or the listener stays away.
 func (c *client) resume() bool {
-	unknown := len(c.sent)
+	unknown := max(len(c.sent), c.queued)
 	c.conn.Close()
-	c.sent = nil
+	c.sent, c.queued = nil, 0
 	within := c.load.cfg.ReconnectWithin
 	if within == 0 {
 		within = 30 * time.Second
