@@ -130,6 +130,7 @@ type seen struct {
 
 	// served is what server the last lane has connected to, and how many keys it had when it was last asked:
 	// what is settled is settled there.
+	met    bool // a lane of this process has connected: until then served is what an earlier one knew
 	served struct {
 		known bool
 		runID string
@@ -153,7 +154,7 @@ func (m *Migration) note(i *instance.Instance, f instance.Facts) {
 	s := m.seen[i.Role]
 	s.up, s.facts, s.known = true, f, true
 	// Of another run id only a lane may take notice: it is the one that finds out that data may be lost.
-	if s.served.runID == f.RunID {
+	if s.met && s.served.runID == f.RunID {
 		s.served.keys = f.KeysTotal()
 	}
 }
@@ -202,6 +203,7 @@ func (m *Migration) onConnect(i *instance.Instance, f instance.Facts) {
 	defer func() {
 		// Behind what it has owed: the new run id may be on disk only when that is noted.
 		m.mu.Lock()
+		s.met = true
 		s.served.known, s.served.runID, s.served.keys = true, f.RunID, keys
 		m.mu.Unlock()
 	}()
