@@ -38,6 +38,8 @@ type input struct {
 	n   int
 	err error
 	try func(fd uintptr) bool
+	// idle is stow.
+	idle func()
 }
 
 func (in *input) init(conn net.Conn, hold func(int)) {
@@ -45,6 +47,7 @@ func (in *input) init(conn net.Conn, hold func(int)) {
 	if sc, ok := conn.(syscall.Conn); ok {
 		in.raw, _ = sc.SyscallConn()
 	}
+	in.idle = in.stow
 	in.try = func(fd uintptr) bool {
 		for {
 			in.fetch()
@@ -69,9 +72,8 @@ func (in *input) init(conn net.Conn, hold func(int)) {
 func (in *input) read(want int) (n int, err error) {
 	in.makeRoom(want)
 	if in.raw == nil {
-		if c, ok := in.conn.(interface{ Await() error }); ok {
-			in.stow() // while it waits
-			err = c.Await()
+		if c, ok := in.conn.(interface{ Await(func()) error }); ok {
+			err = c.Await(in.idle)
 		}
 		in.fetch()
 		if err != nil {

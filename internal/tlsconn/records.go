@@ -114,10 +114,11 @@ func (s *records) giveBack() {
 }
 
 // Await waits until a Read has something to do, and holds no memory while it waits: whoever has thousands of
-// silent clients takes a buffer for one only after it. Only the goroutine that reads may call it. It ends with
+// silent clients takes a buffer for one only after it, or gives it back in idle, which is called (if it is not nil)
+// when there is nothing yet. Only the goroutine that reads may call it. It ends with
 // an error when the read deadline passes or the connection is closed on this side; when the other side has
 // closed it, the Read that follows says so.
-func (c *Conn) Await() error {
+func (c *Conn) Await(idle func()) error {
 	if c.more || c.below.in.buf != nil || c.below.raw == nil {
 		return nil
 	}
@@ -125,6 +126,10 @@ func (c *Conn) Await() error {
 	return c.below.raw.Read(func(fd uintptr) bool {
 		for {
 			_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
+			if err == syscall.EAGAIN && idle != nil {
+				idle()
+				idle = nil
+			}
 			if err != syscall.EINTR {
 				return err != syscall.EAGAIN
 			}

@@ -82,7 +82,7 @@ func TestAwaitSeesAllThatHasCome(t *testing.T) {
 		_ = ours.SetReadDeadline(time.Now().Add(10 * time.Second))
 		var got []byte
 		for len(got) < len(sent) {
-			if err := ours.Await(); err != nil {
+			if err := ours.Await(nil); err != nil {
 				t.Fatalf("waiting with %d of %d bytes read: %v", len(got), len(sent), err)
 			}
 			b := make([]byte, 1+random.IntN(20<<10))
@@ -101,7 +101,7 @@ func TestAwaitSeesAllThatHasCome(t *testing.T) {
 func TestAwaitWaitsAndHoldsNothing(t *testing.T) {
 	ours, theirs := pair(t)
 	_ = ours.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-	if err := ours.Await(); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := ours.Await(nil); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("with nothing there: %v", err)
 	}
 	if n, err := ours.Read(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -112,7 +112,7 @@ func TestAwaitWaitsAndHoldsNothing(t *testing.T) {
 	}
 	_ = ours.SetReadDeadline(time.Time{})
 	waited := make(chan error, 1)
-	go func() { waited <- ours.Await() }()
+	go func() { waited <- ours.Await(nil) }()
 	if _, err := theirs.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -123,14 +123,14 @@ func TestAwaitWaitsAndHoldsNothing(t *testing.T) {
 		t.Errorf("read %d, %v", n, err)
 	}
 	theirs.Close()
-	if err := ours.Await(); err != nil {
+	if err := ours.Await(nil); err != nil {
 		t.Errorf("when the other side has closed: %v", err)
 	}
 	if _, err := ours.Read(make([]byte, 10)); err != io.EOF {
 		t.Errorf("then: %v", err)
 	}
 	another, _ := pair(t)
-	go func() { waited <- another.Await() }()
+	go func() { waited <- another.Await(nil) }()
 	another.Close()
 	if err := <-waited; err == nil {
 		t.Error("it waits on when the connection is closed here")
