@@ -15,6 +15,7 @@ import (
 
 	"tandem/config"
 	"tandem/internal/admin"
+	"tandem/internal/intent"
 	"tandem/internal/state"
 )
 
@@ -23,7 +24,7 @@ func TestExitCodeOfEachKindOfError(t *testing.T) {
 		exitDone:      {nil},
 		exitFailed:    {errors.New("x"), admin.ErrUnreachable, admin.ErrPrimaryDown, admin.ErrUndone, admin.ErrUnknownVerify, state.ErrCorrupt},
 		exitUsage:     {&usageError{errors.New("x")}, &config.Error{}, admin.ErrUnauthorized},
-		exitRefused:   {&admin.Refused{}, errRefused, state.ErrLocked, state.ErrOtherPair},
+		exitRefused:   {&admin.Refused{}, errRefused, state.ErrLocked, state.ErrOtherPair, state.ErrNewerFormat, intent.ErrNewerFormat},
 		exitDifferent: {errDifferent, fmt.Errorf("%w: %w", errDifferent, errSaid)},
 	} {
 		for _, err := range errs {
