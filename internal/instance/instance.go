@@ -38,7 +38,8 @@ type Options struct {
 	// idle peer is gone. Default 15 s.
 	KeepAlive time.Duration
 	// MaxReplyBytes is the longest string that a reply may have on a connection of Client: a server that
-	// announces more is not believed. Default 512 MiB and some, what DUMP of the largest value has.
+	// announces more is not believed. Default 4 GiB: DUMP of a collection may be longer than any string, and
+	// whoever reads one takes of it what there is room for.
 	MaxReplyBytes int64
 	// TLS is what connections verify and show where the URL is rediss://. Default: the certificate must be of
 	// an authority that this machine trusts and name the URL's host. It must not be given with redis://.
@@ -56,7 +57,7 @@ func (o Options) withDefaults() Options {
 		o.KeepAlive = 15 * time.Second
 	}
 	if o.MaxReplyBytes <= 0 {
-		o.MaxReplyBytes = 512<<20 + replyMargin
+		o.MaxReplyBytes = 4 << 30
 	}
 	return o
 }
