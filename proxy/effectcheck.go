@@ -110,6 +110,7 @@ func (e *EffectLane) read(conn net.Conn) error {
 			}
 			now := time.Now().UnixNano()
 			e.progress.Store(now)
+			e.heard = now
 			var ferr error
 			for scanned < filled {
 				if e.awaited.n == 0 {
@@ -177,7 +178,7 @@ func (e *EffectLane) judge(a *awaited, unit int, ends []int, now int64) error {
 	if !copied {
 		e.lagBytes -= a.bytes
 	}
-	e.heard(a, v == ledger.Good, why, now)
+	e.noteRefusal(a, v == ledger.Good, why, now)
 	open := a.block && leftOpen(e.buf[ends[len(ends)-2]:ends[len(ends)-1]])
 	e.awaited.pop()
 	crashpoint.Reach(crashpoint.BeforeAck)

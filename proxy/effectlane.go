@@ -54,6 +54,8 @@ type EffectLane struct {
 	facts    instance.Facts
 	lastErr  string
 	refusal  refusal
+	heard    int64  // when it was last answered, or nothing was awaited, Unix nanoseconds
+	large    bool   // something large is being written
 	frame    []byte // scratch
 
 	progress atomic.Int64  // when the secondary last took or answered something, Unix nanoseconds
@@ -290,12 +292,16 @@ func (e *EffectLane) write(ctx context.Context, conn net.Conn) {
 			return
 		}
 		e.out.take(&e.w)
+		e.large = e.w.n > writePiece
 		e.sh.unlock()
 		if e.w.n > 0 {
 			crashpoint.Reach(crashpoint.EffectSend)
 			err := e.w.inPieces(conn, stallLimit, &e.progress)
 			crashpoint.Reach(crashpoint.EffectSent)
 			e.sh.lock()
+			if e.large {
+				e.large, e.heard = false, time.Now().UnixNano()
+			}
 			e.w.done(&e.out)
 			e.sh.unlock()
 			if err != nil {
@@ -310,7 +316,8 @@ func (e *EffectLane) write(ctx context.Context, conn net.Conn) {
 		case <-e.wake:
 		case <-stall.C:
 			e.sh.lock()
-			stalled := e.awaited.n > 0 && time.Now().UnixNano()-e.progress.Load() > int64(stallLimit)
+			since := e.silentSince()
+			stalled := since != 0 && time.Now().UnixNano()-since > int64(stallLimit)
 			e.sh.unlock()
 			if stalled {
 				e.sh.opt.Log.Warn("effect lane stalled", "instance", e.inst.String(), "error", errStalled)

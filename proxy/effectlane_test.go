@@ -71,14 +71,18 @@ func TestASilentSecondaryIsNotStalled(t *testing.T) {
 	c.expect("SET a b", "+OK")
 	h.settled()
 	// As if it had been silent for long.
-	h.shard.effects.progress.Store(1)
+	h.shard.lock()
+	h.shard.effects.heard = 1
+	h.shard.unlock()
 	if err := h.target.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	c.expect("SET a c", "+OK")
-	if h.shard.effects.progress.Load() == 1 {
-		t.Error("the first effect behind a silence looks as if it had waited through all of it")
+	h.shard.lock()
+	if e := h.shard.effects; e.awaited.n == 0 || e.SilentFor() > 0 {
+		t.Errorf("the first effect behind a silence looks as if it had waited through all of it: %v", e.SilentFor())
 	}
+	h.shard.unlock()
 	if err := h.target.Continue(); err != nil {
 		t.Fatal(err)
 	}

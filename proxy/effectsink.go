@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"strconv"
+	"time"
 	"unsafe"
 
 	"github.com/tidwall/redcon"
@@ -151,7 +152,8 @@ func (e *EffectLane) selectDB(db int) bool {
 // await expects the replies to what was just queued, and has it written out.
 func (e *EffectLane) await(a awaited) {
 	if e.awaited.n == 0 {
-		e.progress.Store(e.sh.now) // a silence before is no stall
+		e.heard = time.Now().UnixNano() // a silence before is no stall; sh.now may be of before it
+		e.progress.Store(e.heard)
 	}
 	e.awaited.push(a)
 	select {

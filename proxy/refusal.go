@@ -92,8 +92,8 @@ func refusesAll(text string, copied bool) (all, copies, byKey bool) {
 	return false, false, false
 }
 
-// heard keeps up what the secondary is known to refuse, by its verdict on one effect or copy.
-func (e *EffectLane) heard(a *awaited, good bool, why string, now int64) {
+// noteRefusal keeps up what the secondary is known to refuse, by its verdict on one effect or copy.
+func (e *EffectLane) noteRefusal(a *awaited, good bool, why string, now int64) {
 	f := &e.refusal
 	if good {
 		if f.standing() && f.taken(a.copied && !a.gone) {

@@ -121,9 +121,14 @@ func (sh *Shard) giveUpSilent(u *upstream, silent map[*lane]int64) {
 
 // giveUpSilent is the same for the secondary, whose lane is given up in any case when stallLimit has passed.
 func (e *EffectLane) giveUpSilent() {
-	since := e.progress.Load()
+	look := func() int64 {
+		e.sh.lock()
+		defer e.sh.unlock()
+		return e.silentSince()
+	}
+	since := look()
 	for range silenceProbes {
-		if !answersOthers(e.ctx, e.inst) || e.progress.Load() != since {
+		if since == 0 || !answersOthers(e.ctx, e.inst) || look() != since {
 			return
 		}
 		select {
@@ -134,11 +139,24 @@ func (e *EffectLane) giveUpSilent() {
 	}
 	e.sh.lock()
 	defer e.sh.unlock()
-	if e.conn != nil && e.awaited.n > 0 && e.progress.Load() == since {
+	if e.conn != nil && e.silentSince() == since {
 		e.sh.opt.Log.Warn("a connection is given up: the server has answered others, and not this one", "instance", e.inst.String(),
 			"lane", e.what, "for", time.Since(time.Unix(0, since)).Round(time.Millisecond), "effects", e.awaited.n)
 		_ = e.conn.Close()
 	}
+}
+
+// silentSince is when the secondary has last answered, or taken a piece of something large, while something is awaited of
+// it, Unix nanoseconds, or 0. That it takes small things shows nothing: a dead connection's buffers take them too. The lock
+// is held.
+func (e *EffectLane) silentSince() int64 {
+	switch {
+	case e.awaited.n == 0:
+		return 0
+	case e.large:
+		return max(e.heard, e.progress.Load())
+	}
+	return e.heard
 }
 
 // answersOthers reports whether a new connection is answered at once, or cannot be made at all: in either case one that
@@ -162,10 +180,8 @@ func (sh *Shard) SilentFor() time.Duration {
 
 // SilentFor is the same of the secondary, with effects and copies. The lock is held.
 func (e *EffectLane) SilentFor() time.Duration {
-	if e.awaited.n == 0 {
-		return 0
-	}
-	if d := time.Since(time.Unix(0, e.progress.Load())); d > e.sh.silenceLimit() {
+	since := e.silentSince()
+	if d := time.Since(time.Unix(0, since)); since != 0 && d > e.sh.silenceLimit() {
 		return d
 	}
 	return 0
