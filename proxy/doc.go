@@ -16,6 +16,7 @@
 // transaction, WATCH, subscriptions, CLIENT TRACKING, MONITOR, a command that blocks) has a lane of its own as long
 // as there is a reason (pins); what comes there that no command asked for is pushed to it as it is.
 //
+//	input.go output.go memory.go      a client's bytes, and the bound on those of all clients together
 //	account.go login.go permit.go     who may in, in whose name, and what it may have answered by the proxy
 //	pin.go standing.go standby.go     lanes of a session's own, and how they move to another primary
 //	transaction.go                    MULTI to EXEC

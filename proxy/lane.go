@@ -203,7 +203,7 @@ func (ln *lane) keepConnected() {
 		if time.Since(began) > 10*time.Second {
 			pause = retryMin
 		}
-		if errors.Is(err, instance.ErrCredentials) && ln.who.someone {
+		if errors.Is(err, errTheirLogin) && ln.who.someone {
 			ln.sh.shutOut(ln, began)
 		}
 		ln.trouble.failed(ln.sh.opt.Log, "lane lost", err, "instance", ln.of.inst.String(), "db", ln.db)
@@ -277,6 +277,10 @@ func (ln *lane) serve(ctx context.Context) error {
 	return err
 }
 
+// errTheirLogin: those whom the lane serves are refused. (That the proxy's own credentials are, by which older
+// connections are looked for, says nothing of them.)
+var errTheirLogin = errors.New("")
+
 var errLoading = errors.New("the server is loading its data")
 
 // loaded asks on a fresh connection whether the server has its data: as long as it reads them from disk, it is
@@ -309,6 +313,9 @@ func (ln *lane) open(ctx context.Context) (net.Conn, error) {
 	sh, inst := ln.sh, ln.of.inst
 	name := sh.ConnName(ln.what)
 	conn, err := ln.dial(ctx, name)
+	if errors.Is(err, instance.ErrCredentials) {
+		return nil, fmt.Errorf("%w%w", errTheirLogin, err)
+	}
 	if err != nil {
 		return nil, err
 	}

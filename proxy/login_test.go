@@ -218,3 +218,30 @@ func TestANewPasswordIsTaken(t *testing.T) {
 	h.await("the lane is gone", func() bool { return h.shard.counts.LanesLost == 1 })
 	c.expect("GET ann:1", "$1 a")
 }
+
+// That the proxy's own credentials are refused for a time says nothing of a user's.
+func TestARefusalOfOurOwnLoginShutsNobodyOut(t *testing.T) {
+	h := newHouseOn(t, redisd.Options{Password: "own"}, redisd.Options{}, false, func(o *Options, _ *ServerOptions) { o.PrimaryWait = 10 * time.Second })
+	admin := h.direct(h.source)
+	admin.expect("ACL SETUSER app on >secret ~* +@all", "+OK")
+	c := h.client()
+	c.expect("AUTH app secret", "+OK")
+	c.expect("SET a 1", "+OK")
+	admin.expect("CONFIG SET requirepass another", "+OK")
+	if got := admin.do("CLIENT KILL TYPE normal SKIPME yes"); got[0] != ':' {
+		t.Fatal(got)
+	}
+	h.await("the lane is refused", func() bool {
+		for k, ls := range h.shard.primary.lanes {
+			if k.who.name == "app" && strings.Contains(ls.shared[0].lastErr, "refuses the password") {
+				return true
+			}
+		}
+		return false
+	})
+	admin.expect("CONFIG SET requirepass own", "+OK")
+	c.expect("GET a", "$1 1")
+	if n := h.server.Closed(ShutOut); n != 0 {
+		t.Errorf("%d were shut out", n)
+	}
+}
