@@ -75,6 +75,10 @@ func newWorld(t *testing.T, seed uint64) *world {
 		fmt.Sprintf("max_dirty_keys: %d", []int{1000, 1_000_000}[w.r.IntN(2)]),
 		fmt.Sprintf("exact_keys: %d", []int{1024, 2_097_152}[w.r.IntN(2)]),
 	}
+	// From a source of its own: what is added here changes nothing of what a seed deals.
+	more := rand.New(rand.NewPCG(seed, 7))
+	settings = append(settings, [][]string{nil, nil, nil, {"ack: both"}}[more.IntN(4)]...)
+	settings = append(settings, [][]string{nil, nil, {"scripts: replay"}}[more.IntN(3)]...)
 	onSource := newLink(t, "source", w.source.Addr, w.r.IntN(2) == 0)
 	onTarget := newLink(t, "target", w.target.Addr, w.r.IntN(2) == 0)
 	w.td = program.Prepare(t, "redis://"+onSource.addr, "redis://"+onTarget.addr, settings...)
@@ -167,7 +171,14 @@ func (w *world) rest() {
 	close(w.stop)
 	w.players.Wait()
 	// What the clients left behind has been executed or has gone when no session is left and all is settled.
-	w.td.WaitStatus("no sessions, all settled", 2*time.Minute, func(s program.Status) bool { return s.Sessions == 0 && s.Settled() })
+	began, told := time.Now(), false
+	w.td.WaitStatus("no sessions, all settled", 2*time.Minute, func(s program.Status) bool {
+		if time.Since(began) > slowRest && !told {
+			told = true
+			w.t.Logf("not at rest after %v: %v", slowRest, s)
+		}
+		return s.Sessions == 0 && s.Settled()
+	})
 	w.td.Until("all short times to live over", 30*time.Second, func() bool {
 		for _, s := range []*redisd.Server{w.source, w.target} {
 			if soon, err := expiring(s.Addr); err != nil || soon {
@@ -178,6 +189,9 @@ func (w *world) rest() {
 	})
 	w.td.WaitSettled()
 }
+
+// slowRest is when it is said what the program still has to do: it should have nothing to wait for by then.
+const slowRest = 15 * time.Second
 
 // expiring says whether a key of the mixture will expire within the next minutes.
 func expiring(addr string) (bool, error) {
