@@ -70,10 +70,10 @@ func play(t *testing.T, seed uint64) {
 	close(stopOperator)
 	<-operating
 	w.rest()
+	wrong := w.judge()
 	for _, l := range w.workloads {
 		t.Logf("%-10s %s", l.name(), l.summary())
 	}
-	wrong := w.judge()
 	t.Logf("faults for %v, all %v; what they really hit:\n%s", faults.Round(time.Second), time.Since(began).Round(time.Second), w.campaign.report())
 	if err := w.campaign.failed(); err != nil {
 		t.Error(err)

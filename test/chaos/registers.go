@@ -25,7 +25,7 @@ type registers struct {
 	mu      sync.Mutex
 	history map[string][]porcupine.Operation // by key
 	tally   tally
-	slow    int // histories that were not decided in time
+	verdict map[string]porcupine.CheckResult // by key and last value: both servers should have the same
 	odd     []string
 }
 
@@ -45,9 +45,10 @@ type (
 // A key is used for so long, then others: a history is decided in a time that grows fast with its length.
 const (
 	keyTime      = 3 * time.Second
-	perTime      = 4 // keys of each kind in that time
+	perTime      = 6 // keys of each kind in that time
 	registerLoad = 6 // clients
-	undecided    = 30 * time.Second
+	undecided    = 10 * time.Second
+	tooSlow      = 20 // one of so many may stay undecided
 )
 
 // registerModel is one key: its value, empty when it does not exist.
@@ -90,7 +91,7 @@ var registerModel = porcupine.Model{
 }
 
 func newRegisters() *registers {
-	return &registers{began: time.Now(), history: map[string][]porcupine.Operation{}}
+	return &registers{began: time.Now(), history: map[string][]porcupine.Operation{}, verdict: map[string]porcupine.CheckResult{}}
 }
 
 func (g *registers) name() string { return "registers" }
@@ -206,7 +207,7 @@ func (g *registers) record(who int, key string, call int64, op operation, r resu
 func (g *registers) check(server *wire.Conn) (wrong []string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.slow = 0
+	slow := 0
 	wrong = append(wrong, g.odd...)
 	keys := make([]string, 0, len(g.history))
 	for key := range g.history {
@@ -221,18 +222,32 @@ func (g *registers) check(server *wire.Conn) (wrong []string, err error) {
 		at := g.now()
 		history := append(slices.Clone(g.history[key]), porcupine.Operation{ClientId: registerLoad,
 			Input: operation{kind: "get"}, Call: at, Output: result{done, reply.Str}, Return: at + 1})
-		switch porcupine.CheckOperationsTimeout(registerModel, history, undecided) {
+		verdict, known := g.verdict[key+"="+reply.Str]
+		if !known {
+			verdict = porcupine.CheckOperationsTimeout(registerModel, history, undecided)
+			g.verdict[key+"="+reply.Str] = verdict
+		}
+		switch verdict {
 		case porcupine.Unknown:
-			g.slow++
+			slow++
 		case porcupine.Illegal:
 			wrong = append(wrong, fmt.Sprintf("%s is not linearizable:%s", key, show(history)))
 		}
+	}
+	if slow > len(keys)/tooSlow {
+		wrong = append(wrong, fmt.Sprintf("%d of %d histories could not be decided", slow, len(keys)))
 	}
 	return wrong, nil
 }
 
 func (g *registers) summary() string {
-	return fmt.Sprintf("%v; %d keys, %d histories undecided", g.tally, len(g.history), g.slow)
+	slow := 0
+	for _, v := range g.verdict {
+		if v == porcupine.Unknown {
+			slow++
+		}
+	}
+	return fmt.Sprintf("%v; %d keys, %d histories undecided", g.tally, len(g.history), slow)
 }
 
 // show writes the end of a history by the time of the calls.
