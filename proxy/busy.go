@@ -144,5 +144,10 @@ func (r *request) mayBeBusy() bool {
 // answerBusy answers, in the primary's words, that it is busy. Nothing of the session's is on the way, and r is not sent.
 // The lock is held.
 func (s *session) answerBusy(r *request) bool {
+	if r.queued == isMulti {
+		// The primary would take it, refuse whatever follows, and so the whole.
+		r.tx.refusal = bytes.Clone(s.sh.busy.reply)
+		return s.refuseInstead(r, []byte("+OK\r\n"))
+	}
 	return s.refuseInstead(r, s.sh.busy.reply)
 }

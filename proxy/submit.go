@@ -315,8 +315,7 @@ func (s *session) refuseInstead(r *request, text []byte) bool {
 	for range r.replies - 2 {
 		reply = append(reply, text...)
 	}
-	reply = append(reply, "-EXECABORT Transaction discarded because of: "...)
-	return s.answerInstead(r, append(reply, text[1:]...))
+	return s.answerInstead(r, append(reply, discardedFor(text)...))
 }
 
 // unsent notes that the client is answered in the primary's place: r is not sent.

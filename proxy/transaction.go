@@ -17,8 +17,9 @@ const maxTransaction = 512 << 20
 // replies, QUEUED and errors, are the server's own; what is queued is kept, for the effect, and to queue it
 // again on another primary after a cutover.
 type transaction struct {
-	aborted bool // a command did not reach the server: EXEC must fail
-	unsent  bool // MULTI itself did not: the primary was away for too long
+	aborted bool   // a command did not reach the server: EXEC must fail
+	unsent  bool   // MULTI itself did not: the primary was away for too long
+	refusal []byte // MULTI itself did not: what the primary says to everything that would be queued
 
 	// What the lane will be when all that is queued has been executed.
 	who   *account
@@ -107,6 +108,10 @@ func (s *session) transaction(cmd *router.Command, raw []byte) bool {
 		// executed on its own.
 		s.enterTransaction(nil)
 		return s.sayGoodbye(PrimaryLost)
+	}
+	if tx.refusal != nil {
+		s.unpin(pinTransaction)
+		return true
 	}
 	if !tx.open {
 		s.enterTransaction(nil)
@@ -216,6 +221,9 @@ func (s *session) wholeBlock(multi []byte) *request {
 
 // inTransaction handles a command behind a piecemeal MULTI. False ends the session.
 func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) bool {
+	if s.tx.refusal != nil {
+		return s.inRefused(cmd, raw, args)
+	}
 	switch {
 	case cmd.Name == "EXEC": // with arguments too: the server refuses those, and ends the transaction
 		return s.exec(cmd, raw)
@@ -260,6 +268,36 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 	return true
 }
 
+// inRefused answers, as the primary would, a command of a transaction that the primary does not have. False ends the
+// session.
+func (s *session) inRefused(cmd *router.Command, raw []byte, args [][]byte) bool {
+	refusal := s.tx.refusal
+	switch {
+	case cmd.Name == "EXEC":
+		s.endTransaction()
+		s.sh.lock()
+		busy := s.sh.busy.holds()
+		s.sh.unlock()
+		if !busy {
+			return s.answer([]byte(previousErrors))
+		}
+		return s.answer(discardedFor(refusal))
+	case cmd.Name == "DISCARD" && len(args) == 1:
+		s.endTransaction()
+		return s.answer([]byte("+OK\r\n"))
+	case cmd.Name == "QUIT" || cmd.Name == "RESET":
+		return s.sessionCommand(cmd, raw, args)
+	}
+	return s.answer(refusal)
+}
+
+const previousErrors = "-EXECABORT Transaction discarded because of previous errors.\r\n"
+
+// discardedFor is the answer to an EXEC whose transaction was refused with this error.
+func discardedFor(refusal []byte) []byte {
+	return append([]byte("-EXECABORT Transaction discarded because of: "), refusal[1:]...)
+}
+
 // refusedAtOnce sends a command that no server queues. The error may abort the transaction, by the version of the
 // server: so it is part of what is told to another one.
 func (s *session) refusedAtOnce(cmd *router.Command, raw []byte) bool {
@@ -277,7 +315,7 @@ func (s *session) exec(cmd *router.Command, raw []byte) bool {
 	tx := s.tx
 	if tx.aborted {
 		// The server knows nothing of the refused command and would run the rest.
-		s.answer([]byte("-EXECABORT Transaction discarded because of previous errors.\r\n"))
+		s.answer([]byte(previousErrors))
 		return s.discard()
 	}
 	r := s.request()
