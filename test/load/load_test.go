@@ -104,10 +104,13 @@ func TestLoadNoticesWhatIsWrong(t *testing.T) {
 			if r := l.Report(); r.Count != 0 {
 				t.Fatalf("before: %s", r)
 			}
-			if _, err := wire.Once(s.Addr, strings.Split(c.cmd, " ")...); err != nil {
-				t.Fatal(err)
-			}
-			until(t, "the problem noticed", func() bool { return l.Report().Count > 0 })
+			// Again and again: one that hits what is to be overwritten, or not there, is nothing wrong.
+			until(t, "the problem noticed", func() bool {
+				if _, err := wire.Once(s.Addr, strings.Split(c.cmd, " ")...); err != nil {
+					t.Fatal(err)
+				}
+				return l.Report().Count > 0
+			})
 			if first := l.Report().Problems[0]; !strings.Contains(first, c.said) {
 				t.Errorf("noticed %q, want one about %s", first, c.said)
 			}
