@@ -49,19 +49,24 @@ func (s *session) release() {
 	s.share.mu.Unlock()
 }
 
-// makeRoom closes those who occupy most, until what is left is within the limit.
+// makeRoom closes those who occupy most, until what is left is within the limit. Those who are closed occupy something
+// until it is free: others are not closed for that.
 func (srv *Server) makeRoom() {
 	for srv.memory.used.Load() > srv.memory.limit {
 		var most *session
-		var held int64
+		var left, held int64
 		srv.mu.Lock()
 		for s := range srv.sessions {
-			if n := s.share.bytes.Load(); n > held && !s.closed.Load() {
+			if s.closed.Load() {
+				continue
+			}
+			n := s.share.bytes.Load()
+			if left += n; n > held {
 				most, held = s, n
 			}
 		}
 		srv.mu.Unlock()
-		if most == nil {
+		if left <= srv.memory.limit {
 			return
 		}
 		most.close(MemoryLimit)
