@@ -21,7 +21,7 @@ type keyState struct {
 
 // nearTime is by how much times may differ, in ms, that depend on when a command ran; lateTime, when effects
 // run long after their commands.
-const nearTime, lateTime = 150, 10000
+const nearTime, lateTime = 2000, 10000
 
 // describe reads a key. common is the older of the two servers that are compared: what it does not know is
 // left out.
