@@ -164,6 +164,9 @@ func TestARestartCopiesOnlyWhatChanged(t *testing.T) {
 	before := len(w.td.Logged())
 	w.td.Start()
 	w.td.WaitSynced()
+	w.td.Until("the end of the sweep is in the log", program.SyncTime(), func() bool {
+		return strings.Contains(w.td.Logged()[before:], "sweep done")
+	})
 	copied := logged(t, w.td.Logged()[before:], "sweep done", "copied")
 	marked := logged(t, w.td.Logged()[before:], "resuming: keys in marked stripes are copied", "marked_stripes")
 	t.Logf("%d keys, %d of them written in the last moments: %d stripes marked, %d keys copied", keys, written, marked, copied)
