@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,12 @@ type item struct {
 	held bool
 	// alone: its copy has failed before, so that it goes by itself, to harm no other.
 	alone bool
+	// foreign: the secondary does not read what the primary dumps of it.
+	foreign bool
+	// typed: the next attempt is by type.
+	typed bool
+	// hurried: its last attempt was overtaken by a write, and the next is not made longer by a limit.
+	hurried bool
 	// err says why, if result is failed.
 	err error
 }
@@ -47,6 +54,8 @@ const (
 	notTaken
 	// large: its value is larger than this attempt allowed; size is known now.
 	large
+	// unusable: the secondary does not read what the primary dumps of it.
+	unusable
 	// failed: the primary answered with an error.
 	failed
 )
@@ -76,6 +85,11 @@ func (s *scratch) free() {
 // how many bytes their payloads are likely to have. The error is ctx's or the primary's; what was not read
 // then stays untried.
 func (c *Copier) copyOnce(ctx context.Context, db int, items []*item, expect int64, lim limits) error {
+	if err := c.throttle.turn(ctx, items[0].copy.Dirty != nil, expect); err != nil {
+		return err
+	}
+	var bytes, largest int64
+	defer func() { c.throttle.bytes.spend(float64(bytes - expect)) }()
 	if !c.window.enter(ctx, expect) {
 		return context.Cause(ctx)
 	}
@@ -107,23 +121,26 @@ func (c *Copier) copyOnce(ctx context.Context, db int, items []*item, expect int
 	s.readings = s.readings[:n]
 	c.hooks.at(beforeRead, db, s.names)
 	start := time.Now()
-	if err := c.reader.read(ctx, db, s.names, lim, s.readings); err != nil {
+	err := c.reader.readValues(ctx, db, s.names, lim, s.readings)
+	took := time.Since(start)
+	if err == nil {
+		err = c.rewrite(ctx, db, s.readings, lim)
+	}
+	if err != nil {
 		c.pace.failed()
 		return err
 	}
-	took := time.Since(start)
 	c.hooks.at(afterRead, db, s.names)
 	crashpoint.Reach(crashpoint.CopyRead)
 
-	var bytes, largest int64
+	for i := range s.readings {
+		bytes += s.readings[i].size
+		largest = max(largest, s.readings[i].size)
+	}
 	for from := 0; from < n; from += lockedAtOnce {
 		to := min(from+lockedAtOnce, n)
 		c.end(s.items[from:to], s.readings[from:to])
 		crashpoint.Reach(crashpoint.CopyAppended)
-		for i := from; i < to; i++ {
-			bytes += s.readings[i].size
-			largest = max(largest, s.readings[i].size)
-		}
 	}
 	c.pace.done(db, n, bytes, largest, took)
 	return nil
@@ -137,11 +154,15 @@ func (c *Copier) begin(items []*item, s *scratch) {
 		switch {
 		case d == nil && c.l.Known(it.copy.Key.Hash):
 			it.result = settled
-		case d != nil && !c.l.Wanted(d):
+		case c.l.SideOf(it.copy.Key.Hash) != c.opt.From && d == nil:
+			it.result = lost // the other copier's, from now on
+		case d != nil && (!c.l.Wanted(d) || c.l.SideOf(it.copy.Key.Hash) != c.opt.From):
 			it.result = settled
 			c.retry(it, 0)
-		case !c.l.Ready():
+		case !c.l.Ready(c.opt.From.Other()):
 			it.result = notTaken
+		case c.isTooLong(it):
+			it.result = failed
 		case !c.l.BeginCopy(&it.copy):
 			it.result = busy
 		default:
@@ -155,23 +176,20 @@ func (c *Copier) begin(items []*item, s *scratch) {
 // end hands to the Sink what was read and not overtaken by a write.
 func (c *Copier) end(items []*item, readings []reading) {
 	shift := c.opt.Shift()
-	var copied, races, bytes uint64
+	var races uint64
 	var state ledger.State // one for all: the Sink does not keep it
-	defer func() {
-		c.stats.copied.Add(copied)
-		c.stats.bytes.Add(bytes)
-		c.stats.races.Add(races)
-	}()
+	defer func() { c.stats.races.Add(races) }()
 	defer c.l.Enter()()
 	for i, it := range items {
 		var r result
-		state, r = stateOf(&readings[i], shift)
+		state, r = stateOf(&readings[i], shift+c.opt.Extend)
+		if r == settled && !c.fits(&state) {
+			r, readings[i].size = unusable, int64(len(state.Payload))
+		}
 		if r == settled {
 			switch c.l.EndCopy(&it.copy, &state) {
 			case ledger.Won:
-				copied++
-				bytes += uint64(len(state.Payload))
-				c.finish(it)
+				c.copied(it, &readings[i])
 			case ledger.Lost:
 				r = lost
 			case ledger.NotTaken:
@@ -190,15 +208,17 @@ func stateOf(r *reading, shift int64) (ledger.State, result) {
 	switch r.found {
 	case missing:
 		return ledger.State{Missing: true}, settled
-	case present:
-		s := ledger.State{Payload: r.payload, ExpireAt: r.expireAt}
+	case present, built:
+		s := ledger.State{Payload: r.payload, From: r.from, ExpireAt: r.expireAt}
 		if s.ExpireAt != 0 {
 			// 0 would mean that it never expires.
-			s.ExpireAt = max(1, s.ExpireAt+shift)
+			s.ExpireAt = max(1, min(s.ExpireAt, math.MaxInt64-max(0, shift))+shift)
 		}
 		return s, settled
 	case dropped:
 		return ledger.State{}, large
+	case byType:
+		return ledger.State{}, unusable
 	case torn:
 		return ledger.State{}, lost
 	}
@@ -211,13 +231,29 @@ func (it *item) note(r result, read *reading) {
 	switch r {
 	case large:
 		it.size = max(1, read.size)
+	case unusable:
+		it.foreign, it.size = true, max(1, read.size)
 	case failed:
 		it.err = read.err
 	}
 }
 
+// copied counts a copy that was won. The ledger's lock is held.
+func (c *Copier) copied(it *item, r *reading) {
+	c.stats.copied.Add(1)
+	c.stats.bytes.Add(uint64(r.length()))
+	if r.found == built {
+		c.stats.typed.Add(1)
+	}
+	c.fading.note(it, r)
+	c.finish(it)
+}
+
 // finish ends the hold on a dirty key whose copy was won. The ledger's lock is held.
 func (c *Copier) finish(it *item) {
+	if d := it.copy.Dirty; d != nil {
+		d.Long = nil
+	}
 	if it.held {
 		it.held = false
 		c.l.Done(it.copy.Dirty)
@@ -297,13 +333,14 @@ func (c *Copier) copySized(ctx context.Context, db int, items []*item) error {
 	for len(items) > 0 {
 		batch := []*item{}
 		var sum int64
+		together := c.pace.together()
 		for _, it := range items {
 			if it.size > c.opt.BigKeyBytes {
 				it.result = large
 				items = items[1:]
 				continue
 			}
-			if len(batch) > 0 && sum+it.size > c.pace.bytes {
+			if len(batch) > 0 && sum+it.size > together {
 				break
 			}
 			batch = append(batch, it)
@@ -314,7 +351,7 @@ func (c *Copier) copySized(ctx context.Context, db int, items []*item) error {
 			return nil
 		}
 		// Twice the sum leaves room for sizes that were underestimated; what needs more is read again.
-		lim := limits{value: c.opt.BigKeyBytes, total: 2*sum + c.pace.bytes}
+		lim := limits{value: c.opt.BigKeyBytes, total: 2*sum + c.pace.bytes()}
 		if err := c.copyOnce(ctx, db, batch, sum, lim); err != nil {
 			return err
 		}
@@ -343,6 +380,7 @@ func (c *Copier) askSizes(ctx context.Context, db int, items []*item) error {
 	for i, it := range unknown {
 		it.size = max(1, sizes[i])
 	}
+	c.pace.asked(db, slices.Max(sizes))
 	return nil
 }
 
@@ -354,7 +392,8 @@ func (it *item) fromSweep(l *ledger.Ledger, db int, name string) {
 
 // fromDirty makes the item of a dirty key that the copier has taken. The ledger's lock is held.
 func (it *item) fromDirty(d *ledger.Dirty) {
-	*it = item{name: rueidis.BinaryString(d.Key.Name), copy: ledger.Copy{Key: d.Key, Dirty: d}, held: true, alone: d.Failures > 0}
+	*it = item{name: rueidis.BinaryString(d.Key.Name), copy: ledger.Copy{Key: d.Key, Dirty: d}, held: true, alone: d.Failures > 0,
+		foreign: d.Failures > 0 && refusesForm(d.Why)}
 }
 
 // bytesOf is a name as bytes, without a copy; nobody changes them.

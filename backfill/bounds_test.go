@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"tandem/internal/intent"
+	"tandem/internal/ledger"
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
+	"tandem/internal/state"
 	"tandem/internal/status"
 	"tandem/test/wire"
 )
@@ -71,7 +74,7 @@ func TestMemoryIsBoundedWithBigValues(t *testing.T) {
 	w.sweep()
 	peak := end()
 	t.Logf("peak of the heap: %d MiB; %+v", peak>>20, w.copier.Stats())
-	if peak > 180<<20 {
+	if peak > 160<<20 {
 		t.Errorf("the heap was %d MiB", peak>>20)
 	}
 	end = heapPeak()
@@ -80,7 +83,7 @@ func TestMemoryIsBoundedWithBigValues(t *testing.T) {
 	}
 	peak = end()
 	t.Logf("peak of the heap while verifying: %d MiB", peak>>20)
-	if peak > 120<<20 {
+	if peak > 80<<20 {
 		t.Errorf("the heap was %d MiB while verifying", peak>>20)
 	}
 }
@@ -117,7 +120,8 @@ func TestSizesWithoutMemoryUsage(t *testing.T) {
 func TestRateAndPause(t *testing.T) {
 	w := newWorld(t, redisd.Options{}, redisd.Options{}, CopierOptions{}, nil)
 	fill(t, w.first.Addr, 1000)
-	s := w.newSweep(SweepOptions{KeysPerS: 2000})
+	w.copier.throttle.Set(Limits{KeysPerS: 2000})
+	s := w.newSweep(SweepOptions{})
 	s.Pause()
 	start := time.Now()
 	wait := w.sweeping(s)
@@ -131,10 +135,10 @@ func TestRateAndPause(t *testing.T) {
 	if took := time.Since(start); took < 150*time.Millisecond {
 		t.Errorf("500 keys at 2000/s in %v", took)
 	}
-	if p := s.Progress(); p.State != status.Running {
+	if p := s.Progress(); p.State != status.Running && p.State != status.Done { // on a busy machine it may be over
 		t.Errorf("after resume: %+v", p)
 	}
-	s.SetRate(0)
+	w.copier.throttle.Set(Limits{})
 	s.SetWorkers(2)
 	w.copier.SetWorkers(2)
 	wait()
@@ -143,6 +147,57 @@ func TestRateAndPause(t *testing.T) {
 	if total, _ := p.KeysTotal.Get(); p.State != status.Done || total < 1000 || p.KeysCopied < 1000 || p.BytesCopied == 0 {
 		t.Errorf("at the end: %+v", p)
 	}
+}
+
+// After a crash nearly all keys are passed over. The rate holds for those, too, a tenth of what a copy counts, and so does
+// the pause, whether all that is left is in marked stripes or the sweep goes on at a checkpoint behind those.
+func TestRateOfWhatIsPassedOver(t *testing.T) {
+	const keys, perSecond = 4000, 2000
+	m := intent.NewMemory(ledger.Stripes)
+	w := newWorldOn(t, redisd.Options{}, redisd.Options{}, m)
+	w.fillStrings(0, keys)
+	limited := func(what string, o SweepOptions) {
+		t.Helper()
+		o.ScanCount = 100
+		w.copier.throttle.Set(Limits{KeysPerS: perSecond})
+		s := w.newSweep(o)
+		s.Pause()
+		wait := w.sweeping(s)
+		eventually(t, "it is paused", func() bool { return s.Progress().State == status.Paused })
+		if n := w.copier.Stats().Copied; n > 0 {
+			t.Errorf("%s: %d keys were copied in a pause", what, n)
+		}
+		start := time.Now()
+		s.Resume()
+		wait()
+		// Either server's keys are scanned. What is in the bucket at the beginning comes at once.
+		if took, least := time.Since(start), (2*keys/passedOver-100)*time.Second/perSecond; took < least {
+			t.Errorf("%s: %d keys were passed over in %v, which should take %v", what, keys, took, least)
+		}
+		w.settle()
+		w.equal()
+	}
+	mark := func() {
+		w.l.Lock()
+		defer w.l.Unlock()
+		for range 2 {
+			w.l.TurnIntents()
+		}
+		m.Mark(w.l.Hash(0, []byte("key:7")).Stripe())
+	}
+
+	at := w.runUntil(SweepOptions{ScanCount: 100}, func(c state.Checkpoint) bool { return c.Scanned >= keys-500 })
+	mark()
+	m, r := w.crash(m)
+	if !r.GoesOn {
+		t.Fatalf("resumed %+v", r)
+	}
+	limited("from a checkpoint", SweepOptions{Last: at})
+	mark()
+	if m, r = w.crash(m); r.Sweep || r.Stripes == 0 {
+		t.Fatalf("resumed %+v", r)
+	}
+	limited("marked stripes alone", SweepOptions{})
 }
 
 // Servers of other versions, in both directions that DUMP allows; on 6.0 expiry is read with PTTL.

@@ -29,6 +29,11 @@ func (p *pass) takeUp(ctx context.Context, dbs []int) (at state.Checkpoint, err 
 	p.l.Unlock()
 	p.markedOnly, p.noted = only, time.Now()
 	at, goesOn := p.goesOn(ctx)
+	if p.of != p.gen {
+		if p.of, p.began = p.gen, p.noted; goesOn {
+			p.began = time.Time{}
+		}
+	}
 	switch {
 	case goesOn:
 		p.opt.Log.Info("the sweep goes on where it was", "db", at.DB, "scanned", at.Scanned, "marked_stripes", found)
@@ -62,7 +67,7 @@ func (p *pass) goesOn(ctx context.Context) (at state.Checkpoint, ok bool) {
 
 // runID asks which process the server is.
 func (r *reader) runID(ctx context.Context) (string, error) {
-	results, err := r.do(ctx, 0, command{"INFO", "server"})
+	results, err := r.do(ctx, anyDatabase, command{"INFO", "server"})
 	if err != nil {
 		return "", err
 	}
@@ -77,8 +82,8 @@ func (r *reader) runID(ctx context.Context) (string, error) {
 // acknowledged, or dirty.
 func (p *pass) feedMarked(ctx context.Context, dbs []int) error {
 	for _, db := range dbs {
-		err := p.from.scan(ctx, db, p.opt.ScanCount, func(names []string) error {
-			return p.feedItems(ctx, db, p.marked(p.c.newPage(db, names)), nil)
+		err := p.from.scan(ctx, db, p.scanCount, func(names []string) error {
+			return p.feedPicked(ctx, db, names, p.marked, nil)
 		})
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -81,6 +82,9 @@ func TestSweepGoesOnAtItsCheckpoint(t *testing.T) {
 	w.run(s)
 	w.settle()
 	w.equal()
+	if !s.Began().IsZero() {
+		t.Errorf("all was compared since %v, though an earlier process has compared a part", s.Began())
+	}
 	p, left := s.Progress(), 2*keys-at.Scanned
 	if p.KeysScanned < 2*keys-1 {
 		t.Errorf("%d keys count as scanned", p.KeysScanned)
@@ -122,6 +126,52 @@ func TestCheckpointIsVoid(t *testing.T) {
 				t.Errorf("only %d keys were copied", p.KeysCopied)
 			}
 		})
+	}
+}
+
+// While a sweep is under way another one comes to be owed, for keys that it has passed already. After a crash nothing of
+// the first counts: neither its checkpoint, nor what it had found equal.
+func TestACrashInTheFirstOfTwoSweepsComparesAll(t *testing.T) {
+	const keys = 3000
+	path := filepath.Join(t.TempDir(), "intents")
+	open := func() *intent.Map {
+		m, err := intent.Open(path, intent.Options{ID: "a test", Check: 1, Stripes: ledger.Stripes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m := open()
+	w := newWorldOn(t, redisd.Options{}, redisd.Options{}, m)
+	w.fillStrings(0, keys)
+	again := false
+	at := w.runUntil(SweepOptions{ScanCount: 50}, func(c state.Checkpoint) bool {
+		if !again && c.Scanned >= keys/2 {
+			// A script, say, has changed keys of which nobody has told their names.
+			again = true
+			for i := range keys {
+				do(t, w.first.Addr, "SET", fmt.Sprint("key:", i), "changed")
+			}
+			w.l.Lock()
+			w.l.OweAgain("keys that nobody knows")
+			w.l.Unlock()
+		}
+		return again && c.Scanned >= keys*3/4
+	})
+	w.end()
+	m = open() // killed: nobody has closed it
+	r := w.begin(m)
+	if !r.Sweep || r.GoesOn {
+		t.Errorf("resumed %+v", r)
+	}
+	s := w.newSweep(SweepOptions{Last: at})
+	w.run(s)
+	w.settle()
+	w.equal()
+	w.l.Lock()
+	defer w.l.Unlock()
+	if _, _, owed := w.l.SweepOwed(); owed || m.Again() {
+		t.Error("one more is owed")
 	}
 }
 

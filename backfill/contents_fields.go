@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -38,7 +39,7 @@ func (r *reader) fieldTimes(ctx context.Context, db int, hashes []hash) ([][]int
 	for i, h := range hashes {
 		times, err := results[i].AsIntSlice()
 		switch {
-		case refused(err):
+		case unknown(err):
 			r.noFieldExpiry.Store(true)
 			return nil, time.Time{}, nil
 		case err != nil && !rueidis.IsRedisNil(err):
@@ -77,7 +78,8 @@ func (v *Verify) compareFieldExpiry(ctx context.Context, db int, hashes []hash) 
 		return err
 	}
 	for i, h := range asked {
-		// A side without expiry of fields has none.
+		// A side without expiry of fields has none. That the other's are not there is no difference that a copy could
+		// mend; it is counted, and fields that have expired are seen to (fading).
 		none := make([]int64, len(h.fields))
 		a, b := none, none
 		if first.times != nil {
@@ -88,6 +90,12 @@ func (v *Verify) compareFieldExpiry(ctx context.Context, db int, hashes []hash) 
 		}
 		if h.s.found.kind != "" {
 			h.s.found.passes = v.fieldPasses(append(a, b...), first.now, second.now)
+			continue
+		}
+		if first.times == nil != (second.times == nil) {
+			if slices.ContainsFunc(append(a, b...), func(at int64) bool { return at > 0 }) {
+				v.unheld.Add(1)
+			}
 			continue
 		}
 		for j := range h.fields {

@@ -70,6 +70,7 @@ func (v *Verify) compareLargeString(ctx context.Context, db int, name string, le
 		}
 		a, _ := first.ToString()
 		b, _ := second.ToString()
+		v.spend(int64(len(a)))
 		if d := v.compareStrings(at, a, b); d.kind != "" {
 			return d, nil
 		}
@@ -97,6 +98,7 @@ func (v *Verify) compareLargeList(ctx context.Context, db int, name string, leng
 		}
 		at += int64(len(a))
 		p.next(totalLen(a))
+		v.spend(int64(totalLen(a)))
 	}
 	return difference{}, nil
 }
@@ -105,6 +107,9 @@ func (v *Verify) compareLargeList(ctx context.Context, db int, name string, leng
 func (v *Verify) scanElements(ctx context.Context, db int, scan, name string, side *reader, f func([]string) (difference, error)) (difference, error) {
 	p := newPieces()
 	for cursor := "0"; ; {
+		if err := v.turn(ctx, 1); err != nil {
+			return difference{}, err
+		}
 		results, err := side.do(ctx, db, command{scan, name, cursor, "COUNT", strconv.Itoa(p.n)})
 		if err != nil {
 			return difference{}, err
@@ -113,6 +118,7 @@ func (v *Verify) scanElements(ctx context.Context, db int, scan, name string, si
 		if err != nil {
 			return difference{}, v.replyError(side, scan, err)
 		}
+		v.spend(int64(totalLen(entry.Elements)))
 		if d, err := f(entry.Elements); err != nil || d.kind != "" {
 			return d, err
 		}
@@ -211,7 +217,7 @@ func (v *Verify) compareLargeScores(ctx context.Context, db int, name string) (d
 			if err != nil {
 				return difference{}, fmt.Errorf("%s: ZSCAN: score: %w", v.from.in, err)
 			}
-			if score != want {
+			if !sameScore(score, want) {
 				return v.scoreDiffers(members[i], want, score), nil
 			}
 		}

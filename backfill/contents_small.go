@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"strconv"
@@ -213,9 +214,6 @@ func (v *Verify) fieldDiffers(field, a, b string) difference {
 
 // compareScores compares sorted sets, which both sides give in the same order.
 func (v *Verify) compareScores(a, b []rueidis.ZScore) difference {
-	if slices.Equal(a, b) {
-		return difference{}
-	}
 	scores := make(map[string]float64, len(b))
 	for _, z := range b {
 		scores[z.Member] = z.Score
@@ -225,7 +223,7 @@ func (v *Verify) compareScores(a, b []rueidis.ZScore) difference {
 		if !ok {
 			return v.lacks(v.to, "member", z.Member)
 		}
-		if score != z.Score {
+		if !sameScore(score, z.Score) {
 			return v.scoreDiffers(z.Member, z.Score, score)
 		}
 		delete(scores, z.Member)
@@ -234,6 +232,12 @@ func (v *Verify) compareScores(a, b []rueidis.ZScore) difference {
 		return v.lacks(v.from, "member", member)
 	}
 	return difference{}
+}
+
+// sameScore reports whether two scores are the same: -0 is another than 0, for clients can tell them apart, and what is
+// no number, which a RESTORE may bring, is the same as itself.
+func sameScore(a, b float64) bool {
+	return math.Float64bits(a) == math.Float64bits(b) || math.IsNaN(a) && math.IsNaN(b)
 }
 
 func (v *Verify) scoreDiffers(member string, a, b float64) difference {

@@ -216,6 +216,7 @@ func (v *Verify) compareEntries(ctx context.Context, db int, name string) (diffe
 			return difference{}, v.replyError(v.from, "XRANGE", err)
 		}
 		p.next(bytes)
+		v.spend(int64(bytes))
 	}
 }
 
@@ -247,16 +248,14 @@ func entryText(e []string) string { return e[0] + " " + quote(strings.Join(e[1:]
 
 // after is the smallest stream id behind id, for servers before 6.2, which know no open intervals.
 func after(id string) (string, error) {
-	ms, seq, ok := strings.Cut(id, "-")
-	a, err1 := strconv.ParseUint(ms, 10, 64)
-	b, err2 := strconv.ParseUint(seq, 10, 64)
-	if !ok || err1 != nil || err2 != nil {
-		return "", fmt.Errorf("%w: stream id %s", errForm, quote(id))
+	next, err := streamIDOf(id)
+	if err != nil {
+		return "", err
 	}
-	if b++; b == 0 {
-		a++
+	if next.seq++; next.seq == 0 {
+		next.ms++
 	}
-	return strconv.FormatUint(a, 10) + "-" + strconv.FormatUint(b, 10), nil
+	return next.String(), nil
 }
 
 // pendingEntry is one that was delivered and not acknowledged.

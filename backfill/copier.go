@@ -18,33 +18,56 @@ import (
 type CopierOptions struct {
 	// Name is what the copier's connections are called on the primary (instance.ConnName).
 	Name string
-	// Workers is how many batches of dirty keys are copied at once, each on a connection of its own. Default 4.
-	Workers int
-	// WindowBytes is how many bytes of values may wait for the secondary's acknowledgement. A single larger
-	// value passes alone. Default 16 MiB.
-	WindowBytes int64
+	// From is the side of the instance that is read. It is the primary's, but of the second copier that there is where clients
+	// write at both instances: what is called the primary here is the secondary then, and the other way round.
+	From ledger.Side
+	// Throttle bounds the copies; as many batches of dirty keys are copied at once as it has workers, each on a connection
+	// of its own. Default: one with the default limits.
+	Throttle *Throttle
 	// BigKeyBytes is the size from which a key is copied by itself, one at a time. Default 8 MiB.
 	BigKeyBytes int64
 	// ReadTimeout bounds the reading of one small batch; large values get a second more per MiB. Default 5 s.
 	ReadTimeout time.Duration
+	// DumpBytes is the size from which a key is copied by type, in pieces, and not by DUMP, which makes the primary and
+	// the secondary do nothing else while it is made and read. Default 64 MiB.
+	DumpBytes int64
 	// OrderedTimeout is how long a copy that kept losing may own its key's stripe, which holds back the
 	// clients' writes there. Default 2 s.
 	OrderedTimeout time.Duration
 	// Shift returns the milliseconds to add to expiry times: the secondary's clock minus the primary's, where
 	// that is to be corrected. Default 0.
 	Shift func() int64
+	// Extend is how much longer keys live on the secondary, ms, of those that expire. Default 0.
+	Extend int64
+	// Longest returns how many bytes the secondary takes in one piece; it is told how many there are. The ledger's lock
+	// is held. Default: as many as there are.
+	Longest func(size int64) int64
+	// Fading is how many keys are remembered that have fields which expire on the primary alone, in some 200 bytes each.
+	// Default 100,000.
+	Fading int
+	// PrimaryClock returns the primary's clock minus ours. Default 0.
+	PrimaryClock func() time.Duration
 	// Log takes what is not told by counters. Default: nowhere.
 	Log *slog.Logger
 }
 
 func (o CopierOptions) withDefaults() CopierOptions {
-	setDefault(&o.Workers, 4)
-	setDefault(&o.WindowBytes, 16<<20)
 	setDefault(&o.BigKeyBytes, 8<<20)
+	setDefault(&o.DumpBytes, 64<<20)
+	setDefault(&o.Fading, 100_000)
 	setDefault(&o.ReadTimeout, 5*time.Second)
 	setDefault(&o.OrderedTimeout, 2*time.Second)
+	if o.Throttle == nil {
+		o.Throttle = NewThrottle(Limits{})
+	}
 	if o.Shift == nil {
 		o.Shift = func() int64 { return 0 }
+	}
+	if o.Longest == nil {
+		o.Longest = func(size int64) int64 { return size }
+	}
+	if o.PrimaryClock == nil {
+		o.PrimaryClock = func() time.Duration { return 0 }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -66,6 +89,8 @@ type CopierStats struct {
 	Races uint64
 	// Ordered are copies whose read owned the key's stripe.
 	Ordered uint64
+	// Typed are copies that were made by type; they are among Copied.
+	Typed uint64
 	// Failed are copies that could not be read. (Those that the secondary refuses are the ledger's to count.)
 	Failed uint64
 	// Panics are batches that ended in a panic; their keys are tried again.
@@ -85,9 +110,16 @@ type Copier struct {
 	l      *ledger.Ledger
 	opt    CopierOptions
 	reader *reader
-	wait   *waiters
-	window *window
-	pace   *pace
+	// forms is what the secondary reads, temporary the keys in which copies by type are made there, fading the keys whose
+	// fields have lost their expiry.
+	forms     *forms
+	temporary *instance.TemporaryKeys
+	fading    *fading
+
+	wait     *waiters
+	throttle *Throttle
+	window   *window
+	pace     *pace
 	// workers is the wanted size of the pool.
 	workers atomic.Int32
 	pool    atomic.Pointer[ants.Pool]
@@ -97,25 +129,30 @@ type Copier struct {
 	// unread says why keys could not be read when it was last tried; nil if they could.
 	unread atomic.Pointer[string]
 
-	stats struct{ copied, bytes, races, ordered, failed, panics atomic.Uint64 }
+	stats struct{ copied, bytes, races, ordered, typed, failed, panics atomic.Uint64 }
 	hooks hooks
+	// onlyTyped has every key copied by type; for tests.
+	onlyTyped bool
 }
 
-// NewCopier returns a copier of the primary's keys. It does not connect, and starts nothing, before Run or
-// CopyPage is called. After a cutover the new primary needs a new one.
-func NewCopier(l *ledger.Ledger, primary *instance.Instance, o CopierOptions) *Copier {
+// NewCopier returns a copier of the primary's keys for the secondary, to which the ledger's Sink leads. It does not
+// connect, and starts nothing, before Run or CopyPage is called. After a cutover the new primary needs a new one.
+func NewCopier(l *ledger.Ledger, primary, secondary *instance.Instance, o CopierOptions) *Copier {
 	o = o.withDefaults()
 	c := &Copier{
-		l:      l,
-		opt:    o,
-		reader: newReader(primary, o.Name, o.ReadTimeout),
-		wait:   &waiters{l: l},
-		// A batch must not be so large that the window has room for only a few.
-		pace: newPace(min(1<<20, o.WindowBytes/8)),
-		big:  &bigKeys{wake: make(chan struct{}, 1)},
+		l:         l,
+		opt:       o,
+		reader:    newReader(primary, o.Name, o.ReadTimeout),
+		forms:     &forms{to: newReader(secondary, o.Name, o.ReadTimeout)},
+		temporary: instance.NewTemporaryKeys(),
+		fading:    newFading(o.Fading),
+		wait:      &waiters{l: l},
+		throttle:  o.Throttle,
+		pace:      throttledPace(o.Throttle),
+		big:       &bigKeys{wake: make(chan struct{}, 1)},
 	}
-	c.window = newWindow(l, c.wait, o.WindowBytes)
-	c.workers.Store(int32(o.Workers))
+	c.window = newWindow(l, c.wait, o.Throttle.inFlight.Load)
+	c.workers.Store(int32(o.Throttle.Limits().Workers))
 	return c
 }
 
@@ -138,6 +175,7 @@ func (c *Copier) Stats() CopierStats {
 		Bytes:   c.stats.bytes.Load(),
 		Races:   c.stats.races.Load(),
 		Ordered: c.stats.ordered.Load(),
+		Typed:   c.stats.typed.Load(),
 		Failed:  c.stats.failed.Load(),
 		Panics:  c.stats.panics.Load(),
 	}
@@ -233,9 +271,10 @@ func (c *Copier) noteSink(taken bool) {
 type point uint8
 
 const (
-	beforeRead point = iota // versions are noted, nothing is sent
-	afterRead               // the state is read, nothing is decided
-	owning                  // a copy read owns its stripe, nothing is sent
+	beforeRead   point = iota // versions are noted, nothing is sent
+	afterRead                 // the state is read, nothing is decided
+	owning                    // a copy read owns its stripe, nothing is sent
+	pieceWritten              // of a copy by type; names are the key and the temporary one
 )
 
 // hooks are for tests; nil in service.

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"tandem/internal/ledger"
 )
 
@@ -27,6 +29,8 @@ var errPanicked = errors.New("the copy ended in a panic")
 func (c *Copier) Run(ctx context.Context) error {
 	c.reader.open()
 	defer c.reader.close()
+	c.forms.to.open()
+	defer c.forms.to.close()
 	pool, err := newPool(int(c.workers.Load()), c.panicked)
 	if err != nil {
 		return err
@@ -36,7 +40,7 @@ func (c *Copier) Run(ctx context.Context) error {
 	defer c.pool.Store(nil)
 
 	c.l.Lock()
-	lane := c.l.AddLane()
+	lane := c.l.AddLane(c.opt.From)
 	c.l.Unlock()
 	defer func() {
 		c.l.Lock()
@@ -47,10 +51,11 @@ func (c *Copier) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	tasks.Go(func() { c.runBig(ctx, lane) })
+	tasks.Go(func() { c.runFading(ctx) })
 	for ctx.Err() == nil {
 		items, wait := c.takeDirty(ctx)
 		if len(items) == 0 {
-			c.wait.within(ctx, wait, func() bool { return c.l.Queued() > 0 })
+			c.wait.within(ctx, wait, func() bool { return c.l.QueuedFrom(c.opt.From) > 0 })
 			continue
 		}
 		for _, task := range split(items) {
@@ -88,11 +93,13 @@ func (c *Copier) takeDirty(ctx context.Context) ([]*item, time.Duration) {
 	defer c.l.Enter()()
 	for len(items) < n {
 		var d *ledger.Dirty
-		if d, wait = c.l.NextDirty(now); d == nil {
+		if d, wait = c.l.NextDirty(c.opt.From, now); d == nil {
 			break
 		}
 		it := new(item)
-		it.fromDirty(d)
+		if it.fromDirty(d); it.foreign {
+			c.forms.forget()
+		}
 		items = append(items, it)
 	}
 	if wait == 0 {
@@ -130,6 +137,10 @@ func (c *Copier) copyDirty(ctx context.Context, lane ledger.LaneID, items []*ite
 	db := int(items[0].copy.Key.DB)
 	start := time.Now()
 	for len(items) > 0 {
+		if items[0].foreign { // it was refused before, and is alone
+			c.copyAlone(ctx, lane, items[0])
+			return
+		}
 		err := c.copyItems(ctx, db, items)
 		c.noteRead(ctx, err)
 		if err != nil {
@@ -137,10 +148,12 @@ func (c *Copier) copyDirty(ctx context.Context, lane ledger.LaneID, items []*ite
 			return
 		}
 		c.settle(items)
+		c.copyUnusable(ctx, lane, items)
 		again, ordered := c.sort(items, time.Since(start) > patience)
 		if len(ordered) > 0 {
 			c.noteRead(ctx, c.copyOrdered(ctx, lane, db, ordered, c.pace.limits()))
 			c.settle(ordered)
+			c.copyUnusable(ctx, lane, ordered)
 			again = append(again, tooLarge(ordered)...) // with a known size now
 		}
 		if items = again; len(items) > 0 && ctx.Err() == nil {
@@ -151,6 +164,35 @@ func (c *Copier) copyDirty(ctx context.Context, lane ledger.LaneID, items []*ite
 		}
 	}
 	c.giveBack(all, orderedPause)
+}
+
+// typedAtOnce is how many small keys one worker copies by type at once: each takes some round trips to both servers.
+const typedAtOnce = 16
+
+// copyUnusable copies by type those of the items whose DUMPs the secondary does not read; large ones are left to their
+// goroutine.
+func (c *Copier) copyUnusable(ctx context.Context, lane ledger.LaneID, items []*item) {
+	var copies errgroup.Group
+	copies.SetLimit(typedAtOnce)
+	for _, it := range items {
+		switch {
+		case it.result != unusable || !it.held:
+		case it.size > c.opt.BigKeyBytes:
+			c.big.add(it)
+		default:
+			copies.Go(func() error {
+				defer func() {
+					if v := recover(); v != nil {
+						c.panicked(v)
+						c.giveBackFailed([]*item{it}, errPanicked)
+					}
+				}()
+				c.copyAlone(ctx, lane, it)
+				return nil
+			})
+		}
+	}
+	_ = copies.Wait() // none returns an error
 }
 
 // orderedPause is how long a key rests whose read could not own its stripe in time.
@@ -234,6 +276,10 @@ func (c *Copier) giveBackFailed(items []*item, err error) {
 		if it.held {
 			d := it.copy.Dirty
 			d.Failures++
+			var long *tooLong
+			if errors.As(err, &long) {
+				noteLong(d, long)
+			}
 			d.Why = err.Error()
 			c.stats.failed.Add(1)
 			c.retry(it, backoff(d.Failures, maxFailurePause))

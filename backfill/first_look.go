@@ -3,11 +3,18 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"tandem/internal/instance"
+	"tandem/internal/ledger"
 )
 
 // comparePage compares a page of the primary's keys.
 func (v *Verify) comparePage(ctx context.Context, db int, names []string) error {
+	found := len(names)
+	names = v.notKept(db, names)
+	v.kept.Add(int64(found - len(names)))
 	if v.opt.Mode != Full {
 		if err := v.comparePresence(ctx, db, names, v.to); err != nil {
 			return err
@@ -34,6 +41,31 @@ func (v *Verify) comparePage(ctx context.Context, db int, names []string) error 
 	return v.resolve(ctx, db, suspects, resolveTimeout)
 }
 
+// notKept leaves out the names of kept keys, which may be another on either side.
+func (v *Verify) notKept(db int, names []string) []string {
+	v.l.Lock()
+	kept := v.l.Kept()
+	v.l.Unlock()
+	if kept == 0 {
+		return names
+	}
+	var out []string
+	for chunk := range slices.Chunk(names, lockedAtOnce) {
+		hashes := make([]ledger.Hash, len(chunk))
+		for i, name := range chunk {
+			hashes[i] = v.l.Hash(db, bytesOf(name))
+		}
+		v.l.Lock()
+		for i, name := range chunk {
+			if !v.l.IsKept(hashes[i]) {
+				out = append(out, name)
+			}
+		}
+		v.l.Unlock()
+	}
+	return out
+}
+
 // sample picks the names that this verify compares.
 func (v *Verify) sample(db int, names []string) []string {
 	limit := uint64(v.opt.SampleShare * (1 << 63) * 2)
@@ -49,12 +81,27 @@ func (v *Verify) sample(db int, names []string) []string {
 
 // comparePresence looks which of the names, found on one side, the other side does not have.
 func (v *Verify) comparePresence(ctx context.Context, db int, names []string, other *reader) error {
+	var suspects []*suspect
+	for portion := range v.portions(names) {
+		found, err := v.compareExistence(ctx, db, portion, other)
+		if err != nil {
+			return err
+		}
+		suspects = append(suspects, found...)
+	}
+	return v.resolve(ctx, db, suspects, resolveTimeout)
+}
+
+// compareExistence asks one side for a portion of names, and returns those that it does not have.
+func (v *Verify) compareExistence(ctx context.Context, db int, names []string, other *reader) (suspects []*suspect, err error) {
+	if err := v.turn(ctx, len(names)); err != nil {
+		return nil, err
+	}
 	commands := make([]command, len(names))
 	for i, name := range names {
 		commands[i] = command{"EXISTS", name}
 	}
-	var suspects []*suspect
-	err := v.insist(ctx, func() error {
+	err = v.insist(ctx, func() error {
 		results, err := other.do(ctx, db, commands...)
 		if err != nil {
 			return err
@@ -71,10 +118,7 @@ func (v *Verify) comparePresence(ctx context.Context, db int, names []string, ot
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return v.resolve(ctx, db, suspects, resolveTimeout)
+	return suspects, err
 }
 
 // compareBatch compares keys by what DUMP answers, and returns those that are not plainly equal.
@@ -91,7 +135,7 @@ func (v *Verify) compareBatch(ctx context.Context, db int, names []string, ask b
 		}
 		small := make([]string, 0, len(names))
 		for i, name := range names {
-			if sizes[i] > v.pace.bytes {
+			if sizes[i] > v.pace.bytes() {
 				suspects = append(suspects, v.suspect(db, name, sizes[i]))
 			} else {
 				small = append(small, name)
@@ -100,6 +144,9 @@ func (v *Verify) compareBatch(ctx context.Context, db int, names []string, ask b
 		names = small
 	}
 	for len(names) > 0 {
+		if err := v.turn(ctx, len(names)); err != nil {
+			return nil, err
+		}
 		var left []string
 		err := v.insist(ctx, func() error {
 			first, second, err := v.readBoth(ctx, db, names)
@@ -111,7 +158,7 @@ func (v *Verify) compareBatch(ctx context.Context, db int, names []string, ask b
 				a, b := &first[i], &second[i]
 				switch {
 				case v.plainlyEqual(a, b):
-				case (a.found == dropped || b.found == dropped) && max(a.size, b.size) <= v.pace.bytes:
+				case (a.found == dropped || b.found == dropped) && max(a.size, b.size) <= v.pace.bytes():
 					left = append(left, name) // only its neighbours were too large
 				default:
 					suspects = append(suspects, v.suspect(db, name, max(a.size, b.size)))
@@ -144,6 +191,7 @@ func (v *Verify) readBoth(ctx context.Context, db int, names []string) (first, s
 		largest = max(largest, size)
 	}
 	v.pace.done(db, len(names), bytes, largest, time.Since(start))
+	v.spend(bytes)
 	return first, second, nil
 }
 
@@ -170,6 +218,13 @@ func (v *Verify) plainlyEqual(a, b *reading) bool {
 func (v *Verify) sameExpiry(primary, secondary int64) bool {
 	if primary == 0 || secondary == 0 {
 		return primary == secondary
+	}
+	if v.opt.Extend > 0 {
+		later := time.Duration(secondary-primary-v.opt.Shift()) * time.Millisecond // than on the source
+		if v.from.in.Role == instance.Target {
+			later = -later
+		}
+		return -v.opt.TTLTolerance <= later && later <= v.opt.Extend+v.opt.TTLTolerance
 	}
 	return v.near(primary+v.opt.Shift(), secondary)
 }

@@ -36,7 +36,7 @@ func (v *Verify) lookAtHeld(ctx context.Context, s *suspect) error {
 			v.l.Cancel(&h.w)
 		}
 	}()
-	limited, cancel := context.WithTimeout(ctx, v.opt.HoldTimeout)
+	limited, cancel := context.WithTimeout(context.WithValue(ctx, holding{}, true), v.opt.HoldTimeout)
 	defer cancel()
 	select {
 	case <-h.granted:

@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,8 +17,22 @@ const orderedAtOnce = 16
 // Those that own theirs are read together.
 type ordered struct {
 	tickets []*ticket
-	granted []*ticket // own their stripes and are not read; under the ledger's lock
+	// Under the ledger's lock: granted own their stripes and are not read; signal is full if there are any, unless somebody is
+	// about to take them.
+	granted []*ticket
 	signal  chan struct{}
+}
+
+// take returns those that own their stripes and were not taken before. At least one does when the signal came.
+func (g *ordered) take(l *ledger.Ledger) []*ticket {
+	defer l.Enter()()
+	batch := g.granted
+	g.granted = nil
+	select {
+	case <-g.signal: // more were granted since the signal came, and all are taken now
+	default:
+	}
+	return batch
 }
 
 // ticket is one of them: the write that owns the stripe, and the key.
@@ -66,6 +81,9 @@ func (c *Copier) copyGroup(ctx context.Context, lane ledger.LaneID, db int, item
 			lim.value, lim.total = max(lim.value, it.size), lim.total+it.size
 		}
 	}
+	if items[0].typed { // it is alone
+		expect = typedBytes
+	}
 	if !c.window.enter(ctx, expect) {
 		return context.Cause(ctx)
 	}
@@ -86,10 +104,7 @@ func (c *Copier) copyGroup(ctx context.Context, lane ledger.LaneID, db int, item
 		case <-ctx.Done():
 			return first
 		}
-		c.l.Lock()
-		batch := g.granted
-		g.granted = nil
-		c.l.Unlock()
+		batch := g.take(c.l)
 		left -= len(batch)
 		if err := c.readOwned(ctx, db, batch, lim); err != nil && first == nil {
 			first = err
@@ -106,17 +121,42 @@ func (c *Copier) readOwned(ctx context.Context, db int, batch []*ticket, lim lim
 		names[i] = t.it.name
 	}
 	c.hooks.at(owning, db, names)
+	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.opt.OrderedTimeout)
 	defer cancel()
-	err := c.reader.read(ctx, db, names, lim, readings)
-	if err != nil {
+	var err error
+	if batch[0].it.typed {
+		// It is alone. While the stripe is owned nobody writes; that is what it is owned for.
+		readings[0], err = c.build(ctx, db, names[0], false, func() bool { return false })
+	} else if err = c.reader.read(ctx, db, names, lim, readings); err == nil {
+		err = c.rewrite(ctx, db, readings, lim)
+	}
+	switch {
+	case err != nil && batch[0].it.typed && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)): // a client may be early
+		// Whichever of the two servers it was that took so long.
+		err = fmt.Errorf("clients write to it all the time, and copying it takes longer than the %v for which they may be held back: "+
+			"it is copied when it is left alone for a while", c.opt.OrderedTimeout)
+	case err != nil:
 		err = fmt.Errorf("read that owns its stripe, in at most %v: %w", c.opt.OrderedTimeout, err)
+	}
+	for i := range readings {
+		if readings[i].found != built { // the pieces of others are counted one by one
+			c.throttle.bytes.spend(float64(readings[i].size))
+		}
 	}
 	shift := c.opt.Shift()
 
+	defer func() {
+		if readings[0].found == built && batch[0].it.result != settled {
+			c.discard(parent, db, readings[0].from)
+		}
+	}()
 	defer c.l.Enter()()
 	for i, t := range batch {
-		state, r := stateOf(&readings[i], shift)
+		state, r := stateOf(&readings[i], shift+c.opt.Extend)
+		if r == settled && !c.fits(&state) {
+			r = unusable
+		}
 		switch {
 		case err != nil:
 			readings[i].err = err
@@ -127,9 +167,7 @@ func (c *Copier) readOwned(ctx context.Context, db int, batch []*ticket, lim lim
 		default:
 			switch c.l.EndCopyRead(&t.w, &t.it.copy, &state) {
 			case ledger.Won:
-				c.stats.copied.Add(1)
-				c.stats.bytes.Add(uint64(len(state.Payload)))
-				c.finish(t.it)
+				c.copied(t.it, &readings[i])
 			case ledger.Lost:
 				// It became dirty anew meanwhile, by other than a write.
 				r = lost
@@ -146,10 +184,10 @@ func (c *Copier) readOwned(ctx context.Context, db int, batch []*ticket, lim lim
 // queue takes the places of a group's copy reads, ahead of the clients' writes.
 func (c *Copier) queue(g *ordered, lane ledger.LaneID, items []*item) {
 	defer c.l.Enter()()
-	ready := c.l.Ready()
+	ready := c.l.Ready(c.opt.From.Other())
 	for _, it := range items {
 		switch {
-		case !c.l.Wanted(it.copy.Dirty):
+		case !c.l.Wanted(it.copy.Dirty) || c.l.SideOf(it.copy.Key.Hash) != c.opt.From:
 			it.result = settled
 			c.retry(it, 0)
 			continue

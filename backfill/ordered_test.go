@@ -31,7 +31,8 @@ func increment(l *ledger.Ledger, lane *testLane, name string) (wait func() strin
 // A key that is written during each of its copies' reads is read once while its stripe is owned, and what
 // clients write meanwhile waits for that.
 func TestCopyThatKeepsLosingOwnsItsStripe(t *testing.T) {
-	for name, big := range map[string]bool{"small": false, "big": true} {
+	for _, name := range []string{"small", "big", "typed"} {
+		big, typed := name == "big", name == "typed"
 		t.Run(name, func(t *testing.T) {
 			var tr *traffic
 			var owned atomic.Int64
@@ -40,7 +41,7 @@ func TestCopyThatKeepsLosingOwnsItsStripe(t *testing.T) {
 			if big {
 				o.BigKeyBytes = 1 // every key is
 			}
-			w := newWorld(t, redisd.Options{}, redisd.Options{}, o, nil)
+			w := newWorld(t, redisd.Options{}, redisd.Options{}, o, func(c *Copier) { c.onlyTyped = typed })
 			do(t, w.first.Addr, "SET", "hot", "0")
 			tr = startTraffic(w, 0, 1)
 			w.l.Lock()
@@ -68,9 +69,33 @@ func TestCopyThatKeepsLosingOwnsItsStripe(t *testing.T) {
 			w.settle()
 			w.equal()
 			s := w.copier.Stats()
-			if owned.Load() != 1 || s.Ordered != 1 || s.Races < bigRaces {
+			if owned.Load() != 1 || s.Ordered != 1 || s.Races < bigRaces || typed != (s.Typed == 1) {
 				t.Errorf("owned %d times, %+v", owned.Load(), s)
 			}
 		})
+	}
+}
+
+// A read whose stripe is granted just when the reader is about to take the others is taken with them, and the reader is not woken
+// once more for nothing.
+func TestGrantedReadsAreTakenOnce(t *testing.T) {
+	l := ledger.New(ledger.Options{MaxDirty: 1, MaxExact: 1, Now: func() int64 { return 0 }})
+	g := &ordered{signal: make(chan struct{}, 1)}
+	tickets := []*ticket{{group: g}, {group: g}, {group: g}}
+	grant := func(n int) {
+		l.Lock()
+		defer l.Unlock()
+		tickets[n].Granted(nil)
+	}
+	grant(0)
+	<-g.signal
+	grant(1)
+	if n := len(g.take(l)); n != 2 || len(g.signal) != 0 {
+		t.Errorf("%d taken of 2 granted; %d more calls to take some", n, len(g.signal))
+	}
+	grant(2)
+	<-g.signal
+	if n := len(g.take(l)); n != 1 {
+		t.Errorf("%d taken of 1 granted later", n)
 	}
 }

@@ -22,18 +22,31 @@ const (
 // pace finds out how many keys to read at once: few at first, more as long as the values are small and the
 // server answers quickly. It is safe for concurrent use.
 type pace struct {
-	// bytes is what the payloads of a batch should add up to at most.
-	bytes int64
+	// bytes is what the payloads of a batch whose sizes are not known may add up to.
+	bytes func() int64
+	// most is how many keys, and bytes of values, should go together at this moment.
+	most func(fastest time.Duration) (keys int, bytes int64)
 
 	mu      sync.Mutex
 	n       int
 	mean    float64 // bytes of a key's payload, of late
 	fastest time.Duration
-	ask     map[int]int // by database: for how many keys sizes are asked yet
+	// ask is, by database, for how many keys sizes are asked yet: at first for some, so that the first batch is not one of
+	// values that are read for nothing.
+	ask map[int]int
 }
 
 func newPace(bytes int64) *pace {
-	return &pace{bytes: bytes, n: minBatch, ask: map[int]int{}}
+	return &pace{
+		bytes: func() int64 { return bytes },
+		most:  func(time.Duration) (int, int64) { return maxBatch, bytes },
+		n:     minBatch, ask: map[int]int{},
+	}
+}
+
+// throttledPace is one whose batches are bounded by a throttle.
+func throttledPace(t *Throttle) *pace {
+	return &pace{bytes: t.batchBytes, most: t.batch, n: minBatch, ask: map[int]int{}}
 }
 
 // next says how many keys of a database to read next, how many bytes each is likely to have, and whether
@@ -41,7 +54,23 @@ func newPace(bytes int64) *pace {
 func (p *pace) next(db int) (n int, mean int64, ask bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.n, int64(p.mean) + 64, p.ask[db] > 0
+	keys, bytes := p.most(p.fastest)
+	if _, known := p.ask[db]; !known {
+		p.ask[db] = minBatch
+	}
+	n, ask = min(p.n, keys), p.ask[db] > 0
+	if !ask { // else as many go together as their sizes allow
+		n = min(n, max(1, int(float64(bytes)/(p.mean+1))))
+	}
+	return n, int64(p.mean) + 64, ask
+}
+
+// together is how many bytes of values whose sizes are known should be read in one round trip.
+func (p *pace) together() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, bytes := p.most(p.fastest)
+	return bytes
 }
 
 // done says how a batch went: its keys, the bytes of their payloads, the largest of them (dropped ones
@@ -60,8 +89,7 @@ func (p *pace) done(db, keys int, bytes, largest int64, took time.Duration) {
 	}
 	switch {
 	case largest > largeValue:
-		p.ask[db] = askFor
-		p.n = minBatch
+		p.large(db)
 		return
 	case took > p.fastest+slowBatch:
 		p.n /= 2
@@ -71,7 +99,23 @@ func (p *pace) done(db, keys int, bytes, largest int64, took time.Duration) {
 	if p.ask[db] > 0 {
 		p.ask[db] -= keys
 	}
-	p.n = max(minBatch, min(p.n, maxBatch, int(float64(p.bytes)/(p.mean+1))))
+	p.n = max(minBatch, min(p.n, maxBatch, int(float64(p.bytes())/(p.mean+1))))
+}
+
+// asked says what the largest is of values whose sizes were asked.
+func (p *pace) asked(db int, largest int64) {
+	if largest <= largeValue {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.large(db)
+}
+
+// large takes note of a large value in a database.
+func (p *pace) large(db int) {
+	p.ask[db] = askFor
+	p.n = minBatch
 }
 
 // failed says that a batch was not answered, perhaps because it was too much.
@@ -82,4 +126,4 @@ func (p *pace) failed() {
 }
 
 // limits of a batch whose sizes are not known.
-func (p *pace) limits() limits { return limits{value: p.bytes, total: 2 * p.bytes} }
+func (p *pace) limits() limits { return limits{value: p.bytes(), total: 2 * p.bytes()} }

@@ -3,6 +3,8 @@ package backfill
 import (
 	"context"
 	"slices"
+
+	"tandem/internal/ledger"
 )
 
 // pageRounds is how often a page's keys are tried that writes got in the way of, before they are made dirty.
@@ -28,13 +30,23 @@ func (c *Copier) newPage(db int, names []string) []*item {
 	return items
 }
 
-// unknown returns those of a page that the ledger does not know.
+// unknown returns those of a page of the primary that the ledger does not know.
 func (c *Copier) unknown(items []*item) []*item {
+	return c.without(items, c.l.Known)
+}
+
+// unknownThere is unknown for a page of the secondary: kept keys are not to be removed.
+func (c *Copier) unknownThere(items []*item) []*item {
+	return c.without(items, func(h ledger.Hash) bool { return c.l.Known(h) || c.l.IsKept(h) })
+}
+
+// without returns the items for which known, asked with the ledger's lock held, says no.
+func (c *Copier) without(items []*item, known func(ledger.Hash) bool) []*item {
 	var out []*item
 	for chunk := range slices.Chunk(items, lockedAtOnce) {
 		c.l.Lock()
 		for _, it := range chunk {
-			if !c.l.Known(it.copy.Key.Hash) {
+			if !known(it.copy.Key.Hash) {
 				out = append(out, it)
 			}
 		}
@@ -83,7 +95,7 @@ func (c *Copier) copyRounds(ctx context.Context, db int, items []*item) error {
 				} else {
 					owed = append(owed, it)
 				}
-			case large, failed:
+			case large, unusable, failed:
 				owed = append(owed, it)
 			}
 		}

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/panjf2000/ants/v2"
-	"golang.org/x/time/rate"
 
+	"tandem/internal/ledger"
 	"tandem/internal/state"
 )
 
@@ -22,6 +23,9 @@ var (
 // maxQueued is how many dirty keys may wait for the copier before a sweep stops to feed it: what a sweep
 // cannot copy at once it makes dirty, and the dirty set is bounded.
 const maxQueued = 4096
+
+// maxBigQueued is the same for big keys, which are copied one after another. What waits is copied in a pause, too.
+const maxBigQueued = 16
 
 // pass is one walk through both keyspaces for one owed sweep.
 type pass struct {
@@ -55,6 +59,12 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.opt.Back != nil {
+		// What is on its way to either instance was sent before all became unknown, and is nothing that the walks would see.
+		if err := p.quiet(ctx); err != nil {
+			return err
+		}
+	}
 	at, err := p.takeUp(ctx, dbs)
 	if err != nil {
 		return err
@@ -63,8 +73,9 @@ func (p *pass) run(ctx context.Context) error {
 		return err
 	}
 	for _, db := range dbs {
-		err := p.to.scan(ctx, db, p.opt.ScanCount, func(names []string) error {
+		err := p.to.scan(ctx, db, p.scanCount, func(names []string) error {
 			p.progress.scanned(partTwo, len(names))
+			names = p.c.dropTemporary(ctx, db, names)
 			return p.feed(ctx, db, names, p.onlySecondary)
 		})
 		if err != nil {
@@ -74,8 +85,12 @@ func (p *pass) run(ctx context.Context) error {
 	return p.end(ctx)
 }
 
+// scanCount is the COUNT of the next SCAN.
+func (p *pass) scanCount() int { return p.c.throttle.scanCount(p.opt.ScanCount) }
+
 // feedFrom is the first part, from a checkpoint on.
 func (p *pass) feedFrom(ctx context.Context, dbs []int, at state.Checkpoint) error {
+	p.from.stayed.Store(0)
 	for _, db := range dbs {
 		if db < at.DB {
 			continue
@@ -84,8 +99,13 @@ func (p *pass) feedFrom(ctx context.Context, dbs []int, at state.Checkpoint) err
 		if db == at.DB {
 			from = position{runID: at.RunID, cursor: at.Cursor}
 		}
-		err := p.from.scanFrom(ctx, db, p.opt.ScanCount, from, func(names []string, at position) error {
+		err := p.from.scanFrom(ctx, db, p.scanCount, from, func(names []string, at position) error {
 			p.progress.scanned(partOne, len(names))
+			if p.opt.Back != nil {
+				names = p.opt.Back.dropTemporary(ctx, db, names)
+			} else {
+				names = withoutTemporary(names) // of when this was the secondary
+			}
 			if err := p.feed(ctx, db, names, nil); err != nil {
 				return err
 			}
@@ -95,6 +115,7 @@ func (p *pass) feedFrom(ctx context.Context, dbs []int, at state.Checkpoint) err
 			return err
 		}
 	}
+	p.progress.stay(p.from.staying())
 	if err := p.quiet(ctx); err != nil {
 		return err
 	}
@@ -104,31 +125,24 @@ func (p *pass) feedFrom(ctx context.Context, dbs []int, at state.Checkpoint) err
 // databases returns those that have keys on either side. Whatever is written to others from now on comes by
 // the lanes.
 func (p *pass) databases(ctx context.Context) ([]int, error) {
-	for failures := 1; ; failures++ {
-		from, err := p.from.countKeys(ctx, p.opt.Databases)
-		if err == nil {
-			var to []int64
-			if to, err = p.to.countKeys(ctx, p.opt.Databases); err == nil {
-				p.progress.total(sum(from), sum(to))
-				var dbs []int
-				for db := range from {
-					if from[db] > 0 || to[db] > 0 {
-						dbs = append(dbs, db)
-					}
-				}
-				return dbs, nil
-			}
+	var from, to []int64
+	err := insist(ctx, p.opt.Log, "the sweep waits for an instance", 0, func() (err error) {
+		if from, err = p.from.countKeys(ctx, p.opt.Databases); err == nil {
+			to, err = p.to.countKeys(ctx, p.opt.Databases)
 		}
-		switch {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case refusedCommand(err):
-			return nil, err
-		case failures == 1:
-			p.opt.Log.Warn("the sweep waits for an instance", "error", err)
-		}
-		pause(ctx, backoff(failures, maxScanPause))
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	p.total(from, to)
+	var dbs []int
+	for db := range from {
+		if from[db] > 0 || to[db] > 0 {
+			dbs = append(dbs, db)
+		}
+	}
+	return dbs, nil
 }
 
 func sum(ns []int64) (total int64) {
@@ -141,10 +155,28 @@ func sum(ns []int64) (total int64) {
 // feed gives a page of names to the copier, those that the ledger does not know. keep, if given, picks
 // among them in the worker. It waits for a worker, the pause, the rate, and for dirty keys to become fewer.
 func (p *pass) feed(ctx context.Context, db int, names []string, keep func(context.Context, int, []*item) ([]*item, error)) error {
+	pick := p.c.unknown
+	if keep != nil {
+		pick = p.c.unknownThere
+	}
+	if keep == nil && !p.markedOnly && !p.c.throttle.keys.limited() {
+		pick = nil // the copier leaves out the others as well; here they would be waited for
+	}
+	return p.feedPicked(ctx, db, names, pick, keep)
+}
+
+// feedPicked is feed for those of a page that pick returns; nil: all.
+func (p *pass) feedPicked(ctx context.Context, db int, names []string, pick func([]*item) []*item,
+	keep func(context.Context, int, []*item) ([]*item, error)) error {
+	if err := p.c.throttle.gate.pass(ctx); err != nil {
+		return err
+	}
 	if err := p.gate.pass(ctx); err != nil {
 		return err
 	}
-	queued := func() bool { return p.l.Queued() <= maxQueued || p.over() != nil }
+	queued := func() bool {
+		return p.l.Queued() <= maxQueued && p.c.big.waiting() <= maxBigQueued || p.over() != nil
+	}
 	if !p.c.wait.until(ctx, queued) {
 		return context.Cause(ctx)
 	}
@@ -155,27 +187,54 @@ func (p *pass) feed(ctx context.Context, db int, names []string, keep func(conte
 		return err
 	}
 	items := p.c.newPage(db, names)
-	if keep != nil || p.markedOnly || p.limit.Limit() != rate.Inf {
-		// The copier would leave out the others as well, but they would have been waited for.
-		items = p.c.unknown(items)
+	if pick != nil {
+		items = pick(items)
+		if err := p.passOver(ctx, len(names)-len(items)); err != nil {
+			return err
+		}
 	}
 	return p.feedItems(ctx, db, items, keep)
+}
+
+// passedOver is how many keys that are scanned and not copied count as one that is copied, for the rate: SCAN alone costs
+// a server about that much less than SCAN, DUMP and PTTL. After a crash nearly all are passed over.
+const passedOver = 10
+
+// passOver waits for the share of the rate that is due for keys that were only scanned.
+func (p *pass) passOver(ctx context.Context, keys int) error {
+	for n := (keys + passedOver - 1) / passedOver; n > 0; {
+		granted, err := p.waitRate(ctx, n)
+		if err != nil {
+			return err
+		}
+		n -= granted
+	}
+	return nil
+}
+
+// waitRate waits until the rate lets some of n keys through, and returns how many.
+func (p *pass) waitRate(ctx context.Context, n int) (granted int, err error) {
+	granted = p.c.throttle.keys.most(n)
+	if err := p.c.throttle.keys.pass(ctx, float64(granted), 0); err != nil {
+		return 0, err
+	}
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	return granted, nil
 }
 
 // feedItems gives items to the workers.
 func (p *pass) feedItems(ctx context.Context, db int, items []*item, keep func(context.Context, int, []*item) ([]*item, error)) error {
 	for len(items) > 0 {
-		n := min(len(items), p.limit.Burst())
-		if err := p.limit.WaitN(ctx, n); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			continue // the burst was made smaller just now
+		n, err := p.waitRate(ctx, len(items))
+		if err != nil {
+			return err
 		}
 		chunk := items[:n]
 		items = items[n:]
 		p.tasks.Add(1)
-		err := p.pool.Submit(func() {
+		err = p.pool.Submit(func() {
 			defer p.tasks.Done()
 			p.copy(ctx, db, chunk, keep)
 		})
@@ -189,7 +248,8 @@ func (p *pass) feedItems(ctx context.Context, db int, items []*item, keep func(c
 
 // copy is a worker's task.
 func (p *pass) copy(ctx context.Context, db int, items []*item, keep func(context.Context, int, []*item) ([]*item, error)) {
-	if keep != nil {
+	items, back := p.bySide(items)
+	if keep != nil && len(items) > 0 {
 		var err error
 		if items, err = keep(ctx, db, items); err != nil {
 			p.stop(err)
@@ -198,7 +258,32 @@ func (p *pass) copy(ctx context.Context, db int, items []*item, keep func(contex
 	}
 	if err := p.c.copyPage(ctx, db, items); err != nil {
 		p.stop(err)
+		return
 	}
+	if len(back) > 0 {
+		if err := p.opt.Back.copyPage(ctx, db, back); err != nil {
+			p.stop(err)
+		}
+	}
+}
+
+// bySide splits items into those whose truth is on the primary and those whose truth is on the secondary.
+func (p *pass) bySide(items []*item) (primary, secondary []*item) {
+	if p.opt.Back == nil {
+		return items, nil
+	}
+	for chunk := range slices.Chunk(items, lockedAtOnce) {
+		p.l.Lock()
+		for _, it := range chunk {
+			if p.l.SideOf(it.copy.Key.Hash) == ledger.Primary {
+				primary = append(primary, it)
+			} else {
+				secondary = append(secondary, it)
+			}
+		}
+		p.l.Unlock()
+	}
+	return primary, secondary
 }
 
 // onlySecondary picks those of the secondary's keys that the primary does not have.
@@ -287,8 +372,13 @@ func (p *pass) watch(ctx context.Context) {
 			from, err1 := p.from.countKeys(ctx, p.opt.Databases)
 			to, err2 := p.to.countKeys(ctx, p.opt.Databases)
 			if err1 == nil && err2 == nil {
-				p.progress.total(sum(from), sum(to))
+				p.total(from, to)
 			}
 		}
 	}
+}
+
+// total takes the number of keys on both sides, without those that were found not to move.
+func (p *pass) total(from, to []int64) {
+	p.progress.total(sum(from)-p.from.stayed.Load(), sum(to)-p.to.stayed.Load(), p.from.staying())
 }

@@ -32,6 +32,8 @@ type progress struct {
 	state string
 	// keys are those of both sides as counted last, seen those that were scanned, by part.
 	keys, seen [2]int64
+	// staying is how many keys of the primary were found that do not move.
+	staying int64
 	// base is what the copier had counted when the sweep began, last at the last measurement.
 	base, last CopierStats
 
@@ -65,11 +67,19 @@ func (p *progress) restart() {
 	p.seen, p.work = [2]int64{}, 0
 }
 
-// total takes the number of keys on both sides.
-func (p *progress) total(primary, secondary int64) {
+// total takes the number of keys on both sides that move, and of those on the primary that do not, as far as they are known.
+func (p *progress) total(primary, secondary, staying int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.keys = [2]int64{primary, secondary}
+	p.keys, p.staying = [2]int64{primary, secondary}, staying
+}
+
+// stay takes how many keys of the primary do not move, when all of it was walked through.
+func (p *progress) stay(staying int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keys[partOne] = max(0, p.keys[partOne]-(staying-p.staying))
+	p.staying = staying
 }
 
 func (p *progress) scanned(of part, n int) {
@@ -128,10 +138,10 @@ func (s *Sweep) Progress() status.BackfillStatus {
 		return out
 	case p.state != status.Running:
 		copier = p.last // what the copier does since is not the sweep's
-	case s.gate.closed():
+	case s.gate.closed(), s.c.throttle.gate.closed():
 		out.State = status.Paused
 	}
-	out.KeysScanned = p.seen[partOne]
+	out.KeysScanned, out.KeysStaying = p.seen[partOne], p.staying
 	out.KeysCopied = int64(copier.Copied - p.base.Copied)
 	out.BytesCopied = int64(copier.Bytes - p.base.Bytes)
 	if p.measured {

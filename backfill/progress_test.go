@@ -8,7 +8,7 @@ import (
 
 // A sweep that stands still for long has a rate that dies away and is never 0: the time left is unknown then, and no number.
 func TestTheTimeLeftIsUnknownWhileNothingMoves(t *testing.T) {
-	s := &Sweep{c: &Copier{}}
+	s := &Sweep{c: &Copier{throttle: NewThrottle(Limits{})}}
 	p := &s.progress
 	p.state, p.keys, p.measured = status.Running, [2]int64{1000, 0}, true
 	p.workPerS = 100

@@ -9,7 +9,13 @@ import (
 // Clients write while the sweep copies what they write to: nothing is lost, nothing goes back, and no effect
 // is answered otherwise than on the primary.
 func TestSweepUnderLoad(t *testing.T) {
-	w := newWorld(t, redisd.Options{}, redisd.Options{}, CopierOptions{}, nil)
+	for _, by := range []string{byDump, byGet} {
+		t.Run(by, func(t *testing.T) { sweepUnderLoad(t, by) })
+	}
+}
+
+func sweepUnderLoad(t *testing.T, by string) {
+	w := newWorld(t, redisd.Options{}, redisd.Options{}, CopierOptions{}, func(c *Copier) { c.reader.strings.always = by == byGet })
 	const keys = 4000
 	fillTraffic(t, w.first.Addr, keys)
 	tr := startTraffic(w, 16, keys)

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"tandem/internal/instance"
+	"tandem/internal/moves"
 )
 
 // bigTimeout bounds the reading of one big value. The server needs seconds to serialize some hundred
@@ -30,6 +31,11 @@ type reader struct {
 	name string
 	// timeout bounds the reading of one batch.
 	timeout time.Duration
+	// moves leaves out what does not move, where keys are counted and scanned. Nil: everything moves.
+	moves *moves.Filter
+	// stayed counts names that scans have left out, and elsewhere is how many keys the databases have that do not move, as
+	// counted last.
+	stayed, elsewhere atomic.Int64
 
 	// usePTTL: the server does not know PEXPIRETIME (before 7.0), or refuses it.
 	usePTTL atomic.Bool
@@ -37,6 +43,8 @@ type reader struct {
 	noMemoryUsage atomic.Bool
 	// noFieldExpiry: the server knows no expiry of hash fields (Redis before 7.4, Valkey before 9).
 	noFieldExpiry atomic.Bool
+	// strings is how many of the keys are strings.
+	strings stringsShare
 
 	mu     sync.Mutex
 	client rueidis.Client
@@ -46,6 +54,41 @@ type reader struct {
 func newReader(in *instance.Instance, name string, timeout time.Duration) *reader {
 	return &reader{in: in, name: name, timeout: timeout}
 }
+
+// of makes r leave out what does not move.
+func (r *reader) of(f *moves.Filter) *reader {
+	r.moves = f
+	return r
+}
+
+// anyDatabase is for commands that are about no key: database 0 of the instance, which every one has.
+const anyDatabase = -1
+
+// number is what to select for a database.
+func (r *reader) number(db int) string {
+	if db == anyDatabase {
+		return "0"
+	}
+	return strconv.Itoa(r.in.Number(db))
+}
+
+// moving returns those of a page of names that move. It may reuse the slice.
+func (r *reader) moving(db int, names []string) []string {
+	if !r.moves.ByName() {
+		return names
+	}
+	left := names[:0]
+	for _, name := range names {
+		if r.moves.KeyNamed(db, name) {
+			left = append(left, name)
+		}
+	}
+	r.stayed.Add(int64(len(names) - len(left)))
+	return left
+}
+
+// staying is how many keys were found that do not move.
+func (r *reader) staying() int64 { return r.elsewhere.Load() + r.stayed.Load() }
 
 // errClosed says that a reader is used after its owner has closed it.
 var errClosed = errors.New("closed")
@@ -97,14 +140,19 @@ type command []string
 // do sends a block of commands to database db on the shared connection and returns their replies. The error
 // is for what happened to the whole block; error replies are among the results.
 func (r *reader) do(ctx context.Context, db int, commands ...command) ([]rueidis.RedisResult, error) {
+	return r.doIn(ctx, r.timeout, db, commands...)
+}
+
+// doIn is do with a bound of its own.
+func (r *reader) doIn(ctx context.Context, limit time.Duration, db int, commands ...command) ([]rueidis.RedisResult, error) {
 	client, err := r.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	block := make([]rueidis.Completed, 0, len(commands)+1)
-	block = append(block, client.B().Arbitrary("SELECT", strconv.Itoa(db)).Build())
+	block = append(block, client.B().Arbitrary("SELECT", r.number(db)).Build())
 	for _, c := range commands {
 		block = append(block, client.B().Arbitrary(c...).Build())
 	}
@@ -152,6 +200,18 @@ func refused(err error) bool {
 		text = "ERR " + text // rueidis takes it off
 	}
 	return errors.Is(&instance.ReplyError{Text: text}, instance.ErrCommandRefused)
+}
+
+// unknown reports whether an error reply says that the server has no such command, rather than that this user may not run it.
+func unknown(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && strings.Contains(strings.ToLower(e.Error()), "unknown command")
+}
+
+// isWrongType reports whether an error reply says that the key is of another type.
+func isWrongType(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
 // refusedCommand is refused for an error that wraps an error reply.

@@ -5,23 +5,37 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"tandem/internal/rdb"
 )
 
 // reading is what was found of one key.
 type reading struct {
 	found found
-	// payload is what DUMP answered, if found is present.
+	// payload is what DUMP answered, or would answer in its plainest form, if found is present.
 	payload string
 	// size is the length of the payload, of one that was dropped too.
 	size int64
 	// expireAt is the expiry on this server's clock, Unix ms; 0 for none.
 	expireAt int64
+	// from is the secondary's key that holds the value, if found is built.
+	from string
+	// lostExpiry is how many of its fields expire, which the secondary does not have, the first at nextExpiry, Unix ms.
+	lostExpiry int
+	nextExpiry int64
 	// err says why, if found is unreadable.
 	err error
+}
+
+// length is the size of the value that was read.
+func (o *reading) length() int {
+	if o.found == built {
+		return int(o.size)
+	}
+	return len(o.payload)
 }
 
 // found says what a reading has found.
@@ -38,6 +52,12 @@ const (
 	torn
 	// unreadable: the server answered with an error.
 	unreadable
+	// byType: the secondary does not read what DUMP answered.
+	byType
+	// built: the value is in a temporary key of the secondary.
+	built
+	// noString: GET has not read it, for it is of another type, or this user may read it by DUMP alone.
+	noString
 )
 
 // limits of one read. What is beyond them is taken off the connection and dropped, so that the memory for a
@@ -59,6 +79,11 @@ var noLimits = limits{value: 1 << 62, total: 1 << 62}
 // way round, a key that expires in between would look as if it had no expiry. out has one place per name.
 // The error is for what happened to the whole batch, and then nothing was read.
 func (r *reader) read(ctx context.Context, db int, names []string, lim limits, out []reading) error {
+	return r.readBy(ctx, byDump, db, names, lim, out)
+}
+
+// readBy is read with the command that reads the values. By GET, those that are not read are noString.
+func (r *reader) readBy(ctx context.Context, by string, db int, names []string, lim limits, out []reading) error {
 	client, err := r.connect(ctx)
 	if err != nil {
 		return err
@@ -79,28 +104,31 @@ func (r *reader) read(ctx context.Context, db int, names []string, lim limits, o
 	}
 	b := client.B()
 	block := make(rueidis.Commands, 0, 2*len(names)+1)
-	block = append(block, b.Arbitrary("SELECT", strconv.Itoa(db)).Build())
+	block = append(block, b.Arbitrary("SELECT", r.number(db)).Build())
 	for _, name := range names {
 		if withTTL {
 			block = append(block, b.Arbitrary("PEXPIRETIME", name).Build())
 		}
-		block = append(block, b.Arbitrary("DUMP", name).Build())
+		block = append(block, b.Arbitrary(by, name).Build())
 	}
-	err = r.receive(client.DoMultiStream(ctx, block...), db, withTTL, lim, out)
+	err = r.receive(client.DoMultiStream(ctx, block...), by, db, withTTL, lim, out)
 	if errors.Is(err, errNoExpireTime) && withTTL {
 		r.usePTTL.Store(true)
-		return r.read(ctx, db, names, lim, out)
+		return r.readBy(ctx, by, db, names, lim, out)
 	}
 	return err
 }
+
+// emptyString is the payload of the empty string.
+var emptyString = string(rdb.Seal(rdb.AppendStringHead(nil, 0)))
 
 // errNoExpireTime says that the server has no PEXPIRETIME.
 var errNoExpireTime = errors.New("PEXPIRETIME is refused")
 
 // receive takes the replies to read's block. It takes all of them, whatever they are: the connection goes
 // back to its pool with the last one only.
-func (r *reader) receive(stream rueidis.MultiRedisResultStream, db int, withTTL bool, lim limits, out []reading) error {
-	in := intake{limits: lim, expect: len(out)}
+func (r *reader) receive(stream rueidis.MultiRedisResultStream, by string, db int, withTTL bool, lim limits, out []reading) error {
+	in := intake{limits: lim, expect: len(out), plain: by == byGet}
 	var whole error
 	next := func() (err error) {
 		in.scalar = in.scalar[:0]
@@ -145,12 +173,21 @@ func (r *reader) receive(stream rueidis.MultiRedisResultStream, db int, withTTL 
 		case o.found == unreadable:
 		case rueidis.IsRedisNil(err):
 			o.expireAt = 0
+		case by == byGet && refused(err):
+			whole = errNoGet
+		case by == byGet && isWrongType(err):
+			o.found = noString
+		case by == byGet && err != nil: // whether something is wrong with the key DUMP shall say
+			o.found, o.err = noString, err
 		case refused(err):
 			// No key is to blame, and the next ones would be answered the same.
-			whole = fmt.Errorf("%s: DUMP: %w", r.in, err)
+			whole = fmt.Errorf("%s: %s: %w", r.in, by, err)
 		case err != nil:
-			o.found, o.err = unreadable, fmt.Errorf("DUMP: %w", err)
+			o.found, o.err = unreadable, fmt.Errorf("%s: %w", by, err)
 		default:
+			if by == byGet && in.size == 0 { // of an empty string, rueidis says nothing
+				in.payload = emptyString
+			}
 			o.take(&in)
 		}
 	}
@@ -163,7 +200,10 @@ const (
 	ttlMissing = -2
 )
 
-// take fills in what DUMP answered; expireAt is still what PEXPIRETIME or PTTL did.
+// isString reports whether the payload is a string's.
+func (o *reading) isString() bool { return rdb.IsString(bytesOf(o.payload)) }
+
+// take fills in what DUMP or GET answered; expireAt is still what PEXPIRETIME or PTTL did.
 func (o *reading) take(in *intake) {
 	o.size = in.size
 	switch o.expireAt {
@@ -189,6 +229,8 @@ type intake struct {
 	limits
 	// expect is how many payloads are to come, for the size of the first chunk.
 	expect int
+	// plain: the bulk strings are strings, and payloads are to be made of them.
+	plain bool
 
 	// scalar is a reply that is a number or status.
 	scalar []byte
@@ -228,13 +270,22 @@ func (in *intake) ReadFrom(src io.Reader) (int64, error) {
 		return 0, nil // rueidis skips what is left of it
 	}
 	in.taken += in.size
-	p := in.room(int(in.size))
-	n, err := io.ReadFull(bulk, p)
-	if err != nil {
+	value := int(in.size)
+	if !in.plain {
+		p := in.room(value)
+		n, err := io.ReadFull(bulk, p)
+		if err == nil {
+			in.payload = rueidis.BinaryString(p)
+		}
 		return int64(n), err
 	}
-	in.payload = rueidis.BinaryString(p)
-	return int64(n), nil
+	p := rdb.AppendStringHead(in.room(value + rdb.StringOverhead)[:0], value)
+	p = p[:len(p)+value]
+	n, err := io.ReadFull(bulk, p[len(p)-value:])
+	if err == nil {
+		in.payload = rueidis.BinaryString(rdb.Seal(p))
+	}
+	return int64(n), err
 }
 
 // room returns n bytes that nobody else has.

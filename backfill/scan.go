@@ -14,11 +14,14 @@ import (
 // maxScanPause is the longest pause between attempts to go on with a scan.
 const maxScanPause = 2 * time.Second
 
-// scan hands every key of a database to page, in portions of about count; some may come twice, none that is
+// always is a count that stays.
+func always(count int) func() int { return func() int { return count } }
+
+// scan hands every key of a database that moves to page, in portions of about count; some may come twice, none that is
 // there all the time is left out. A lost connection is made anew and the scan goes on, from its cursor if
 // the server process is the same, from the beginning if it may not be: a cursor means nothing to another
 // process. The error is ctx's, page's own, or says that the server refuses the scan.
-func (r *reader) scan(ctx context.Context, db, count int, page func(names []string) error) error {
+func (r *reader) scan(ctx context.Context, db int, count func() int, page func(names []string) error) error {
 	return r.scanFrom(ctx, db, count, position{}, func(names []string, _ position) error { return page(names) })
 }
 
@@ -27,7 +30,7 @@ func (r *reader) scan(ctx context.Context, db, count int, page func(names []stri
 type position struct{ runID, cursor string }
 
 // scanFrom is scan from a position on. page is told, too, where the scan goes on behind it.
-func (r *reader) scanFrom(ctx context.Context, db, count int, from position, page func(names []string, at position) error) error {
+func (r *reader) scanFrom(ctx context.Context, db int, count func() int, from position, page func(names []string, at position) error) error {
 	s := scanning{r: r, db: db, count: count, position: from}
 	defer s.leave()
 	for failures := 0; ; {
@@ -44,7 +47,7 @@ func (r *reader) scanFrom(ctx context.Context, db, count int, from position, pag
 			continue
 		}
 		failures = 0
-		if err := page(names, s.position); err != nil {
+		if err := page(r.moving(db, names), s.position); err != nil {
 			return err
 		}
 		if s.cursor == "0" {
@@ -56,8 +59,9 @@ func (r *reader) scanFrom(ctx context.Context, db, count int, from position, pag
 // scanning is one walk through a database. Its connection is its own: if it breaks, that is seen, where a
 // client that reconnects by itself would go on with a stale cursor.
 type scanning struct {
-	r         *reader
-	db, count int
+	r     *reader
+	db    int
+	count func() int
 
 	conn    rueidis.DedicatedClient
 	release func()
@@ -77,7 +81,7 @@ func (s *scanning) next(ctx context.Context) ([]string, error) {
 	if at == "" {
 		at = "0"
 	}
-	entry, err := s.conn.Do(ctx, s.conn.B().Arbitrary("SCAN", at, "COUNT", strconv.Itoa(s.count)).Build()).AsScanEntry()
+	entry, err := s.conn.Do(ctx, s.conn.B().Arbitrary("SCAN", at, "COUNT", strconv.Itoa(s.count())).Build()).AsScanEntry()
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +99,7 @@ func (s *scanning) enter(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.r.timeout)
 	defer cancel()
 	results := s.conn.DoMulti(ctx,
-		s.conn.B().Arbitrary("SELECT", strconv.Itoa(s.db)).Build(),
+		s.conn.B().Arbitrary("SELECT", s.r.number(s.db)).Build(),
 		s.conn.B().Arbitrary("INFO", "server").Build())
 	if err := results[0].Error(); err != nil {
 		return err
@@ -130,21 +134,22 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// countKeys returns how many keys each of the databases 0 to n-1 has. Databases that do not exist, or that
-// this user may not select, have none.
+// countKeys returns how many keys each of the databases 0 to n-1 has. Databases that do not exist, that this user may not
+// select, or that do not move, have none.
 func (r *reader) countKeys(ctx context.Context, n int) ([]int64, error) {
 	client, err := r.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	keys := make([]int64, n)
+	elsewhere := int64(0)
 	const atOnce = 512
 	for from := 0; from < n; from += atOnce {
 		to := min(from+atOnce, n)
 		block := make([]rueidis.Completed, 0, 2*(to-from))
 		for db := from; db < to; db++ {
 			block = append(block,
-				client.B().Arbitrary("SELECT", strconv.Itoa(db)).Build(),
+				client.B().Arbitrary("SELECT", r.number(db)).Build(),
 				client.B().Arbitrary("DBSIZE").Build())
 		}
 		ctx, cancel := context.WithTimeout(ctx, r.timeout)
@@ -166,7 +171,12 @@ func (r *reader) countKeys(ctx context.Context, n int) ([]int64, error) {
 			if keys[db], err = size.ToInt64(); err != nil {
 				return nil, fmt.Errorf("%s: DBSIZE of database %d: %w", r.in, db, err)
 			}
+			if !r.moves.Database(db) {
+				elsewhere += keys[db]
+				keys[db] = 0
+			}
 		}
 	}
+	r.elsewhere.Store(elsewhere)
 	return keys, nil
 }

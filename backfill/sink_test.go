@@ -48,7 +48,7 @@ func startSink(t testing.TB, l *ledger.Ledger, addr string) *testSink {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &testSink{l: l, addr: addr, kick: make(chan struct{}, 1), stop: cancel, done: make(chan struct{})}
 	l.Lock()
-	l.SetSink(s)
+	l.SetSink(ledger.Secondary, s)
 	l.Unlock()
 	go s.run(ctx)
 	t.Cleanup(func() {
@@ -71,7 +71,7 @@ func (s *testSink) run(ctx context.Context) {
 		s.mu.Lock()
 		s.up, s.db, s.buf, s.tail, s.replies = true, 0, nil, nil, nil
 		s.mu.Unlock()
-		s.l.Wake()
+		s.l.Wake(ledger.Secondary)
 		s.l.Unlock()
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		var wg sync.WaitGroup
@@ -86,7 +86,7 @@ func (s *testSink) run(ctx context.Context) {
 		s.mu.Lock()
 		s.up = false
 		s.mu.Unlock()
-		s.l.SecondaryLost()
+		s.l.SinkLost(ledger.Secondary)
 		s.l.Unlock()
 	}
 }
@@ -147,7 +147,7 @@ func (s *testSink) read(conn net.Conn) {
 		}
 		s.l.Lock()
 		for _, v := range ready {
-			s.l.Acked(v.v, v.why)
+			s.l.Acked(ledger.Secondary, v.v, v.why)
 		}
 		s.l.Unlock()
 		ready = ready[:0]
@@ -203,6 +203,17 @@ func (s *testSink) AppendCopy(c *ledger.Copy, st *ledger.State) bool {
 	if st.Missing {
 		s.tail = appendBulk(append(s.tail, "*2\r\n$6\r\nUNLINK\r\n"...), c.Key.Name)
 		s.leave(sent{replies: n, copied: true})
+		return true
+	}
+	if st.From != "" {
+		key := string(c.Key.Name)
+		if st.ExpireAt != 0 {
+			s.tail = command{"PEXPIREAT", st.From, strconv.FormatInt(st.ExpireAt, 10)}.append(s.tail)
+		} else {
+			s.tail = command{"PERSIST", st.From}.append(s.tail)
+		}
+		s.tail = command{"RENAME", st.From, key}.append(s.tail)
+		s.leave(sent{replies: n + 1, want: "+OK", copied: true})
 		return true
 	}
 	var digits [20]byte

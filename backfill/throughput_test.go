@@ -54,6 +54,49 @@ func BenchmarkSweep(b *testing.B) {
 	perKey(b, keys, took, computed)
 }
 
+// BenchmarkSweepBetweenVersions copies small hashes as they are dumped, in an older form, and by type: the three ways that a
+// copy takes from one version to another.
+func BenchmarkSweepBetweenVersions(b *testing.B) {
+	for _, c := range []struct {
+		name, target string
+		typed        bool
+		keys         int
+	}{{"as-is", "redis-7.0", false, 200_000}, {"older-form", "redis-6.0", false, 200_000}, {"typed", "redis-7.0", true, 20_000}} {
+		b.Run(c.name, func(b *testing.B) {
+			servers, ok := redisdtest.Find(b, "redis-7.0", c.target)
+			if !ok {
+				return
+			}
+			w := newWorld(b, redisd.Options{Binary: servers[0].Path}, redisd.Options{Binary: servers[1].Path}, CopierOptions{},
+				func(copier *Copier) { copier.onlyTyped = c.typed })
+			conn := dial(b, w.first.Addr)
+			defer conn.Close()
+			for from := 0; from < c.keys; from += 1000 {
+				var commands [][]string
+				for i := from; i < from+1000; i++ {
+					n := strconv.Itoa(i)
+					commands = append(commands, []string{"HSET", "session:" + n, "user", n, "name", "somebody", "seen", "1763850000", "cart", "a,b,c"})
+				}
+				if _, err := conn.DoMany(commands); err != nil {
+					b.Fatal(err)
+				}
+			}
+			var took, computed time.Duration
+			for b.Loop() {
+				do(b, w.second.Addr, "FLUSHALL")
+				w.l.Lock()
+				w.l.OweSweep("again", c.keys)
+				w.l.Unlock()
+				start, before := time.Now(), cpu()
+				w.sweep()
+				took += time.Since(start)
+				computed += cpu() - before
+			}
+			perKey(b, c.keys, took, computed)
+		})
+	}
+}
+
 // BenchmarkVerify compares a million small keys of two local servers.
 func BenchmarkVerify(b *testing.B) {
 	keys := benchmarkKeys()
@@ -104,7 +147,7 @@ func BenchmarkBareLoop(b *testing.B) {
 				}
 			})
 		}
-		err := from.scan(ctx, 0, 512, func(names []string) error {
+		err := from.scan(ctx, 0, always(512), func(names []string) error {
 			pages <- names
 			return nil
 		})

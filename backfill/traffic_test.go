@@ -182,7 +182,7 @@ func startTraffic(w *world, sessions, keys int) *traffic {
 	tr.end = end
 	for range 2 {
 		w.l.Lock()
-		n := &testLane{l: w.l, id: w.l.AddLane(), addr: w.first.Addr, kick: make(chan struct{}, 1)}
+		n := &testLane{l: w.l, id: w.l.AddLane(ledger.Primary), addr: w.first.Addr, kick: make(chan struct{}, 1)}
 		w.l.LaneDown(n.id)
 		w.l.Unlock()
 		tr.lanes = append(tr.lanes, n)

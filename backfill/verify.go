@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/panjf2000/ants/v2"
+	"golang.org/x/time/rate"
 
 	"tandem/internal/instance"
 	"tandem/internal/ledger"
+	"tandem/internal/moves"
 	"tandem/internal/status"
 )
 
@@ -40,6 +42,8 @@ type VerifyOptions struct {
 	Repair bool
 	// Databases is how many there are, on the side that has more. Default 16.
 	Databases int
+	// Moves leaves out what does not move. Nil: everything does.
+	Moves *moves.Filter
 	// ScanCount is the COUNT of each SCAN. Default 1000.
 	ScanCount int
 	// Workers is how many pages are compared at once. Default 2.
@@ -47,6 +51,8 @@ type VerifyOptions struct {
 	// TTLTolerance is the difference of two expiry times, or of two delivery times of a pending entry, that
 	// counts as none. Default 1 s.
 	TTLTolerance time.Duration
+	// Extend is how much longer a key may live on the target than on the source. Default 0.
+	Extend time.Duration
 	// BigKeyBytes is the size above which a value is not asked for in one piece. Default 8 MiB.
 	BigKeyBytes int64
 	// ReadTimeout bounds the reading of one small batch; large values get a second more per MiB. Default 5 s.
@@ -59,6 +65,17 @@ type VerifyOptions struct {
 	SettleTimeout time.Duration
 	// Shift is what the copier adds to expiry times (CopierOptions.Shift). Default 0.
 	Shift func() int64
+	// Throttle has it yield as copies do. Default: one of its own, without limits.
+	Throttle *Throttle
+	// KeysPerS is how many keys of both sides together are looked at per second; 0: as many as can be.
+	KeysPerS int
+	// From is where a verify goes on that was interrupted: what Save was last given. Nil: at the beginning.
+	From *VerifyPoint
+	// Save is given from time to time how far the verify has come. All that was found to differ by then has been given to
+	// Report. Nil: nobody wants to go on.
+	Save func(VerifyPoint)
+	// SaveEvery is how often. Default 5 s.
+	SaveEvery time.Duration
 	// Report is given each difference, from one goroutine at a time, and may keep it.
 	Report func(status.Difference)
 	// Log takes what is not told by Progress. Default: nowhere.
@@ -78,6 +95,13 @@ func (o VerifyOptions) withDefaults() VerifyOptions {
 	setDefault(&o.ReadTimeout, 5*time.Second)
 	setDefault(&o.HoldTimeout, time.Second)
 	setDefault(&o.SettleTimeout, 30*time.Second)
+	setDefault(&o.SaveEvery, 5*time.Second)
+	if o.Throttle == nil {
+		o.Throttle = NewThrottle(Limits{})
+	}
+	if o.Save == nil {
+		o.Save = func(VerifyPoint) {}
+	}
 	if o.Shift == nil {
 		o.Shift = func() int64 { return 0 }
 	}
@@ -98,6 +122,15 @@ type VerifyProgress struct {
 	Total int64
 	// Compared is how many keys of the primary were compared, Different how many keys of both were reported.
 	Compared, Different int64
+	// DifferentValues is how many of those differ in what they hold: the others are on one side only.
+	DifferentValues int64
+	// Kept is how many keys of the primary were left out, for they are kept.
+	Kept int64
+	// Staying is how many keys of the primary were left out, for they do not move.
+	Staying int64
+	// Unheld is how many hashes, or pieces of large ones, have fields that expire on one side, and the other has no expiry
+	// of fields.
+	Unheld int64
 	// Percent is between 0 and 100.
 	Percent float64
 }
@@ -114,6 +147,9 @@ type Verify struct {
 	pace     *pace
 	salt     uint64
 	lane     ledger.LaneID
+	gate     gate
+	limit    *rate.Limiter
+	saved    time.Time
 
 	pool  *ants.Pool
 	tasks sync.WaitGroup
@@ -122,8 +158,11 @@ type Verify struct {
 
 	state                         atomic.Pointer[string]
 	total, scanned, compared, bad atomic.Int64
+	badValues                     atomic.Int64
+	kept                          atomic.Int64 // keys of the primary that were left out
 	second, secondTotal           atomic.Int64 // the second part's
 	holds                         atomic.Int64 // how often a key was held still
+	unheld                        atomic.Int64 // hashes, or pieces of them, whose fields expire on one side alone
 
 	report sync.Mutex // one Report at a time
 
@@ -137,9 +176,17 @@ func NewVerify(l *ledger.Ledger, primary, secondary *instance.Instance, o Verify
 	o = o.withDefaults()
 	v := &Verify{
 		l: l, opt: o, salt: rand.Uint64(),
-		from: newReader(primary, o.Name, o.ReadTimeout),
-		to:   newReader(secondary, o.Name, o.ReadTimeout),
+		from: newReader(primary, o.Name, o.ReadTimeout).of(o.Moves),
+		to:   newReader(secondary, o.Name, o.ReadTimeout).of(o.Moves),
 		pace: newPace(1 << 20), reported: map[ledger.Hash]struct{}{},
+		limit: rate.NewLimiter(rate.Inf, 0),
+	}
+	v.pace.most = o.Throttle.batch
+	if n := o.KeysPerS; n > 0 {
+		v.limit = rate.NewLimiter(rate.Limit(n), max(1, n/4))
+	}
+	if o.From != nil {
+		v.goOn(o.From)
 	}
 	v.setState(status.Idle)
 	return v
@@ -147,10 +194,21 @@ func NewVerify(l *ledger.Ledger, primary, secondary *instance.Instance, o Verify
 
 func (v *Verify) setState(s string) { v.state.Store(&s) }
 
+// Pause holds the verify before its next page, until Resume. Both may be called at any time.
+func (v *Verify) Pause() { v.gate.close() }
+
+// Resume lets it go on.
+func (v *Verify) Resume() { v.gate.open() }
+
 // Progress may be called at any time.
 func (v *Verify) Progress() VerifyProgress {
 	p := VerifyProgress{
-		State: *v.state.Load(), Total: v.total.Load(), Compared: v.compared.Load(), Different: v.bad.Load(),
+		State: *v.state.Load(), Total: v.total.Load(), Compared: v.compared.Load(), Different: v.bad.Load(), Kept: v.kept.Load(), Unheld: v.unheld.Load(),
+		Staying:         v.from.staying(),
+		DifferentValues: v.badValues.Load(),
+	}
+	if (p.State == status.Running || p.State == status.Idle) && v.gate.closed() {
+		p.State = status.Paused
 	}
 	done := float64(v.scanned.Load()) + partTwoCost*float64(v.second.Load())
 	all := float64(max(p.Total, v.scanned.Load())) + partTwoCost*float64(max(v.secondTotal.Load(), v.second.Load()))
@@ -186,7 +244,7 @@ func (v *Verify) Run(ctx context.Context) (err error) {
 	}
 	defer v.pool.Release()
 	v.l.Lock()
-	v.lane = v.l.AddLane()
+	v.lane = v.l.AddLane(ledger.Primary)
 	v.l.Unlock()
 	defer func() {
 		v.l.Lock()
@@ -214,39 +272,52 @@ func (v *Verify) run(ctx context.Context) error {
 	}
 	v.total.Store(sum(first))
 	v.secondTotal.Store(sum(second))
-	for db := range first {
-		if first[db] == 0 {
-			continue
-		}
-		err := v.from.scan(ctx, db, v.opt.ScanCount, func(names []string) error {
-			v.scanned.Add(int64(len(names)))
-			return v.submit(ctx, func() error { return v.comparePage(ctx, db, names) })
-		})
-		if err != nil {
-			return err
-		}
+	v.saved = time.Now()
+	err = v.walk(ctx, 1, v.from, first, func(db int, names []string) error {
+		v.scanned.Add(int64(len(names)))
+		names = withoutTemporary(names)
+		return v.submit(ctx, names, func() error { return v.comparePage(ctx, db, names) })
+	})
+	if err != nil {
+		return err
 	}
-	for db := range second {
-		if second[db] == 0 {
-			continue
-		}
-		err := v.to.scan(ctx, db, v.opt.ScanCount, func(names []string) error {
-			v.second.Add(int64(len(names)))
-			return v.submit(ctx, func() error { return v.comparePresence(ctx, db, names, v.from) })
-		})
-		if err != nil {
-			return err
-		}
+	err = v.walk(ctx, 2, v.to, second, func(db int, names []string) error {
+		v.second.Add(int64(len(names)))
+		names = withoutTemporary(names)
+		return v.submit(ctx, names, func() error { return v.comparePresence(ctx, db, v.notKept(db, names), v.from) })
+	})
+	if err != nil {
+		return err
 	}
 	v.tasks.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return v.resolveLate(ctx)
+	if err := v.resolveLate(ctx); err != nil {
+		return err
+	}
+	if n := v.unheld.Load(); n > 0 {
+		v.opt.Log.Warn("hashes have fields that expire on one server, and that the other keeps for ever: it has no expiry of fields",
+			"hashes", n)
+	}
+	return nil
 }
 
-// submit gives a page to a worker, when there is one.
-func (v *Verify) submit(ctx context.Context, task func() error) error {
+// submit gives a page to a worker, when there is one, and it is neither paused nor too fast.
+func (v *Verify) submit(ctx context.Context, names []string, task func() error) error {
+	if err := v.gate.pass(ctx); err != nil {
+		return err
+	}
+	for left := len(names); left > 0; {
+		n := left
+		if v.limit.Limit() != rate.Inf {
+			n = min(left, v.limit.Burst())
+		}
+		if v.limit.WaitN(ctx, n) != nil {
+			return context.Cause(ctx)
+		}
+		left -= n
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -268,21 +339,7 @@ const giveUp = 2 * time.Minute
 
 // insist calls f until it succeeds; it gives up on what does not pass.
 func (v *Verify) insist(ctx context.Context, f func() error) error {
-	start := time.Now()
-	for failures := 1; ; failures++ {
-		err := f()
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case refusedCommand(err) || time.Since(start) > giveUp:
-			return err
-		case failures == 1:
-			v.opt.Log.Warn("verify waits for an instance", "error", err)
-		}
-		pause(ctx, backoff(failures, maxScanPause))
-	}
+	return insist(ctx, v.opt.Log, "verify waits for an instance", giveUp, f)
 }
 
 // both does the same on both sides at once.

@@ -67,7 +67,7 @@ func TestVerifyReportsWhatNeverSettles(t *testing.T) {
 	key := []byte("str:3")
 	stuck := &ledger.Write{Keys: []ledger.Key{{Hash: w.l.Hash(0, key), Name: key, Write: true}}}
 	w.l.Lock()
-	stuck.Lane = w.l.AddLane()
+	stuck.Lane = w.l.AddLane(ledger.Primary)
 	if !w.l.Acquire(stuck) {
 		t.Error("somebody else writes")
 	}

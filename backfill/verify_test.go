@@ -10,6 +10,7 @@ import (
 
 	"tandem/internal/instance"
 	"tandem/internal/redisd"
+	"tandem/internal/redisd/redisdtest"
 	"tandem/internal/status"
 	"tandem/test/keyspace"
 )
@@ -98,6 +99,13 @@ var plants = []plant{
 	{"h:largemore", []string{"HSET h:largemore" + rangeOf(5000, "f%[1]d v%[1]d")}, []string{"HSET h:largemore x x"}, kindValue, `"x" is not on the source`},
 	{"z:score", []string{"ZADD z:score 1 a 2 b"}, []string{"ZADD z:score 2.0000001 b"}, kindValue, `"b": 2 on the source, 2.0000001`},
 	{"z:large", []string{"ZADD z:large" + rangeOf(5000, "%[1]d m%[1]d")}, []string{"ZADD z:large 1.5 m4321"}, kindValue, `"m4321": 4321 on the source, 1.5`},
+	{"z:zero", []string{"ZADD z:zero" + rangeOf(500, "%[1]d m%[1]d")}, []string{"ZREM z:zero m0", "ZADD z:zero -0 m0"}, kindValue, `"m0": 0 on the source, -0`},
+	{"z:largezero", []string{"ZADD z:largezero" + rangeOf(5000, "%[1]d m%[1]d")}, []string{"ZREM z:largezero m0", "ZADD z:largezero -0 m0"}, kindValue, `"m0": 0 on the source, -0`},
+	{"z:infinite", []string{"ZADD z:infinite inf a"}, []string{"ZADD z:infinite -inf a"}, kindValue, `"a": +Inf on the source, -Inf`},
+	{"h:empty", []string{"HSET h:empty a "}, []string{"HSET h:empty a 0"}, kindValue, `field "a": "" on the source, "0"`},
+	{"hll", []string{"PFADD hll a b"}, []string{"PFADD hll c"}, kindValue, "24 bytes on the source"},
+	{"geo", []string{"GEOADD geo 13.361389 38.115556 Palermo"}, []string{"GEOADD geo 13.361399 38.115556 Palermo"}, kindValue, "Palermo"},
+	{"x:empty", []string{"XADD x:empty 1-1 a b", "XDEL x:empty 1-1"}, []string{"DEL x:empty"}, kindMissing, "a stream on the source"},
 	{"x:entry", []string{"XADD x:entry 1-1 a b", "XADD x:entry 2-1 a b"}, []string{"XDEL x:entry 1-1"}, kindValue, "2 elements on the source, 1 element on"},
 	{"x:fields", []string{"XADD x:fields 1-1 a b c d"}, []string{"DEL x:fields", "XADD x:fields 1-1 c d a b"}, kindValue, `"a b c d"`},
 	{"x:lastid", []string{"XADD x:lastid 1-1 a b"}, []string{"XSETID x:lastid 5-5"}, kindStream, "last-generated-id is 1-1"},
@@ -162,7 +170,7 @@ func TestVerifyFindsEachPlantedDifference(t *testing.T) {
 		names = append(names, id+" "+d.Kind)
 	}
 	slices.Sort(names)
-	if want := []string{"3 many extra", "3 missing missing", "3 \xff\x00odd extra"}; !slices.Equal(names, want) {
+	if want := []string{"3 many extra", "3 missing missing", "3 x:empty missing", "3 \xff\x00odd extra"}; !slices.Equal(names, want) {
 		t.Errorf("keys only: %q, want %q", names, want)
 	}
 
@@ -172,4 +180,34 @@ func TestVerifyFindsEachPlantedDifference(t *testing.T) {
 		t.Errorf("after the repair: %v", found)
 	}
 	w.equal()
+}
+
+// The expiry of a field is compared on the servers that have it, in small hashes and in large ones.
+func TestVerifyComparesTheExpiryOfFields(t *testing.T) {
+	for _, name := range []string{"redis-8.0", "valkey-9.1"} {
+		t.Run(name, func(t *testing.T) {
+			found, ok := redisdtest.Find(t, name, name)
+			if !ok {
+				return
+			}
+			w := newWorld(t, redisd.Options{Binary: found[0].Path}, redisd.Options{Binary: found[1].Path}, CopierOptions{}, nil)
+			run(t, w.first.Addr, 0, "HSET small a 1 b 2", "HPEXPIRE small 600000 FIELDS 1 a", "HSET gone a 1", "HPEXPIRE gone 600000 FIELDS 1 a",
+				"HSET large"+rangeOf(5000, "f%[1]d v%[1]d"), "HPEXPIRE large 600000 FIELDS 1 f7", "HSET equal a 1", "HPEXPIRE equal 600000 FIELDS 1 a")
+			w.sweep()
+			if found, _ := w.verify(VerifyOptions{}); len(found) > 0 {
+				t.Fatalf("between equals: %v", found)
+			}
+			run(t, w.second.Addr, 0, "HPEXPIRE small 500000 FIELDS 1 a", "HPERSIST gone FIELDS 1 a", "HPEXPIRE large 500000 FIELDS 1 f4321")
+			differences, _ := w.verify(VerifyOptions{})
+			for key, field := range map[string]string{"0 small": `"a"`, "0 gone": `"a"`, "0 large": `"f4321"`} {
+				if d := differences[key]; d.Kind != kindField || !strings.Contains(d.Detail, field) {
+					t.Errorf("%s: %+v", key, d)
+				}
+				delete(differences, key)
+			}
+			if len(differences) > 0 {
+				t.Errorf("found and not planted: %v", differences)
+			}
+		})
+	}
 }

@@ -70,7 +70,7 @@ func TestWaitersAreWokenByWhatTheyWaitFor(t *testing.T) {
 func TestWindowLetsABigReadPassAlone(t *testing.T) {
 	l := emptyLedger()
 	ws := &waiters{l: l}
-	w := newWindow(l, ws, 100)
+	w := newWindow(l, ws, func() int64 { return 100 })
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	leave := func(n int64) {
@@ -129,6 +129,11 @@ func TestPaceFindsTheSizeOfBatches(t *testing.T) {
 		n, _, _ = p.next(0)
 		return n
 	}
+	if _, _, ask := p.next(1); !ask {
+		t.Error("the sizes of a database's first keys are not asked")
+	}
+	p.done(1, minBatch, 100*minBatch, 100, time.Millisecond)
+	p.n = minBatch
 	for _, want := range []int{16, 32, 64, 128, 256, 512, 512} {
 		if n := read(100, 100, time.Millisecond); n != want {
 			t.Fatalf("%d keys after a quick batch of small ones, want %d", n, want)
@@ -157,5 +162,11 @@ func TestPaceFindsTheSizeOfBatches(t *testing.T) {
 	}
 	if _, _, ask := p.next(0); ask {
 		t.Error("sizes are asked for ever")
+	}
+	if p.asked(0, largeValue); p.ask[0] > 0 {
+		t.Error("a value that is not large is taken for one")
+	}
+	if p.asked(0, largeValue+1); p.ask[0] != askFor {
+		t.Errorf("after a large value was asked for, sizes are asked for %d keys, want %d", p.ask[0], askFor)
 	}
 }

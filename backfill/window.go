@@ -15,14 +15,14 @@ const copyOverhead = 256
 type window struct {
 	l     *ledger.Ledger
 	wait  *waiters
-	bytes int64
+	bytes func() int64
 	// reserved is what is being read, under the ledger's lock.
 	reserved int64
 	// turn is held by the one who is let in next, so that small reads cannot keep a big one out for ever.
 	turn chan struct{}
 }
 
-func newWindow(l *ledger.Ledger, wait *waiters, bytes int64) *window {
+func newWindow(l *ledger.Ledger, wait *waiters, bytes func() int64) *window {
 	return &window{l: l, wait: wait, bytes: bytes, turn: make(chan struct{}, 1)}
 }
 
@@ -38,7 +38,7 @@ func (w *window) enter(ctx context.Context, n int64) bool {
 	return w.wait.until(ctx, func() bool {
 		copies, bytes := w.l.Copying()
 		used := int64(bytes) + int64(copies)*copyOverhead + w.reserved
-		if used > 0 && used+n > w.bytes {
+		if used > 0 && used+n > w.bytes() {
 			return false
 		}
 		w.reserved += n

@@ -67,7 +67,7 @@ func (w *world) start(l *ledger.Ledger, o CopierOptions, set func(*Copier)) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(testLog{w.t}, nil))
 	}
-	copier := NewCopier(w.l, w.primary, o)
+	copier := NewCopier(w.l, w.primary, w.secondary, o)
 	w.copier = copier
 	if set != nil {
 		set(copier)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"tandem/internal/demo/text"
@@ -15,15 +16,19 @@ import (
 // figures come from.
 const bareWorkers = 2
 
-// The two ways of a backfill.
+// The ways of copying a keyspace: the yardstick of small values, that of big ones, and tandem.
 const (
-	byBareLoop = "bare loop"
-	byTandem   = "tandem"
+	byBareLoop  = "bare loop"
+	byPlainCopy = "plain copy"
+	byTandem    = "tandem"
 )
+
+var waysOfBackfill = []string{byBareLoop, byPlainCopy, byTandem}
 
 // backfillSample is one copy of the whole keyspace from one server to another, empty one.
 type backfillSample struct {
-	How      string  `json:"how"` // byBareLoop or byTandem
+	How      string  `json:"how"` // byBareLoop, byPlainCopy or byTandem
+	Value    int     `json:"value_bytes"`
 	Round    int     `json:"round"`
 	Keys     int64   `json:"keys"`
 	Seconds  float64 `json:"seconds"`
@@ -32,27 +37,35 @@ type backfillSample struct {
 	CPU map[string]float64 `json:"cpu_us_per_key"`
 }
 
-// backfillBench copies the same keyspace in turns, by the bare loop and by tandem.
+// backfillBench copies the same keyspace in turns, by a yardstick and by tandem.
 type backfillBench struct {
 	fleet          *fleet
 	log            *slog.Logger
 	source, target *redisd.Server
 	keys           int64
+	value          int // bytes of each value; from bigValue on the yardstick is the plain copy
 	withTandem     bool
 }
 
 // run fills the source and measures rounds copies of each kind.
-func (b *backfillBench) run(ctx context.Context, rounds, valueSize int, into *results) error {
-	b.log.Info("filling", "keys", text.Count(b.keys), "value_bytes", valueSize)
-	if err := fill(ctx, b.source.Addr, int(b.keys), valueSize, 1); err != nil {
+func (b *backfillBench) run(ctx context.Context, rounds int, into *results) error {
+	b.log.Info("filling", "keys", text.Count(b.keys), "value", size(b.value))
+	if err := flush(ctx, b.source.Addr); err != nil {
 		return err
 	}
-	ways := []struct {
+	if err := fill(ctx, b.source.Addr, int(b.keys), b.value, 1); err != nil {
+		return err
+	}
+	type way struct {
 		how  string
 		copy func(context.Context) (backfillSample, error)
-	}{{byBareLoop, b.copyBare}, {byTandem, b.copyTandem}}
-	if !b.withTandem {
-		ways = ways[:1]
+	}
+	ways := []way{{byBareLoop, b.copyBare}}
+	if b.value >= bigValue {
+		ways = []way{{byPlainCopy, b.copyPlain}}
+	}
+	if b.withTandem {
+		ways = append(ways, way{byTandem, b.copyTandem})
 	}
 	for round := 1; round <= rounds; round++ {
 		for i := range ways {
@@ -68,13 +81,13 @@ func (b *backfillBench) run(ctx context.Context, rounds, valueSize int, into *re
 				err = b.complete(ctx)
 			}
 			if err != nil {
-				into.fail(b.log, "backfill by "+way.how, round, err)
+				into.fail(b.log, "backfill of "+size(b.value)+" values by "+way.how, round, err)
 				continue
 			}
-			s.How, s.Round, s.Keys = way.how, round, b.keys
+			s.How, s.Value, s.Round, s.Keys = way.how, b.value, round, b.keys
 			s.KeysPerS = float64(b.keys) / s.Seconds
 			into.Backfill = append(into.Backfill, s)
-			b.log.Info("backfill", "round", round, "by", way.how, "keys_per_s", text.Count(s.KeysPerS),
+			b.log.Info("backfill", "round", round, "by", way.how, "value", size(b.value), "keys_per_s", number(s.KeysPerS),
 				"copier_us", fmt.Sprintf("%.2f", s.CPU["copier"]))
 		}
 	}
@@ -97,6 +110,14 @@ func (b *backfillBench) copyBare(ctx context.Context) (backfillSample, error) {
 	return b.timed(os.Getpid(), func() (time.Duration, error) {
 		began := time.Now()
 		_, err := copyBare(ctx, b.source.Addr, b.target.Addr, bareWorkers)
+		return time.Since(began), err
+	})
+}
+
+func (b *backfillBench) copyPlain(ctx context.Context) (backfillSample, error) {
+	return b.timed(os.Getpid(), func() (time.Duration, error) {
+		began := time.Now()
+		_, err := copyPlain(ctx, b.source.Addr, b.target.Addr)
 		return time.Since(began), err
 	})
 }
@@ -136,15 +157,40 @@ func (b *backfillBench) timed(copier int, work func() (time.Duration, error)) (b
 	return s, nil
 }
 
-// backfillSeries picks one number of each copy of one kind, by round.
-func (r *results) backfillSeries(how string, pick func(backfillSample) float64) map[int]float64 {
+// backfillKind is a keyspace that was copied, and how its speed is told.
+type backfillKind struct {
+	value int
+	keys  int64
+	unit  string
+	pick  func(backfillSample) float64
+}
+
+// backfills are the keyspaces that were copied, in the order they were.
+func (r *results) backfills() []backfillKind {
+	var all []backfillKind
+	for _, s := range r.Backfill {
+		if slices.ContainsFunc(all, func(k backfillKind) bool { return k.value == s.Value }) {
+			continue
+		}
+		kind := backfillKind{value: s.Value, keys: s.Keys, unit: "keys/s", pick: keysRateOf}
+		if s.Value >= bigValue {
+			kind.unit, kind.pick = "MB/s", megabytesRateOf
+		}
+		all = append(all, kind)
+	}
+	return all
+}
+
+// backfillSeries picks one number of each copy of one kind and size of values, by round.
+func (r *results) backfillSeries(how string, value int, pick func(backfillSample) float64) map[int]float64 {
 	found := make(map[int]float64)
 	for _, s := range r.Backfill {
-		if s.How == how {
+		if s.How == how && s.Value == value {
 			found[s.Round] = pick(s)
 		}
 	}
 	return found
 }
 
-func keysRateOf(s backfillSample) float64 { return s.KeysPerS }
+func keysRateOf(s backfillSample) float64      { return s.KeysPerS }
+func megabytesRateOf(s backfillSample) float64 { return s.KeysPerS * megabytes(int64(s.Value)) }

@@ -13,18 +13,6 @@ import (
 	"time"
 )
 
-// workload is what redis-benchmark sends in one run.
-type workload struct {
-	Command  string // GET or SET
-	Pipeline int    // requests in flight on each connection (-P)
-	Clients  int    // connections (-c)
-	Requests int    // of the whole run (-n)
-	Keyspace int    // keys are drawn from so many (-r)
-	Value    int    // bytes of each value (-d)
-}
-
-func (w workload) String() string { return fmt.Sprintf("%s -P %d", w.Command, w.Pipeline) }
-
 // clientRun is what the client itself saw of a run.
 type clientRun struct {
 	RPS      float64
@@ -32,14 +20,14 @@ type clientRun struct {
 	CPU      time.Duration
 }
 
-// runClient runs redis-benchmark once. Any complaint of it fails the run: an error reply in a benchmark
-// means that something else was measured than the table says.
-func runClient(ctx context.Context, addr string, w workload) (clientRun, error) {
+// runClient runs redis-benchmark once, with further flags. Any complaint of it fails the run: an error reply in a
+// benchmark means that something else was measured than the table says.
+func runClient(ctx context.Context, addr string, w workload, flags ...string) (clientRun, error) {
 	host, port, _ := strings.Cut(addr, ":")
-	cmd := exec.CommandContext(ctx, "redis-benchmark", "-h", host, "-p", port, "--csv",
-		"-t", strings.ToLower(w.Command),
+	args := append([]string{"-h", host, "-p", port, "--csv", "-t", strings.ToLower(w.Command),
 		"-n", strconv.Itoa(w.Requests), "-c", strconv.Itoa(w.Clients), "-P", strconv.Itoa(w.Pipeline),
-		"-r", strconv.Itoa(w.Keyspace), "-d", strconv.Itoa(w.Value))
+		"-r", strconv.Itoa(w.Keyspace), "-d", strconv.Itoa(w.Value)}, flags...)
+	cmd := exec.CommandContext(ctx, "redis-benchmark", args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -73,7 +61,7 @@ func parseClientCSV(r io.Reader, command string) (clientRun, error) {
 		switch {
 		case len(row) > 1 && row[0] == "test":
 			header = row
-		case len(row) > 1 && row[0] == command:
+		case len(row) > 1 && (row[0] == command || strings.HasPrefix(row[0], command+" (")): // MSET (10 keys)
 			return clientRow(header, row)
 		}
 	}

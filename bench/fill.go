@@ -8,8 +8,11 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// fillBatch is how many SETs travel in one round trip while a server is filled.
-const fillBatch = 2000
+// fillBatch is how many SETs travel in one round trip while a server is filled, and fillBytes bounds their values.
+const (
+	fillBatch = 2000
+	fillBytes = 16 << 20
+)
 
 // fill writes keys string values of size bytes under the names that redis-benchmark uses (key:000000000042),
 // so that its GETs find them all. The values are random, so that DUMP cannot compress them away, and the
@@ -21,9 +24,10 @@ func fill(ctx context.Context, addr string, keys, size int, seed uint64) error {
 	}
 	defer client.Close()
 	random := rand.NewChaCha8([32]byte{0: byte(seed), 1: byte(seed >> 8)})
-	for first := 0; first < keys; first += fillBatch {
-		batch := make(rueidis.Commands, 0, fillBatch)
-		for k := first; k < min(first+fillBatch, keys); k++ {
+	each := max(min(fillBatch, fillBytes/size), 1)
+	for first := 0; first < keys; first += each {
+		batch := make(rueidis.Commands, 0, each)
+		for k := first; k < min(first+each, keys); k++ {
 			value := make([]byte, size)
 			random.Read(value)
 			batch = append(batch, client.B().Set().Key(fmt.Sprintf("key:%012d", k)).

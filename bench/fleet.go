@@ -25,6 +25,10 @@ type arrangement struct {
 	pids map[string]int // role (proxy, source, target) → process, for CPU times
 	// proxy is the process between; nil for none.
 	proxy *child.Process
+	// client sends a workload to addr; nil for redis-benchmark.
+	client func(ctx context.Context, w workload) (clientRun, error)
+	// behind is the server that clients are answered by.
+	behind *redisd.Server
 	// settle returns when everything that the clients were answered has arrived wherever it goes, and fails
 	// if something never will. The time it takes belongs to the run. Nil where a reply says it all.
 	settle func(ctx context.Context) error
@@ -37,6 +41,7 @@ type fleet struct {
 	root   string // of the project
 	tandem string // path of the binary to measure; empty until it is built
 	states int    // state directories given out
+	cores  int    // that a tandem may use which is started from now on; 0 for all
 }
 
 // newFleet has no processes yet. With tandem empty, the binary is built from root when it is needed.
@@ -67,9 +72,17 @@ func (f *fleet) server() (*redisd.Server, error) {
 	return s, nil
 }
 
+// load has clients send a workload once.
+func (a *arrangement) load(ctx context.Context, w workload) (clientRun, error) {
+	if a.client != nil {
+		return a.client(ctx, w)
+	}
+	return runClient(ctx, a.addr, w)
+}
+
 // direct is the client speaking to a server with nothing between.
-func (f *fleet) direct(source *redisd.Server) *arrangement {
-	return &arrangement{name: "direct", addr: source.Addr, pids: map[string]int{"source": source.PID()}}
+func (f *fleet) direct(_ context.Context, source *redisd.Server) (*arrangement, error) {
+	return &arrangement{name: "direct", addr: source.Addr, behind: source, pids: map[string]int{"source": source.PID()}}, nil
 }
 
 // twemproxy puts nutcracker in front of the source, configured as its own documentation recommends for one
@@ -103,7 +116,7 @@ func (f *fleet) twemproxy(ctx context.Context, source *redisd.Server) (*arrangem
 		return nil, err
 	}
 	return &arrangement{
-		name: "twemproxy", addr: listen, proxy: p,
+		name: "twemproxy", addr: listen, proxy: p, behind: source,
 		pids: map[string]int{"proxy": p.PID(), "source": source.PID()},
 	}, nil
 }
@@ -130,55 +143,4 @@ func nutcrackerPath() (string, error) {
 		}
 	}
 	return "", errors.New("twemproxy is not installed (Debian and Ubuntu: apt-get install nutcracker; or leave it out by --only)")
-}
-
-// arrange starts the servers and proxies that were asked for, every source filled with the same keys.
-// direct and twemproxy share a server: they run in turns, and neither adds anything to it.
-func (f *fleet) arrange(ctx context.Context, o options) ([]*arrangement, error) {
-	filled := func() (*redisd.Server, error) {
-		s, err := f.server()
-		if err != nil {
-			return nil, err
-		}
-		return s, fill(ctx, s.Addr, o.Keyspace, o.Value, 0)
-	}
-	var all []*arrangement
-	if o.hasAny("direct", "twemproxy") {
-		source, err := filled()
-		if err != nil {
-			return nil, err
-		}
-		if o.has("direct") {
-			all = append(all, f.direct(source))
-		}
-		if o.has("twemproxy") {
-			a, err := f.twemproxy(ctx, source)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, a)
-		}
-	}
-	for _, part := range []struct {
-		name  string
-		start func(ctx context.Context, source, target *redisd.Server) (*arrangement, error)
-	}{{"passthrough", f.passthrough}, {"synced", f.synced}} {
-		if !o.has(part.name) {
-			continue
-		}
-		source, err := filled()
-		if err != nil {
-			return nil, err
-		}
-		target, err := f.server()
-		if err != nil {
-			return nil, err
-		}
-		a, err := part.start(ctx, source, target)
-		if err != nil {
-			return nil, fmt.Errorf("tandem, %s: %w", part.name, err)
-		}
-		all = append(all, a)
-	}
-	return all, nil
 }

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // The words of a verdict.
 const (
@@ -13,36 +16,42 @@ const (
 type goal struct {
 	above, below string // arrangements; the ratio is above divided by below
 	command      string // GET or SET; empty for each
-	deep         bool   // for pipelines of 16 and more, else for those below
+	from, to     int    // for pipelines of these depths
 	of           string // what is divided
 	pick         func(sample) float64
 	bound        float64 // at least this
 	most         bool    // ... or at most
 }
 
-// deepPipeline is where goals change: from here on a proxy's cost is its work for each request, below it is
-// the system calls of each round trip.
-const deepPipeline = 16
-
 const (
 	rate = "requests/s"
 	cpu  = "proxy's CPU per request"
+
+	shallow = deepPipeline - 1
+	deepest = math.MaxInt
 )
 
 // goals is what tandem is judged by, on whatever machine it runs: ratios only, never rates.
 var goals = []goal{
-	{above: "passthrough", below: "twemproxy", of: rate, pick: rateOf, bound: 1.0},
-	{above: "passthrough", below: "twemproxy", of: cpu, pick: proxyCPUOf, bound: 1.0, most: true},
-	{above: "passthrough", below: "twemproxy", of: rate, pick: rateOf, bound: 1.2, deep: true},
-	{above: "passthrough", below: "twemproxy", of: cpu, pick: proxyCPUOf, bound: 0.7, most: true, deep: true},
-	{above: "passthrough", below: "direct", of: rate, pick: rateOf, bound: 0.9},
-	{above: "passthrough", below: "direct", of: rate, pick: rateOf, bound: 0.8, deep: true},
-	{above: "synced", below: "twemproxy", command: "SET", of: rate, pick: rateOf, bound: 0.8},
-	{above: "synced", below: "twemproxy", command: "SET", of: rate, pick: rateOf, bound: 0.8, deep: true},
+	{above: "passthrough", below: "twemproxy", to: shallow, of: rate, pick: rateOf, bound: 1.0},
+	{above: "passthrough", below: "twemproxy", to: shallow, of: cpu, pick: proxyCPUOf, bound: 1.0, most: true},
+	{above: "passthrough", below: "twemproxy", from: deepPipeline, to: deepest, of: rate, pick: rateOf, bound: 1.2},
+	{above: "passthrough", below: "twemproxy", from: deepPipeline, to: deepest, of: cpu, pick: proxyCPUOf, bound: 0.7, most: true},
+	{above: "passthrough", below: "direct", to: shallow, of: rate, pick: rateOf, bound: 0.9},
+	{above: "passthrough", below: "direct", from: deepPipeline, to: deepPipeline, of: rate, pick: rateOf, bound: 0.8},
+	{above: "synced", below: "twemproxy", command: "SET", to: deepPipeline, of: rate, pick: rateOf, bound: 0.8},
+	{above: throughTandem, below: toBoth, command: "SET", to: deepPipeline, of: rate, pick: rateOf, bound: 1.5},
 }
 
-// backfillBound is the least ratio of tandem's backfill to the bare loop, in keys/s.
-const backfillBound = 1.0
+// backfillBound is the least ratio of tandem's backfill to the bare loop, in keys/s, and bigBackfillBound that to the
+// plain copy.
+const (
+	backfillBound    = 1.0
+	bigBackfillBound = 0.6
+)
+
+// yieldBound is the most that a governed backfill may make of the clients' 99th percentile.
+const yieldBound = 1.1
 
 // verdict is one goal, judged.
 type verdict struct {
@@ -56,21 +65,39 @@ type verdict struct {
 func judge(r *results, o options) []verdict {
 	var verdicts []verdict
 	for _, g := range goals {
-		if !o.has(g.above) || !o.has(g.below) {
+		if !o.hasAny(g.above, partOf(g.above)) || !o.hasAny(g.below, partOf(g.below)) {
 			continue
 		}
 		for _, w := range o.workloads() {
-			if g.deep != (w.Pipeline >= deepPipeline) || (g.command != "" && g.command != w.Command) {
+			if !w.usual() || w.Pipeline < g.from || w.Pipeline > g.to || (g.command != "" && g.command != w.Command) {
 				continue
 			}
-			ratios := perRound(r.series(g.above, w.Command, w.Pipeline, g.pick), r.series(g.below, w.Command, w.Pipeline, g.pick))
+			ratios := perRound(r.series(g.above, w, g.pick), r.series(g.below, w, g.pick))
 			what := fmt.Sprintf("%s / %s, %s: %s", g.above, g.below, w, g.of)
 			verdicts = append(verdicts, newVerdict(what, ratios, g.bound, g.most, o.Rounds))
 		}
 	}
-	if o.has("backfill") {
-		ratios := perRound(r.backfillSeries(byTandem, keysRateOf), r.backfillSeries(byBareLoop, keysRateOf))
-		verdicts = append(verdicts, newVerdict("backfill / bare loop: keys/s", ratios, backfillBound, false, o.Rounds))
+	for _, value := range o.backfilled() {
+		if !o.has("backfill") {
+			break
+		}
+		yardstick, bound := byBareLoop, backfillBound
+		if value >= bigValue {
+			yardstick, bound = byPlainCopy, bigBackfillBound
+		}
+		ratios := perRound(r.backfillSeries(byTandem, value, keysRateOf), r.backfillSeries(yardstick, value, keysRateOf))
+		verdicts = append(verdicts, newVerdict(fmt.Sprintf("backfill / %s, %s values: keys/s", yardstick, size(value)), ratios, bound, false, o.Rounds))
+	}
+	if o.has("yield") {
+		ratios := perRound(r.yieldSeries(besideGovernor, p99Of), r.yieldSeries(besideNothing, p99Of))
+		verdicts = append(verdicts, newVerdict("governed backfill / none: clients' p99", ratios, yieldBound, true, o.Rounds))
+	}
+	for _, l := range limits {
+		if o.has(l.part) {
+			v := newVerdict(l.what, l.found(r), l.bound, l.most, o.Rounds)
+			v.Goal += l.unit
+			verdicts = append(verdicts, v)
+		}
 	}
 	return verdicts
 }

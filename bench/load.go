@@ -16,6 +16,8 @@ type sample struct {
 	Arrangement string `json:"arrangement"`
 	Command     string `json:"command"`
 	Pipeline    int    `json:"pipeline"`
+	Clients     int    `json:"clients"`
+	Value       int    `json:"value_bytes"`
 	Round       int    `json:"round"`
 	// RPS counts the time until everything had arrived everywhere; ClientRPS is what the client saw. They
 	// differ where writes travel on after their reply.
@@ -39,11 +41,15 @@ type discard struct {
 type results struct {
 	Samples   []sample         `json:"samples"`
 	Backfill  []backfillSample `json:"backfill"`
+	Yield     []yieldSample    `json:"yield"`
+	Measured  []measurement    `json:"measured"`
 	Discarded []discard        `json:"discarded"`
 }
 
 // empty reports whether nothing was measured.
-func (r *results) empty() bool { return len(r.Samples) == 0 && len(r.Backfill) == 0 }
+func (r *results) empty() bool {
+	return len(r.Samples) == 0 && len(r.Backfill) == 0 && len(r.Yield) == 0 && len(r.Measured) == 0
+}
 
 // fail records a run that does not count, and says so at once.
 func (r *results) fail(log *slog.Logger, what string, round int, err error) {
@@ -51,17 +57,20 @@ func (r *results) fail(log *slog.Logger, what string, round int, err error) {
 	r.Discarded = append(r.Discarded, discard{What: what, Round: round, Reason: err.Error()})
 }
 
-// runLoad measures every workload on every arrangement, rounds times, after one round that warms up and
-// does not count. The arrangements are the innermost loop and each round begins with another one: what is
+// runLoad measures every workload on every arrangement that it is for, rounds times, after one round that warms up
+// and does not count. The arrangements are the innermost loop and each round begins with another one: what is
 // compared is measured within seconds, and none is always the first after a pause.
-func runLoad(ctx context.Context, log *slog.Logger, arrangements []*arrangement, workloads []workload, rounds int, into *results) error {
-	for round := 0; round <= rounds; round++ {
+func runLoad(ctx context.Context, log *slog.Logger, arrangements []*arrangement, workloads []workload, o options, into *results) error {
+	for round := 0; round <= o.Rounds; round++ {
 		order := slices.Concat(arrangements[round%len(arrangements):], arrangements[:round%len(arrangements)])
 		for _, w := range workloads {
 			if round == 0 {
 				w.Requests = max(w.Requests/10, w.Clients*w.Pipeline)
 			}
 			for _, a := range order {
+				if !o.runsOn(a.name, w) {
+					continue
+				}
 				s, err := measure(ctx, a, w)
 				if ctx.Err() != nil {
 					return ctx.Err()
@@ -92,7 +101,7 @@ func measure(ctx context.Context, a *arrangement, w workload) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	run, err := runClient(ctx, a.addr, w)
+	run, err := a.load(ctx, w)
 	if err != nil {
 		return sample{}, err
 	}
@@ -108,9 +117,14 @@ func measure(ctx context.Context, a *arrangement, w workload) (sample, error) {
 		return sample{}, err
 	}
 	cpu["client"] = run.CPU
+	if w.Command == "LPUSH" { // its list would grow from run to run
+		if err := a.forget(ctx); err != nil {
+			return sample{}, err
+		}
+	}
 	requests := float64(w.Requests)
 	s := sample{
-		Arrangement: a.name, Command: w.Command, Pipeline: w.Pipeline,
+		Arrangement: a.name, Command: w.Command, Pipeline: w.Pipeline, Clients: w.Clients, Value: w.Value,
 		RPS:       requests / (requests/run.RPS + settle.Seconds()),
 		ClientRPS: run.RPS, SettleMs: settle.Seconds() * 1000, P50Ms: run.P50, P99Ms: run.P99,
 		CPU: make(map[string]float64, len(cpu)),
@@ -122,10 +136,10 @@ func measure(ctx context.Context, a *arrangement, w workload) (sample, error) {
 }
 
 // series picks one number of each sample of one workload on one arrangement, by round.
-func (r *results) series(arrangement, command string, pipeline int, pick func(sample) float64) map[int]float64 {
+func (r *results) series(arrangement string, w workload, pick func(sample) float64) map[int]float64 {
 	found := make(map[int]float64)
 	for _, s := range r.Samples {
-		if s.Arrangement == arrangement && s.Command == command && s.Pipeline == pipeline {
+		if s.Arrangement == arrangement && s.Command == w.Command && s.Pipeline == w.Pipeline && s.Clients == w.Clients && s.Value == w.Value {
 			found[s.Round] = pick(s)
 		}
 	}

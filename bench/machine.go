@@ -29,7 +29,8 @@ func describeMachine(ctx context.Context, root string) machine {
 		Programs: []string{runtime.Version()},
 	}
 	nutcracker, _ := nutcrackerPath()
-	for _, program := range [][]string{{"redis-server", "--version"}, {"redis-benchmark", "--version"}, {nutcracker, "-V"}} {
+	haproxy, _ := haproxyPath()
+	for _, program := range [][]string{{"redis-server", "--version"}, {"redis-benchmark", "--version"}, {nutcracker, "-V"}, {haproxy, "-v"}} {
 		if program[0] == "" {
 			continue
 		}

@@ -1,8 +1,9 @@
 // Bench measures what tandem costs, on this machine and beside what one would use otherwise: a direct
-// connection, twemproxy, and for the backfill the barest loop that copies a keyspace. It starts all of
-// them itself, runs them in turns, and prints and saves a report.
+// connection, twemproxy, HAProxy, an application that writes to both servers itself, and for the backfill the barest loop
+// that copies a keyspace. It starts all of them itself, runs them in turns, and prints and saves a report.
 //
-//	go run ./bench [--rounds 5] [--requests 200000] [--keys 1000000] [--pipelines 1,16] [--only ...] [--quick] [--judge]
+//	go run ./bench [--rounds 5] [--matrix full] [--commands ...] [--pipelines ...] [--only ...] [--quick] [--judge]
+//	go run ./bench --render bench/results/latest.json --into docs/performance.md
 //
 // Rates depend on the machine and are only printed; goals are ratios within one run. What fails a run is
 // said loudly and the run discarded, never averaged in.
@@ -17,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -39,6 +41,9 @@ func run() int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
+	}
+	if o.render != "" {
+		return render(o)
 	}
 	if o.out == "" {
 		o.out = filepath.Join(root, "bench", "results")
@@ -72,12 +77,31 @@ func run() int {
 	return 0
 }
 
+// render prints a report that was saved, or puts it into a page.
+func render(o options) int {
+	r, err := readReport(o.render)
+	if err == nil && o.into != "" {
+		err = r.renderInto(o.into)
+	} else if err == nil {
+		r.markdown(os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
 // bench measures everything that was asked for. With an error comes what had been measured until then.
 func bench(ctx context.Context, log *slog.Logger, root string, o options) (*report, error) {
 	r := &report{Started: time.Now(), Machine: describeMachine(ctx, root), Options: o}
-	err := benchLoad(ctx, log, root, o, &r.results)
-	if err == nil {
-		err = benchBackfill(ctx, log, root, o, &r.results)
+	var err error
+	for _, part := range []func(context.Context, *slog.Logger, string, options, *results) error{
+		benchLoad, benchBackfill, benchYield, benchLatency, benchBusy, benchCutover, benchMemory, benchSizes, benchCores,
+	} {
+		if err = part(ctx, log, root, o, &r.results); err != nil {
+			break
+		}
 	}
 	r.Verdicts = judge(&r.results, o)
 	r.TookS = time.Since(r.Started).Seconds()
@@ -85,22 +109,33 @@ func bench(ctx context.Context, log *slog.Logger, root string, o options) (*repo
 }
 
 // benchLoad measures the arrangements that were asked for. Each tandem has a pair of servers of its own,
-// for two never share one; all servers hold the same keys.
+// for two never share one; all servers hold the same keys. Servers are started anew for each size of values.
 func benchLoad(ctx context.Context, log *slog.Logger, root string, o options, into *results) error {
-	if !o.hasAny("direct", "passthrough", "synced", "twemproxy") {
+	if !o.hasAny(loaded...) {
 		return nil
 	}
+	for _, value := range o.sizes() {
+		if err := benchValues(ctx, log, root, o, value, into); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// benchValues measures the workloads that have values of one size.
+func benchValues(ctx context.Context, log *slog.Logger, root string, o options, value int, into *results) error {
 	f, err := newFleet(root, o.tandem)
 	if err != nil {
 		return err
 	}
 	defer f.stop()
-	arrangements, err := f.arrange(ctx, o)
-	if err != nil {
+	arrangements, err := f.arrange(ctx, o, value)
+	if err != nil || len(arrangements) == 0 {
 		return err
 	}
-	log.Info("measuring requests", "arrangements", len(arrangements), "rounds", o.Rounds)
-	return runLoad(ctx, log, arrangements, o.workloads(), o.Rounds, into)
+	workloads := slices.DeleteFunc(o.workloads(), func(w workload) bool { return w.Value != value })
+	log.Info("measuring requests", "arrangements", len(arrangements), "workloads", len(workloads), "value", size(value), "rounds", o.Rounds)
+	return runLoad(ctx, log, arrangements, workloads, o, into)
 }
 
 // benchBackfill measures the copies of a keyspace that were asked for.
@@ -121,9 +156,11 @@ func benchBackfill(ctx context.Context, log *slog.Logger, root string, o options
 	if err != nil {
 		return err
 	}
-	b := &backfillBench{fleet: f, log: log, source: source, target: target, keys: o.Keys, withTandem: o.has("backfill")}
-	if err := b.run(ctx, o.Rounds, o.Value, into); err != nil {
-		return fmt.Errorf("backfill: %w", err)
+	for _, value := range o.backfilled() {
+		b := &backfillBench{fleet: f, log: log, source: source, target: target, keys: o.backfillKeys(value), value: value, withTandem: o.has("backfill")}
+		if err := b.run(ctx, o.Rounds, into); err != nil {
+			return fmt.Errorf("backfill of %s values: %w", size(value), err)
+		}
 	}
 	return nil
 }

@@ -108,4 +108,8 @@ func TestClientOutputOfEveryVersion(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
+	got, err := parseClientCSV(strings.NewReader(header+`"MSET (10 keys)","5000.00","1","1","2","3","4","5"`), "MSET")
+	if err != nil || got.RPS != 5000 {
+		t.Errorf("MSET: %+v, %v", got, err)
+	}
 }

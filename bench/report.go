@@ -22,10 +22,13 @@ type report struct {
 	// Incomplete says why not everything was measured; empty if it was.
 	Incomplete string `json:"incomplete,omitempty"`
 	results
+
+	// pictures is what the paths of the charts begin with, as links from the Markdown; empty for none.
+	pictures string
 }
 
-// save writes the report as JSON and as Markdown, named by the time it was started, and again as
-// latest.json and latest.md. It returns the Markdown's path.
+// save writes the report as JSON, as Markdown and its charts as SVG, named by the time it was started, and the first two
+// again as latest.json and latest.md. It returns the Markdown's path.
 func (r *report) save(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("directory for the report: %w", err)
@@ -34,9 +37,13 @@ func (r *report) save(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing the report: %w", err)
 	}
+	name := r.Started.UTC().Format("2006-01-02T150405Z")
+	if err := r.draw(dir, name); err != nil {
+		return "", err
+	}
+	r.pictures = name
 	var text strings.Builder
 	r.markdown(&text)
-	name := r.Started.UTC().Format("2006-01-02T150405Z")
 	for _, file := range []struct {
 		name string
 		data []byte
@@ -60,17 +67,27 @@ func (r *report) markdown(w io.Writer) {
 	}
 	r.Machine.markdown(w)
 	fmt.Fprintf(w, "- %d rounds after a warm-up, each measuring all arrangements in turn, each round beginning with another\n", r.Options.Rounds)
-	fmt.Fprintf(w, "- redis-benchmark: %d connections, %d-byte values, %s keys, %s requests at -P 1 and up to 8 times as many above\n",
-		r.Options.Clients, r.Options.Value, text.Count(r.Options.Keyspace), text.Count(r.Options.Requests))
+	fmt.Fprintf(w, "- redis-benchmark: %d connections and %d-byte values where nothing else is said, %s keys (fewer of large values), "+
+		"%s requests at -P 1 and up to 8 times as many above\n",
+		usualClients, usualValue, text.Count(mostKeys), text.Count(r.Options.Requests))
 	fmt.Fprintf(w, "- figures are medians; spread is largest minus smallest in percent of the median\n")
 	fmt.Fprintf(w, "- CPU is µs per request (user and system time, to 10 ms a run) of each process\n")
 	fmt.Fprintf(w, "- took %s\n\n", time.Duration(r.TookS*float64(time.Second)).Round(time.Second))
 	r.writeDiscarded(w)
 	r.writeVerdicts(w)
+	if r.pictures != "" {
+		for _, c := range r.charts() {
+			fmt.Fprintf(w, "![%s](%s-%s.svg)\n\n", c.title, r.pictures, c.name)
+		}
+	}
 	for _, load := range r.Options.workloads() {
 		r.writeLoad(w, load)
 	}
 	r.writeBackfill(w)
+	r.writeYield(w)
+	for _, s := range sections {
+		r.writeSection(w, s)
+	}
 }
 
 // writeDiscarded comes first: who reads figures should know which are missing.
@@ -107,9 +124,9 @@ func (r *report) writeVerdicts(w io.Writer) {
 func (r *report) writeLoad(w io.Writer, load workload) {
 	t := table{words: 1, header: []string{"arrangement", "requests/s", "spread", "settled after ms", "p50 ms", "p99 ms",
 		"CPU proxy", "source", "target", "client"}}
-	for _, arrangement := range parts {
+	for _, arrangement := range arrangementNames {
 		pick := func(of func(sample) float64) figure {
-			return inOrder(r.series(arrangement, load.Command, load.Pipeline, of))
+			return inOrder(r.series(arrangement, load, of))
 		}
 		rates := pick(rateOf)
 		if !rates.known() {
@@ -131,28 +148,32 @@ func (r *report) writeLoad(w io.Writer, load workload) {
 	}
 }
 
+// writeBackfill prints a table for each size of values that was copied.
 func (r *report) writeBackfill(w io.Writer) {
-	t := table{words: 1, header: []string{"backfill", "keys/s", "spread", "seconds", "CPU copier", "source", "target"}}
-	for _, how := range []string{byBareLoop, byTandem} {
-		pick := func(of func(backfillSample) float64) figure { return inOrder(r.backfillSeries(how, of)) }
-		rates := pick(keysRateOf)
-		if !rates.known() {
-			continue
+	for _, kind := range r.backfills() {
+		t := table{words: 1, header: []string{"backfill", kind.unit, "spread", "seconds", "CPU copier", "source", "target"}}
+		for _, how := range waysOfBackfill {
+			pick := func(of func(backfillSample) float64) figure { return inOrder(r.backfillSeries(how, kind.value, of)) }
+			rates := pick(kind.pick)
+			if !rates.known() {
+				continue
+			}
+			row := []string{how, text.Count(rates.Median), fmt.Sprintf("%.0f %%", rates.spread()),
+				fmt.Sprintf("%.2f", pick(func(s backfillSample) float64 { return s.Seconds }).Median)}
+			for _, role := range []string{"copier", "source", "target"} {
+				row = append(row, cpuCell(pick(func(s backfillSample) float64 { return s.CPU[role] }).Median, 2))
+			}
+			t.add(row...)
 		}
-		row := []string{how, text.Count(rates.Median), fmt.Sprintf("%.0f %%", rates.spread()),
-			fmt.Sprintf("%.2f", pick(func(s backfillSample) float64 { return s.Seconds }).Median)}
-		for _, role := range []string{"copier", "source", "target"} {
-			row = append(row, cpuCell(pick(func(s backfillSample) float64 { return s.CPU[role] }).Median, 2))
+		fmt.Fprintf(w, "## Backfill of %s keys, %d-byte values, no load\n\n", text.Count(kind.keys), kind.value)
+		fmt.Fprintf(w, "CPU is µs per key. ")
+		if kind.value < bigValue {
+			fmt.Fprintf(w, "The bare loop has %d workers, pages of %d keys, and none of tandem's guarantees.\n\n", bareWorkers, scanCount)
+		} else {
+			fmt.Fprintf(w, "The plain copy has one connection to each server and hands on what GET answers as the value of a SET while it arrives.\n\n")
 		}
-		t.add(row...)
+		t.write(w)
 	}
-	if len(t.rows) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "## Backfill of %s keys, %d-byte values, no load\n\n", text.Count(r.Options.Keys), r.Options.Value)
-	fmt.Fprintf(w, "CPU is µs per key. The bare loop has %d workers, pages of %d keys, and none of tandem's guarantees.\n\n",
-		bareWorkers, scanCount)
-	t.write(w)
 }
 
 // cpuCell leaves the cell of a process that takes no part empty.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,7 +77,7 @@ func TestLoadIsMeasured(t *testing.T) {
 		}
 		only = "direct"
 	}
-	o, err := parseOptions([]string{"--only", only, "--rounds", "1", "--requests", "2000"}, io.Discard)
+	o, err := parseOptions([]string{"--only", only, "--rounds", "1", "--requests", "2000", "--commands", "SET,LPUSH,MSET", "--pipelines", "1,16"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,19 +86,20 @@ func TestLoadIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.stop()
-	arrangements, err := f.arrange(ctx, o)
+	arrangements, err := f.arrange(ctx, o, usualValue)
 	if err != nil {
 		t.Fatal(err)
 	}
+	usual := slices.DeleteFunc(o.workloads(), func(w workload) bool { return w.Value != usualValue })
 	var r results
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	if err := runLoad(ctx, log, arrangements, o.workloads(), o.Rounds, &r); err != nil {
+	if err := runLoad(ctx, log, arrangements, usual, o, &r); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Discarded) > 0 {
 		t.Errorf("discarded: %+v", r.Discarded)
 	}
-	if want := len(arrangements) * len(o.workloads()); len(r.Samples) != want || len(arrangements) != len(o.Only) {
+	if want := len(arrangements) * len(usual); len(r.Samples) != want || len(arrangements) != len(o.Only) {
 		t.Errorf("%d samples of %d arrangements, want %d", len(r.Samples), len(arrangements), want)
 	}
 	for _, s := range r.Samples {
@@ -111,10 +113,10 @@ func TestLoadIsMeasured(t *testing.T) {
 func TestRunWithErrorRepliesIsDiscarded(t *testing.T) {
 	ctx := context.Background()
 	full := redisdtest.Start(t, redisd.Options{Args: []string{"--maxmemory", "1", "--maxmemory-policy", "noeviction"}})
-	a := &arrangement{name: "direct", addr: full.Addr, pids: map[string]int{"source": full.PID()}}
+	a := &arrangement{name: "direct", addr: full.Addr, behind: full, pids: map[string]int{"source": full.PID()}}
 	var r results
 	w := workload{Command: "SET", Pipeline: 1, Clients: 2, Requests: 100, Keyspace: 10, Value: 64}
-	if err := runLoad(ctx, slog.New(slog.DiscardHandler), []*arrangement{a}, []workload{w}, 1, &r); err != nil {
+	if err := runLoad(ctx, slog.New(slog.DiscardHandler), []*arrangement{a}, []workload{w}, options{Rounds: 1}, &r); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Samples) != 0 || len(r.Discarded) != 2 || !strings.Contains(r.Discarded[0].Reason, "OOM") {

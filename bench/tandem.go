@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"tandem/internal/admin"
@@ -37,17 +39,29 @@ func (f *fleet) binary(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// serve starts tandem between two servers, with a state directory of its own and no backfill yet. The
-// caller stops it; the fleet does if the caller does not.
-func (f *fleet) serve(ctx context.Context, source, target *redisd.Server) (*child.Proxy, error) {
+// serve starts tandem between two servers, with a state directory of its own and no backfill yet; settings are what its
+// configuration file says, all else is the default. The caller stops it; the fleet does if the caller does not.
+func (f *fleet) serve(ctx context.Context, source, target *redisd.Server, settings ...string) (*child.Proxy, error) {
 	path, err := f.binary(ctx)
 	if err != nil {
 		return nil, err
 	}
 	f.states++
+	var args []string
+	if len(settings) > 0 {
+		file := filepath.Join(f.dir, fmt.Sprintf("tandem-%d.yaml", f.states))
+		if err := os.WriteFile(file, []byte(strings.Join(settings, "")), 0o600); err != nil {
+			return nil, fmt.Errorf("tandem's configuration: %w", err)
+		}
+		args = []string{"-c", file}
+	}
+	var environment []string
+	if f.cores > 0 {
+		environment = []string{fmt.Sprintf("GOMAXPROCS=%d", f.cores)}
+	}
 	p, err := child.Serve(ctx, child.ServeOptions{
 		Binary: path, Source: source.URL(), Target: target.URL(), Start: "manual",
-		StateDir: filepath.Join(f.dir, fmt.Sprintf("state-%d", f.states)),
+		StateDir: filepath.Join(f.dir, fmt.Sprintf("state-%d", f.states)), Args: args, Environment: environment,
 	})
 	if err != nil {
 		return nil, err
@@ -63,28 +77,53 @@ func (f *fleet) passthrough(ctx context.Context, source, target *redisd.Server) 
 		return nil, err
 	}
 	return &arrangement{
-		name: "passthrough", addr: p.Listen, proxy: p.Process,
+		name: "passthrough", addr: p.Listen, proxy: p.Process, behind: source,
 		pids: map[string]int{"proxy": p.PID(), "source": source.PID()},
 	}, nil
 }
 
 // synced is tandem in dual write, its backfill done: every SET goes to both servers.
 func (f *fleet) synced(ctx context.Context, source, target *redisd.Server) (*arrangement, error) {
-	p, err := f.serve(ctx, source, target)
+	a, _, err := f.dualWrite(ctx, "synced", source, target)
+	return a, err
+}
+
+// tracking is synced with the source reporting every key that others change.
+func (f *fleet) tracking(ctx context.Context, source, target *redisd.Server) (*arrangement, error) {
+	a, _, err := f.dualWrite(ctx, "tracking", source, target, "tracking: on\n")
+	return a, err
+}
+
+// reversed is tandem after a cutover: the target answers, and the source is kept equal.
+func (f *fleet) reversed(ctx context.Context, source, target *redisd.Server) (*arrangement, error) {
+	a, drain, err := f.dualWrite(ctx, "reversed", source, target)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := startBackfill(ctx, p); err != nil {
-		return nil, err
+	if _, _, err := drain.proxy.Step(ctx, "cutover", admin.StepOptions{}); err != nil {
+		return nil, fmt.Errorf("cutover: %w", err)
 	}
-	drain := &drain{proxy: p}
+	a.behind, drain.phase = target, status.Reversed
+	return a, drain.wait(ctx)
+}
+
+// dualWrite is a tandem that has copied everything and writes to both servers, and the drain that its runs settle by.
+func (f *fleet) dualWrite(ctx context.Context, name string, source, target *redisd.Server, settings ...string) (*arrangement, *drain, error) {
+	p, err := f.serve(ctx, source, target, settings...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := startBackfill(ctx, p); err != nil {
+		return nil, nil, err
+	}
+	drain := &drain{proxy: p, phase: status.Synced}
 	if err := drain.wait(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return &arrangement{
-		name: "synced", addr: p.Listen, proxy: p.Process, settle: drain.wait,
+		name: name, addr: p.Listen, proxy: p.Process, settle: drain.wait, behind: source,
 		pids: map[string]int{"proxy": p.PID(), "source": source.PID(), "target": target.PID()},
-	}, nil
+	}, drain, nil
 }
 
 // startBackfill starts the migration and returns how long it took until the phase was synced.
@@ -111,6 +150,7 @@ func startBackfill(ctx context.Context, p *child.Proxy) (time.Duration, error) {
 // answered unexpectedly: a rate at which effects had to be dropped is not a rate of dual writes.
 type drain struct {
 	proxy               *child.Proxy
+	phase               string // that it is in when everything has arrived
 	dropped, mismatched int64
 }
 
@@ -120,7 +160,7 @@ func (d *drain) wait(ctx context.Context) error {
 	var last status.Status
 	err := d.proxy.Watch(ctx, askEvery, func(s status.Status) (bool, error) {
 		last = s
-		return s.Phase == status.Synced && child.Settled(s), nil
+		return s.Phase == d.phase && child.Settled(s), nil
 	})
 	dropped, mismatched := last.Effects.Dropped-d.dropped, last.Effects.Mismatched-d.mismatched
 	d.dropped, d.mismatched = last.Effects.Dropped, last.Effects.Mismatched

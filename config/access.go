@@ -29,6 +29,14 @@ func (u User) Digest() ([sha256.Size]byte, error) {
 	return sha256.Sum256([]byte(u.Password)), nil
 }
 
+// ReadToken is the token of the admin address, in whichever form that was given; empty for none.
+func (a Admin) ReadToken() (string, error) {
+	if a.TokenFile == "" {
+		return a.Token.Reveal(), nil
+	}
+	return readSecret("token", a.TokenFile)
+}
+
 // auth checks who may connect.
 func (v *validator) auth() {
 	a := v.config.Auth
@@ -100,6 +108,11 @@ func (v *validator) commands() {
 		}
 		seen[w.Name] = true
 	}
+	v.objects(key)
+}
+
+// objects checks the keys of a list's objects against their own tags.
+func (v *validator) objects(key string) {
 	for _, s := range settings(v.config) {
 		if s.key != key {
 			continue

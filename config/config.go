@@ -18,8 +18,10 @@ import "time"
 type Config struct {
 	// Address that clients connect to.
 	Listen string `key:"listen" default:"127.0.0.1:6380"`
-	// Address of a second listener that fronts the target, for clients on both instances at once. Not
-	// available in this version: leave it empty.
+	// Address of a second listener that fronts the target, for clients on both instances at once (two-way); empty for
+	// none. It lets nobody in before the phase two_way, which follows synced by itself where this is set. With it
+	// nothing is done about clients that go past Tandem (tracking), and there is no cutover; it asks for ack: source, for no
+	// keys of the target that are kept, and for no shadow reads.
 	ListenTarget string `key:"listen_target"`
 
 	// TLS for clients. With a certificate, clients that do not speak TLS are turned away. The files are read
@@ -37,6 +39,7 @@ type Config struct {
 	Scripts string `key:"scripts" default:"auto" oneof:"auto replay copy"`
 
 	Admin Admin `key:"admin"`
+	Audit Audit `key:"audit"`
 
 	// The instance to move from.
 	Source Instance `key:"source"`
@@ -46,12 +49,32 @@ type Config struct {
 	// Directory that holds what must survive a restart: phase, cursors, intent map. One process and one
 	// pair of servers per directory. A relative path is relative to the working directory.
 	StateDir string `key:"state_dir" default:"./tandem-state"`
+	// Databases that move, by their numbers on the source, such as [0, 3]; empty for all. What does not move stays where it
+	// is: its commands go to the server that answers, and after a cutover that is the target, which has none of it. It
+	// cannot be changed once a backfill has begun, nor can database_map and keys.
+	Databases []int `key:"databases"`
+	// Numbers that databases get on the target, where they are others than on the source: a list of objects. Clients go on
+	// to use the source's numbers.
+	DatabaseMap []DatabaseNumber `key:"database_map"`
+	// Which keys of those databases move.
+	Keys Keys `key:"keys"`
+	// What becomes of the expiry of keys.
+	Expiry Expiry `key:"expiry"`
+
 	// Whether the backfill of a new migration starts by itself (auto), once the precheck has passed, or
 	// waits for `tandem start` (manual).
 	Start string `key:"start" default:"auto" oneof:"auto manual"`
 	// What to do about keys that the target holds before the migration: refuse to start (error), let the
-	// source's replace them (overwrite), keep the target's (skip), or keep the one used last (newest).
-	Duplicates string `key:"duplicates" default:"error" oneof:"error overwrite skip newest" later:"overwrite skip newest"`
+	// source's replace them (overwrite), keep the target's (skip), or keep the one used last (newest; by OBJECT
+	// IDLETIME, so not where a server evicts by LFU or refuses that command). It is decided once, before the
+	// first copy. A key that a client writes to afterwards becomes what the client has made of it, kept or not.
+	Duplicates string `key:"duplicates" default:"error" oneof:"error overwrite skip newest"`
+	// The same for keys that match a pattern: a list of objects, of which the first counts that matches.
+	DuplicatesByPattern []DuplicatesRule `key:"duplicates_by_pattern"`
+	// What to do about keys that only the target holds before the migration: refuse to start where the key's
+	// policy is error, and else leave them alone (auto); always refuse (refuse); always leave them alone
+	// (keep); or remove them (delete).
+	TargetOnly string `key:"target_only" default:"auto" oneof:"auto refuse keep delete"`
 	// When a client's write is answered: as soon as the source has executed it (source), or once the
 	// target has acknowledged its effect too (both). With both, trouble on the target delays clients for
 	// up to ack_timeout.
@@ -59,10 +82,14 @@ type Config struct {
 	// How long a write waits for the target with `ack: both`; after that it is answered all the same and
 	// its keys are copied.
 	AckTimeout time.Duration `key:"ack_timeout" default:"1s" min:"1ms"`
-	// Whether the server is asked to report keys that others change (CLIENT TRACKING): always (on), never
-	// (off), or while other clients are seen to be connected (auto). It costs the source about half a
-	// microsecond of CPU per command.
-	Tracking string `key:"tracking" default:"auto" oneof:"auto on off" later:"on"`
+	// What is done about clients that go past Tandem. With auto, the server that answers is asked to report
+	// changed keys (CLIENT TRACKING, about half a microsecond of its CPU per command) while others are seen
+	// to use it (CLIENT LIST), or it evicts keys; with on, always. Both block a cutover, a rollback and
+	// finish while others write. With off, such writes are lost, and only a warning says that there are any.
+	Tracking string `key:"tracking" default:"auto" oneof:"auto on off"`
+	// How long nobody who writes past Tandem must have been seen for them to count as gone. All keys are
+	// compared once more then.
+	TrackingQuiet time.Duration `key:"tracking_quiet" default:"2m" min:"1s"`
 	// Whether expiries that clients give as relative are corrected by the measured difference between the
 	// two servers' clocks.
 	ClockCorrection string `key:"clock_correction" default:"auto" oneof:"auto off"`
@@ -74,6 +101,9 @@ type Config struct {
 	MaxLagBytes Bytes `key:"max_lag_bytes" default:"64MiB" min:"64KiB"`
 	// A key whose value is larger is copied alone, not in a batch.
 	BigKeyBytes Bytes `key:"big_key_bytes" default:"8MiB" min:"4KiB"`
+	// A key whose value is larger is copied piece by piece, not by DUMP: while a server makes or reads the DUMP of a large
+	// value it answers nobody. A smaller one is read whole, and so at one moment.
+	DumpBytes Bytes `key:"dump_bytes" default:"64MiB" min:"64KiB"`
 	// Keys that are known to differ and wait for their copy. Beyond it the list is dropped and the whole
 	// keyspace is compared again.
 	MaxDirtyKeys int `key:"max_dirty_keys" default:"1000000" min:"1"`
@@ -81,16 +111,24 @@ type Config struct {
 	// costs one more copy when it is written to.
 	ExactKeys int `key:"exact_keys" default:"2097152" min:"1"`
 
+	Precheck  Precheck  `key:"precheck"`
 	Primary   Primary   `key:"primary"`
 	Secondary Secondary `key:"secondary"`
 	Cutover   Cutover   `key:"cutover"`
+	TwoWay    TwoWay    `key:"two_way"`
 	Clients   Clients   `key:"clients"`
 	Backfill  Backfill  `key:"backfill"`
 	Verify    Verify    `key:"verify"`
 
+	Alarms  Alarms  `key:"alarms"`
+	Tracing Tracing `key:"tracing"`
+	// Whom to tell what happens: a list of objects. Each sends events to a URL or runs a command; what is told is JSON,
+	// as GET /api/v1/events has it. Nothing waits for a hook.
+	Hooks []Hook `key:"hooks" live:"true"`
+
 	// Size of the heap above which the garbage collector works harder; 0 leaves it to Go. Requests and
 	// replies in flight may exceed it.
-	MemoryLimitBytes Bytes `key:"memory_limit_bytes" default:"256MiB" min:"0"`
+	MemoryLimitBytes Bytes `key:"memory_limit_bytes" default:"256MiB" min:"0" live:"true"`
 
 	Log      Log      `key:"log"`
 	Shutdown Shutdown `key:"shutdown"`
@@ -105,8 +143,61 @@ type Admin struct {
 	// Address of the admin API, the metrics and the dashboard. Anything but a loopback address needs
 	// admin.token.
 	Listen string `key:"listen" default:"127.0.0.1:6390"`
+	// TLS for callers. With a certificate, those who do not speak TLS are turned away; the files are read again when they
+	// change. A token is needed all the same where one is: a client certificate says who it was, not what he may.
+	TLS TLS `key:"tls"`
 	// Token that callers must send as `Authorization: Bearer ...`; empty for none. At least 16 characters.
-	Token Secret `key:"token"`
+	Token Secret `key:"token" live:"true"`
+	// File that holds the token, instead of admin.token; the line break at its end does not count. It is read again when the
+	// configuration is.
+	TokenFile string `key:"token_file" live:"true"`
+	// Tokens of several callers, so that it is known who has done what: a list of objects. They count beside admin.token,
+	// whose caller has no name. The files are read again when the configuration is.
+	Tokens []Token `key:"tokens" live:"true"`
+}
+
+// Token is one of admin.tokens.
+type Token struct {
+	// Name of who has it, for the log and the audit log: letters, digits, and any of -_.@
+	Name string `key:"name"`
+	// File that holds the token, at least 16 characters; the line break at its end does not count.
+	File string `key:"file"`
+	// Role is what may be done with it: look at everything, and nothing else (read), or take all steps too (operate).
+	Role string `key:"role" default:"operate" oneof:"read operate"`
+}
+
+// Audit is about the record of who did what.
+type Audit struct {
+	// File that each step which is asked for is written to, refused ones and callers without a token too: one JSON object per
+	// line, on the disk before it is answered. It is opened anew when the configuration is read again, for logrotate. Empty:
+	// only the log has them. While it cannot be written, what moves the migration on is refused: start, resume, cutover,
+	// finish, and a verify that repairs. Pause and rollback are not.
+	File string `key:"file" live:"true"`
+}
+
+// DatabaseNumber is one of database_map.
+type DatabaseNumber struct {
+	// Number of the database on the source.
+	From int `key:"from" default:"-1"`
+	// Its number on the target.
+	To int `key:"to" default:"-1"`
+}
+
+// Expiry is about when keys expire on the target.
+type Expiry struct {
+	// How much longer keys that expire live on the target than on the source, for caches that are to survive a cutover: what
+	// is copied, and what clients write until the cutover, expires so much later there. 0: at the same time. Nothing lives on
+	// that the source reports as expired, while it is asked to (tracking). It cannot be changed once a backfill has begun.
+	ExtendBy time.Duration `key:"extend_by" default:"0s" min:"0s" max:"8760h"`
+}
+
+// Keys chooses keys by their names. The patterns are as for KEYS: * is any bytes, ? one byte, [a-z] one of several, and \ takes
+// the meaning from what follows.
+type Keys struct {
+	// Patterns of the keys that move: one that matches is enough; empty for all.
+	Include []string `key:"include"`
+	// Patterns of keys that do not move, though they are included.
+	Exclude []string `key:"exclude"`
 }
 
 // Instance is one of the two servers, given twice.
@@ -115,7 +206,8 @@ type Instance struct {
 	// password a percent sign is written as %25, and a colon in the user as %3A; all else may stand as it
 	// is.
 	URL URL `key:"url"`
-	// File that holds the password, instead of the URL; the line break at its end does not count.
+	// File that holds the password, instead of the URL; the line break at its end does not count. It is read
+	// again when the server refuses the password.
 	PasswordFile string `key:"password_file"`
 
 	// TLS to this server, which the URL turns on (rediss://). All of it has a default: the server's
@@ -174,7 +266,7 @@ type User struct {
 	Name string `key:"name"`
 	// The password itself.
 	Password Secret `key:"password"`
-	// File that holds the password; the line break at its end does not count.
+	// File that holds the password; the line break at its end does not count. It is read at each login.
 	PasswordFile string `key:"password_file"`
 	// SHA-256 of the password, 64 hex digits.
 	PasswordSHA256 Secret `key:"password_sha256"`
@@ -203,6 +295,24 @@ type WriteCommand struct {
 	Step int `key:"step" default:"1" min:"1" max:"1000000"`
 }
 
+// Precheck is about what the check before a start has found.
+type Precheck struct {
+	// Names of warnings that are as they should be, such as [source_eviction, clocks]: they are shown, and neither keep
+	// anything from starting nor, where the same is looked at again, from a cutover.
+	Accept []CheckName `key:"accept"`
+	// Whether the backfill starts in spite of warnings that nobody has accepted (start), or is refused (refuse).
+	Warnings string `key:"warnings" default:"start" oneof:"start refuse"`
+}
+
+// DuplicatesRule is one of duplicates_by_pattern.
+type DuplicatesRule struct {
+	// Pattern that the whole key must match, as in KEYS: * is any characters, ? one, [a-z] one of several, and
+	// \ takes the meaning from the next.
+	Pattern string `key:"pattern"`
+	// Policy is as the values of duplicates.
+	Policy string `key:"policy" oneof:"error overwrite skip newest"`
+}
+
 // Primary is about the instance that answers clients.
 type Primary struct {
 	// How long a client's command waits while the primary is unreachable, before it gets an error.
@@ -216,19 +326,50 @@ type Secondary struct {
 	Settle time.Duration `key:"settle" default:"30s" min:"1s"`
 }
 
+// TwoWay is about clients on both instances, with listen_target.
+type TwoWay struct {
+	// What becomes of a key whose last change is on one instance alone, which is out of reach, when a client of the
+	// other instance writes it: the write waits, and after primary.wait is refused (wait); it replaces that change,
+	// where no other key's is replaced with it (newest); or what the named instance has counts, so that writes at
+	// source, or at target, replace that change, and those at the other one wait. Each key is listed.
+	Conflict string `key:"conflict" default:"wait" oneof:"wait newest source target"`
+	// How long an instance must have been out of reach before that is decided.
+	DecideAfter time.Duration `key:"decide_after" default:"5s" min:"100ms"`
+}
+
 // Cutover is about the moment in which primary and secondary swap.
 type Cutover struct {
 	// The longest time that clients' commands are held; a cutover that would take longer is undone, as if
 	// never asked for.
-	MaxPause time.Duration `key:"max_pause" default:"1s" min:"10ms"`
+	MaxPause time.Duration `key:"max_pause" default:"1s" min:"10ms" live:"true"`
 	// How long to wait for a moment that can be drained, before any command is held.
-	Wait time.Duration `key:"wait" default:"10s" min:"0s"`
+	Wait time.Duration `key:"wait" default:"10s" min:"0s" live:"true"`
+	// How old the last full verify may be that has found both servers equal, for a cutover; 0 asks for none. One that has
+	// found differences stands in the way in any case, until another has found none.
+	RequireVerify time.Duration `key:"require_verify" default:"0s" min:"0s" live:"true"`
+	// The longest time that the target may take to answer, at its best, for a cutover; 0 asks for nothing.
+	MaxTargetLatency time.Duration `key:"max_target_latency" default:"100ms" min:"0s" live:"true"`
+	// How full the target's memory may be for a cutover, as a share of its maxmemory, where it evicts nothing.
+	MaxMemoryPercent int `key:"max_memory_percent" default:"90" min:"1" max:"100" live:"true"`
+
+	Trial Trial `key:"trial"`
+}
+
+// Trial is the time after a cutover in which Tandem rolls back by itself, if clients fare badly with the target.
+type Trial struct {
+	// How long the target is on trial; 0 is not at all.
+	Time time.Duration `key:"time" default:"0s" min:"0s"`
+	// The greatest share of commands that are answered with an error, in percent; 0 asks for nothing. Clients get errors
+	// for reasons of their own, too: set more than that.
+	MaxErrorPercent int `key:"max_error_percent" default:"10" min:"0" max:"100"`
+	// The longest time that half of the commands may take, those that block left out; 0 asks for nothing.
+	MaxLatency time.Duration `key:"max_latency" default:"0s" min:"0s"`
 }
 
 // Clients bounds what clients may ask for and cost.
 type Clients struct {
 	// Connected clients; one more gets an error and is closed.
-	Max int `key:"max" default:"10000" min:"1"`
+	Max int `key:"max" default:"10000" min:"1" live:"true"`
 	// The longest argument of a command, as proto-max-bulk-len of the server.
 	MaxBulkBytes Bytes `key:"max_bulk_bytes" default:"512MiB" min:"1KiB" max:"4GiB"`
 	// The most arguments of a command.
@@ -241,10 +382,10 @@ type Clients struct {
 	// What all clients together may occupy: commands that have come in part, transactions that are being queued,
 	// replies that wait to be read. Beyond it the client that occupies most is closed. No command or reply that
 	// has to be kept can be larger.
-	MemoryBytes Bytes `key:"memory_bytes" default:"1GiB" min:"16MiB"`
+	MemoryBytes Bytes `key:"memory_bytes" default:"1GiB" min:"16MiB" live:"true"`
 	// How long a client may take no byte at all of a reply before it is closed.
 	WriteTimeout time.Duration `key:"write_timeout" default:"30s" min:"100ms"`
-	// How long a client may be silent before it is closed; 0 is for ever.
+	// How long a client may be silent before it is closed; 0 is for ever. Clients that listen, to channels or with MONITOR, may be silent.
 	IdleTimeout time.Duration `key:"idle_timeout" default:"0s" min:"0s"`
 	// Interval of the TCP keepalive that finds clients that vanished.
 	TCPKeepalive time.Duration `key:"tcp_keepalive" default:"300s" min:"1s"`
@@ -253,13 +394,45 @@ type Clients struct {
 // Backfill is about copying what was there before.
 type Backfill struct {
 	// Copies worked on at once.
-	Workers int `key:"workers" default:"4" min:"1" max:"256"`
+	Workers int `key:"workers" default:"4" min:"1" max:"256" live:"true"`
 	// COUNT of each SCAN: keys that the source looks at in one go.
 	ScanCount int `key:"scan_count" default:"1000" min:"1" max:"100000"`
 	// Values in flight between source and target; a single larger value still passes, alone.
-	WindowBytes Bytes `key:"window_bytes" default:"16MiB" min:"64KiB"`
-	// The most keys copied per second; 0 is no limit.
+	WindowBytes Bytes `key:"window_bytes" default:"16MiB" min:"64KiB" live:"true"`
+	// The most keys copied per second, or ten times as many that are only scanned; 0 is no limit. Keys that clients write
+	// to before they are equal on both servers are copied besides, and first.
+	MaxKeysPerS int `key:"max_keys_per_s" default:"0" min:"0" live:"true"`
+	// The most bytes of values read per second, for copying and by a verify, in whatever phase; 0 is no limit. A value is
+	// read whole, and the next one later.
+	MaxBytesPerS Bytes `key:"max_bytes_per_s" default:"0" min:"0" live:"true"`
+	// Whether copying yields to clients (on), and a verify as well: Tandem watches how long their commands take on the server
+	// that answers, knows from pauses of 0.3 s every 5 s how long without copying, and copies as fast as that does not change.
+	// Where there are no clients it sends PINGs.
+	Governor string `key:"governor" default:"off" oneof:"off on" live:"true"`
+	// By how much the time that 99 % of the clients' commands do not exceed may rise while keys are copied, as a share of
+	// what it is without, from 0 to 1 or in percent.
+	GovernorRise Share `key:"governor_rise" default:"0.1"`
+	// The speed, in keys per second, below which the governor does not go, and of values, in half KiB per second.
+	GovernorFloor int `key:"governor_floor" default:"10000" min:"1"`
+	// The times of the day in which all keys are copied or compared; outside of them that waits, and only what clients
+	// write goes on reaching both servers. A list of objects, of which the first counts that a moment is in; [] is always.
+	Windows []Window `key:"windows"`
+	// Place whose clock the windows are of, such as Europe/Berlin; Local is this machine's.
+	TimeZone string `key:"time_zone" default:"UTC"`
+}
+
+// Window is one of backfill.windows.
+type Window struct {
+	// Days on which it begins, such as [mon, tue]; [] is every day.
+	Days []string `key:"days"`
+	// When it begins, such as 22:00.
+	From string `key:"from" default:"00:00"`
+	// When it ends; what is not later than the beginning is on the next day.
+	To string `key:"to" default:"24:00"`
+	// As backfill.max_keys_per_s, which counts besides.
 	MaxKeysPerS int `key:"max_keys_per_s" default:"0" min:"0"`
+	// As backfill.max_bytes_per_s, which counts besides.
+	MaxBytesPerS Bytes `key:"max_bytes_per_s" default:"0" min:"0"`
 }
 
 // Verify is about comparing both keyspaces.
@@ -268,12 +441,74 @@ type Verify struct {
 	Workers int `key:"workers" default:"2" min:"1" max:"256"`
 	// Difference between two expiry times that counts as none.
 	TTLTolerance time.Duration `key:"ttl_tolerance" default:"1s" min:"0s"`
+	// The most keys looked at per second, on both servers together with what is compared of them; 0 is no limit. What
+	// backfill.max_bytes_per_s and backfill.governor say counts as well.
+	MaxKeysPerS int `key:"max_keys_per_s" default:"0" min:"0"`
+	// Share of the keys whose values a verify of mode sample compares, from 0 to 1 or in percent.
+	SampleShare Share `key:"sample_share" default:"0.05"`
+	// How often a verify is started by itself while the phase is synced or reversed; 0 is never. One that finds a
+	// difference is an alarm.
+	Every time.Duration `key:"every" default:"0s" min:"0s"`
+	// Mode of the verifies that start by themselves.
+	Mode string `key:"mode" default:"full" oneof:"full sample keys"`
+	// Share of the clients' reads that are sent to the secondary too, to compare the replies, from 0 to 1 or in percent.
+	// No client waits for it. A key that is found to differ is copied, counted, and an alarm.
+	ShadowReads Share `key:"shadow_reads" default:"0"`
+}
+
+// Alarms is about when something is worth an alarm. Each is an event, which hooks tell and the report lists.
+type Alarms struct {
+	// Age of the oldest effect that the secondary has not acknowledged, from which on it is an alarm; it ends below half
+	// of it. 0 is never.
+	Lag time.Duration `key:"lag" default:"30s" min:"0s" live:"true"`
+}
+
+// Tracing is about traces of some of the clients' commands, for a collector of OpenTelemetry traces: each with how long it
+// waited, how long the primary took, and what became of its effect on the secondary. Values are never in them.
+type Tracing struct {
+	// URL of the collector's receiver of OTLP over HTTP, the whole of it, such as http://collector:4318/v1/traces; empty for
+	// no traces. Nothing waits for the collector.
+	Endpoint string `key:"endpoint"`
+	// Share of the commands that are told, from 0 to 1 or in percent.
+	Share Share `key:"share" default:"0.01" live:"true"`
+	// Whether the names of keys are told too, of each command at most 8.
+	Keys bool `key:"keys" default:"false"`
+	// Name of this service in the traces.
+	Service string `key:"service" default:"tandem"`
+	// File of headers to send along, one per line, such as Authorization: Bearer ... It is read for each request.
+	HeadersFile string `key:"headers_file"`
+	// How long a command waits for others that are sent together with it, at most.
+	Every time.Duration `key:"every" default:"5s" min:"10ms" max:"5m"`
+	// How long one request to the collector may take.
+	Timeout time.Duration `key:"timeout" default:"10s" min:"100ms" max:"5m"`
+	// Commands that may wait to be sent; more are left out, and counted.
+	Queue int `key:"queue" default:"4096" min:"1" max:"1000000"`
+
+	// TLS to the collector, which the endpoint turns on (https://).
+	TLS InstanceTLS `key:"tls"`
+}
+
+// Hook is one of hooks. It has either a url or a command.
+type Hook struct {
+	// Kinds of events to tell: process, phase, step, sweep, fault, lag, verify, difference.
+	On []string `key:"on" default:"phase, fault, lag, difference"`
+	// URL that each event is sent to by POST, http:// or https://. It is shown nowhere, for many hold a secret.
+	URL Secret `key:"url"`
+	// Program that is run for each event, with its arguments as a list, and no shell; the event is on its stdin.
+	Command []string `key:"command"`
+	// File that holds the secret which requests to url are signed with, at least 16 characters; the line break at its
+	// end does not count. Empty: they are not signed.
+	SecretFile string `key:"secret_file"`
+	// How long one attempt may take; a command is ended then.
+	Timeout time.Duration `key:"timeout" default:"10s" min:"100ms" max:"5m"`
+	// How long an event is tried again, with longer and longer pauses, before it is given up.
+	RetryFor time.Duration `key:"retry_for" default:"15m" min:"0s"`
 }
 
 // Log is about the log on stderr.
 type Log struct {
 	// The least important level that is written.
-	Level string `key:"level" default:"info" oneof:"debug info warn error"`
+	Level string `key:"level" default:"info" oneof:"debug info warn error" live:"true"`
 	// One line per entry for people (text), or one JSON object per line (json).
 	Format string `key:"format" default:"text" oneof:"text json"`
 }

@@ -31,6 +31,7 @@ func (l *loader) readFile() {
 	if problem != nil {
 		problem.Key = "file " + l.in.File
 		l.problems = append(l.problems, *problem)
+		l.fileLost = true
 		return
 	}
 	l.file = make(map[string]any)
@@ -114,7 +115,11 @@ func decodeFile(file string) (map[string]any, *Problem) {
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, &Problem{Wrong: "cannot be opened", Do: reason(err)}
+		do := reason(err)
+		if errors.Is(err, os.ErrPermission) {
+			do += ": it may hold passwords; read it as root, or as the user that serve runs as"
+		}
+		return nil, &Problem{Wrong: "cannot be opened", Do: do}
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))

@@ -1,21 +1,18 @@
 package config
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write the generated files instead of comparing them")
+	"tandem/internal/generated"
+)
 
 // TestGeneratedFiles fails when defaults.yaml or the reference does not say what config.go says.
 func TestGeneratedFiles(t *testing.T) {
@@ -24,18 +21,7 @@ func TestGeneratedFiles(t *testing.T) {
 		"defaults.yaml":                      defaultsFile(docs),
 		"../docs/reference/configuration.md": reference(docs),
 	} {
-		if *update {
-			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got, []byte(want)) {
-			t.Errorf("%s is not what config.go says; run: go generate ./config", file)
-		}
+		generated.File(t, file, want, "go generate ./config")
 	}
 }
 
@@ -161,6 +147,15 @@ a list cannot stand (` + "`TANDEM_COMMANDS_DENY=SHUTDOWN,DEBUG`" + `), lists of 
 ` + "`tandem config defaults`" + ` prints a file with every setting, ` + "`tandem config check`" + ` checks one, and
 ` + "`tandem config print`" + ` shows what is in force, without passwords.
 
+## Changing settings
+
+` + "`tandem reload`" + `, SIGHUP and ` + "`systemctl reload tandem`" + ` have the configuration read again, from the same file and variables. What
+is wrong is reported, and then nothing changes. These take effect at once: ` + liveKeys() + `. All others need a
+restart, and the answer and the log name those that have changed. The files of tokens are read again with them, and the audit log is
+opened anew. Certificates, and passwords and secrets in other files, need neither: they are read again by themselves.
+
+## All settings
+
 | key | default | variable |
 |---|---|---|
 `)
@@ -184,6 +179,17 @@ a list cannot stand (` + "`TANDEM_COMMANDS_DENY=SHUTDOWN,DEBUG`" + `), lists of 
 		}
 	}
 	return b.String()
+}
+
+// liveKeys are the settings that can be changed while Tandem runs.
+func liveKeys() string {
+	var keys []string
+	for _, s := range settings(new(Config)) {
+		if s.live {
+			keys = append(keys, "`"+s.key+"`")
+		}
+	}
+	return strings.Join(keys, ", ")
 }
 
 // section is what the page says about one setting.
@@ -232,6 +238,9 @@ func (s setting) limits() string {
 	}
 	if s.lo != "" {
 		parts = append(parts, "At least `"+s.lo+"`.")
+	}
+	if s.live {
+		parts = append(parts, "[Changes](#changing-settings) while Tandem runs.")
 	}
 	if s.hi != "" {
 		parts = append(parts, "At most `"+s.hi+"`.")

@@ -6,7 +6,9 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -76,6 +78,9 @@ func elements(value any) ([]any, error) {
 
 // setName sets an element that is one value.
 func (s setting) setName(value any) error {
+	if s.field.Kind() == reflect.Int {
+		return s.set(fmt.Sprint(value))
+	}
 	text, ok := value.(string)
 	if !ok {
 		return errors.New("is not a text")
@@ -101,6 +106,12 @@ func setObject(into reflect.Value, value any) error {
 			return fmt.Errorf("has the unknown key %s: it has %s", key, names(fields))
 		}
 		if object[key] == nil {
+			continue
+		}
+		if fields[i].isList() {
+			if err := fields[i].setList(object[key]); err != nil {
+				return fmt.Errorf("has a %s that %w", key, err)
+			}
 			continue
 		}
 		if wrong, _ := fields[i].check(object[key]); wrong != "" {
@@ -148,10 +159,20 @@ func (s setting) yamlList() string {
 		}
 	} else {
 		for i := range s.field.Len() {
-			elems = append(elems, setting{field: s.field.Index(i)}.text())
+			e := setting{field: s.field.Index(i)}
+			text := e.text()
+			if _, name := e.field.Interface().(CommandName); !name && strings.ContainsFunc(text, needsQuotes) || text == "" {
+				text = strconv.Quote(text)
+			}
+			elems = append(elems, text)
 		}
 	}
 	return "[" + strings.Join(elems, ", ") + "]"
+}
+
+// needsQuotes tells a letter that a text cannot have in a list without quotes.
+func needsQuotes(r rune) bool {
+	return r != '_' && r != '-' && r != '/' && r != '.' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 }
 
 // listText is the list as a user would write it into a variable.
@@ -165,6 +186,9 @@ func (s setting) listText() string {
 
 func (s setting) listForm() string {
 	elem := s.field.Type().Elem()
+	if elem == reflect.TypeFor[CheckName]() {
+		return "write a list of names as the precheck shows them, such as [source_eviction, clocks]"
+	}
 	if elem.Kind() != reflect.Struct {
 		return "write a list of names, such as [SHUTDOWN, CONFIG SET]"
 	}

@@ -28,7 +28,11 @@ func Load(in Input) (*Config, error) {
 	for _, s := range l.settings {
 		l.take(s)
 	}
-	l.problems = append(l.problems, validate(l.config, l.unread)...)
+	for _, p := range validate(l.config, l.unread) {
+		if !l.fileLost || p.Wrong != notSet { // it may stand in the file that could not be read
+			l.problems = append(l.problems, p)
+		}
+	}
 	for i, p := range l.problems {
 		if p.Origin == "" {
 			l.problems[i].Origin = l.origin(p.Key)
@@ -48,6 +52,7 @@ type loader struct {
 	settings []setting
 	file     map[string]any // the file's values, by key
 	unread   map[string]bool
+	fileLost bool // it could not be read: what is set there nobody knows
 	problems []Problem
 }
 

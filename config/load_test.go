@@ -18,81 +18,137 @@ import (
 // other is, for each key, a valid value that is not the default. A key that has only one value in this
 // version has its own way of being seen to arrive: the error that it causes.
 var other = map[string]string{
-	"listen":                          "127.0.0.1:7001",
-	"listen_target":                   "127.0.0.1:7002",
-	"admin.listen":                    "127.0.0.1:7003",
-	"admin.token":                     "0123456789abcdef",
-	"source.url":                      "redis://127.0.0.1:7004/2",
-	"source.password_file":            "testdata/password",
-	"source.tls.ca_file":              "testdata/ca.pem",
-	"source.tls.cert_file":            "testdata/cert.pem",
-	"source.tls.key_file":             "testdata/key.pem",
-	"source.tls.server_name":          "redis.example",
-	"source.tls.insecure_skip_verify": "true",
-	"target.url":                      "redis://127.0.0.1:7005/3",
-	"target.password_file":            "testdata/password",
-	"target.tls.ca_file":              "testdata/ca.pem",
-	"target.tls.cert_file":            "testdata/cert.pem",
-	"target.tls.key_file":             "testdata/key.pem",
-	"target.tls.server_name":          "redis.example",
-	"target.tls.insecure_skip_verify": "true",
-	"tls.cert_file":                   "testdata/cert.pem",
-	"tls.key_file":                    "testdata/key.pem",
-	"tls.client_ca_file":              "testdata/ca.pem",
-	"tls.client_auth":                 "optional",
-	"tls.handshake_timeout":           "30s",
-	"auth.mode":                       "none",
-	"auth.users":                      `[{name: "app", password: "not a secret"}]`,
-	"auth.cache":                      "31s",
-	"commands.deny":                   "DEBUG, CONFIG SET",
-	"commands.writes":                 `[{name: "EXHSET", first_key: 1}]`,
-	"scripts":                         "copy",
-	"state_dir":                       "elsewhere",
-	"start":                           "manual",
-	"duplicates":                      "skip",
-	"ack":                             "both",
-	"ack_timeout":                     "7s",
-	"tracking":                        "off",
-	"clock_correction":                "off",
-	"lanes":                           "3",
-	"max_lag_bytes":                   "3MiB",
-	"big_key_bytes":                   "5MiB",
-	"max_dirty_keys":                  "1234",
-	"exact_keys":                      "2345",
-	"primary.wait":                    "11s",
-	"secondary.settle":                "12s",
-	"cutover.max_pause":               "13ms",
-	"cutover.wait":                    "14s",
-	"clients.max":                     "15",
-	"clients.max_bulk_bytes":          "16MiB",
-	"clients.max_args":                "17",
-	"clients.max_inline_bytes":        "18KiB",
-	"clients.output_limit_bytes":      "19MiB",
-	"clients.memory_bytes":            "2GiB",
-	"clients.write_timeout":           "20s",
-	"clients.idle_timeout":            "21s",
-	"clients.tcp_keepalive":           "22s",
-	"backfill.workers":                "23",
-	"backfill.scan_count":             "24",
-	"backfill.window_bytes":           "25MiB",
-	"backfill.max_keys_per_s":         "26",
-	"verify.workers":                  "27",
-	"verify.ttl_tolerance":            "28ms",
-	"memory_limit_bytes":              "0",
-	"log.level":                       "debug",
-	"log.format":                      "json",
-	"shutdown.timeout":                "29s",
-	"takeover":                        "true",
+	"listen":                           "127.0.0.1:7001",
+	"listen_target":                    "127.0.0.1:7002",
+	"admin.listen":                     "127.0.0.1:7003",
+	"admin.token":                      "0123456789abcdef",
+	"admin.token_file":                 "testdata/token",
+	"source.url":                       "redis://127.0.0.1:7004/2",
+	"source.password_file":             "testdata/password",
+	"source.tls.ca_file":               "testdata/ca.pem",
+	"source.tls.cert_file":             "testdata/cert.pem",
+	"source.tls.key_file":              "testdata/key.pem",
+	"source.tls.server_name":           "redis.example",
+	"source.tls.insecure_skip_verify":  "true",
+	"target.url":                       "redis://127.0.0.1:7005/3",
+	"target.password_file":             "testdata/password",
+	"target.tls.ca_file":               "testdata/ca.pem",
+	"target.tls.cert_file":             "testdata/cert.pem",
+	"target.tls.key_file":              "testdata/key.pem",
+	"target.tls.server_name":           "redis.example",
+	"target.tls.insecure_skip_verify":  "true",
+	"tls.cert_file":                    "testdata/cert.pem",
+	"tls.key_file":                     "testdata/key.pem",
+	"tls.client_ca_file":               "testdata/ca.pem",
+	"tls.client_auth":                  "optional",
+	"tls.handshake_timeout":            "30s",
+	"auth.mode":                        "none",
+	"auth.users":                       `[{name: "app", password: "not a secret"}]`,
+	"auth.cache":                       "31s",
+	"commands.deny":                    "DEBUG, CONFIG SET",
+	"precheck.accept":                  "clocks, source_eviction",
+	"precheck.warnings":                "refuse",
+	"commands.writes":                  `[{name: "EXHSET", first_key: 1}]`,
+	"scripts":                          "copy",
+	"state_dir":                        "elsewhere",
+	"start":                            "manual",
+	"duplicates":                       "skip",
+	"duplicates_by_pattern":            `[{pattern: "session:*", policy: newest}]`,
+	"databases":                        `[0, 3]`,
+	"database_map":                     `[{from: 3, to: 7}, {from: 7, to: 3}]`,
+	"keys.include":                     `["user:*", "cart:?"]`,
+	"expiry.extend_by":                 "1h",
+	"keys.exclude":                     `["user:tmp:*"]`,
+	"target_only":                      "delete",
+	"ack":                              "both",
+	"ack_timeout":                      "7s",
+	"tracking":                         "off",
+	"tracking_quiet":                   "7s",
+	"clock_correction":                 "off",
+	"lanes":                            "3",
+	"max_lag_bytes":                    "3MiB",
+	"big_key_bytes":                    "5MiB",
+	"dump_bytes":                       "6MiB",
+	"max_dirty_keys":                   "1234",
+	"exact_keys":                       "2345",
+	"primary.wait":                     "11s",
+	"secondary.settle":                 "12s",
+	"cutover.require_verify":           "24h",
+	"cutover.max_target_latency":       "20ms",
+	"cutover.max_memory_percent":       "80",
+	"cutover.trial.time":               "10m",
+	"cutover.trial.max_error_percent":  "25",
+	"cutover.trial.max_latency":        "50ms",
+	"cutover.max_pause":                "13ms",
+	"cutover.wait":                     "14s",
+	"clients.max":                      "15",
+	"clients.max_bulk_bytes":           "16MiB",
+	"clients.max_args":                 "17",
+	"clients.max_inline_bytes":         "18KiB",
+	"clients.output_limit_bytes":       "19MiB",
+	"clients.memory_bytes":             "2GiB",
+	"clients.write_timeout":            "20s",
+	"clients.idle_timeout":             "21s",
+	"clients.tcp_keepalive":            "22s",
+	"backfill.workers":                 "23",
+	"backfill.scan_count":              "24",
+	"backfill.window_bytes":            "25MiB",
+	"backfill.max_bytes_per_s":         "20MiB",
+	"backfill.windows":                 `[{days: [mon, tue], from: "22:00", to: "06:00", max_keys_per_s: 5000}]`,
+	"backfill.governor":                "on",
+	"backfill.governor_rise":           "0.2",
+	"backfill.governor_floor":          "5000",
+	"backfill.time_zone":               "Europe/Berlin",
+	"backfill.max_keys_per_s":          "26",
+	"two_way.conflict":                 "newest",
+	"two_way.decide_after":             "35s",
+	"verify.workers":                   "27",
+	"verify.ttl_tolerance":             "28ms",
+	"verify.max_keys_per_s":            "30",
+	"verify.sample_share":              "0.5",
+	"verify.every":                     "1h",
+	"verify.mode":                      "keys",
+	"verify.shadow_reads":              "0.25",
+	"admin.tls.cert_file":              "testdata/cert.pem",
+	"admin.tls.key_file":               "testdata/key.pem",
+	"admin.tls.client_ca_file":         "testdata/ca.pem",
+	"admin.tls.client_auth":            "optional",
+	"admin.tls.handshake_timeout":      "34s",
+	"admin.tokens":                     `[{name: ci, file: testdata/token, role: read}]`,
+	"audit.file":                       "testdata/audit.jsonl",
+	"tracing.endpoint":                 "http://collector:4318/v1/traces",
+	"tracing.share":                    "0.5",
+	"tracing.keys":                     "true",
+	"tracing.service":                  "other",
+	"tracing.headers_file":             "testdata/headers",
+	"tracing.every":                    "32s",
+	"tracing.timeout":                  "33s",
+	"tracing.queue":                    "34",
+	"tracing.tls.ca_file":              "testdata/ca.pem",
+	"tracing.tls.cert_file":            "testdata/cert.pem",
+	"tracing.tls.key_file":             "testdata/key.pem",
+	"tracing.tls.server_name":          "collector.example",
+	"tracing.tls.insecure_skip_verify": "true",
+	"alarms.lag":                       "31s",
+	"hooks":                            `[{command: ["notify"]}]`,
+	"memory_limit_bytes":               "0",
+	"log.level":                        "debug",
+	"log.format":                       "json",
+	"shutdown.timeout":                 "29s",
+	"takeover":                         "true",
 }
 
 // refused are the keys whose other value is refused: in this version, or without what belongs to it.
 var refused = map[string]bool{
-	"listen_target": true, "duplicates": true, "auth.users": true,
+	"auth.users":    true,
 	"tls.cert_file": true, "tls.key_file": true, "tls.client_ca_file": true, "tls.client_auth": true,
 	"source.tls.ca_file": true, "source.tls.cert_file": true, "source.tls.key_file": true,
 	"source.tls.server_name": true, "source.tls.insecure_skip_verify": true,
 	"target.tls.ca_file": true, "target.tls.cert_file": true, "target.tls.key_file": true,
 	"target.tls.server_name": true, "target.tls.insecure_skip_verify": true,
+	"admin.tls.cert_file": true, "admin.tls.key_file": true, "admin.tls.client_ca_file": true, "admin.tls.client_auth": true,
+	"tracing.tls.ca_file": true, "tracing.tls.cert_file": true, "tracing.tls.key_file": true,
+	"tracing.tls.server_name": true, "tracing.tls.insecure_skip_verify": true,
 }
 
 // withURLs sets what every configuration needs. The password files need a URL too.
@@ -319,6 +375,48 @@ writes = [{name = "ts.new", first_key = 1}, {name = "x set", first_key = 2, last
 			}
 			if !reflect.DeepEqual(got.Commands.Deny, wantDeny) {
 				t.Errorf("deny is %q", got.Commands.Deny)
+			}
+		})
+	}
+}
+
+func TestHooksInEachForm(t *testing.T) {
+	want := []Hook{
+		{On: []string{"fault"}, URL: "https://a/b", Timeout: 10 * time.Second, RetryFor: time.Hour},
+		{On: []string{"phase", "fault", "lag", "difference"}, Command: []string{"/bin/notify", "-x, y", "a b"}, Timeout: time.Second,
+			RetryFor: 15 * time.Minute},
+	}
+	const inline = `[{on: [fault], url: "https://a/b", retry_for: 1h}, {command: [/bin/notify, "-x, y", "a b"], timeout: 1s}]`
+	for name, in := range map[string]struct{ file, content, env string }{
+		"yaml": {file: "c.yaml", content: "hooks: " + inline},
+		"toml": {file: "c.toml", content: "[[hooks]]\non = [\"fault\"]\nurl = \"https://a/b\"\nretry_for = \"1h\"\n" +
+			"[[hooks]]\ncommand = [\"/bin/notify\", \"-x, y\", \"a b\"]\ntimeout = \"1s\"\n"},
+		"environment": {env: inline},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withURLs(t)
+			t.Setenv("TANDEM_HOOKS", in.env)
+			var file string
+			if in.file != "" {
+				file = writeFile(t, in.file, in.content)
+			}
+			got, err := Load(Input{File: file})
+			if err != nil || !reflect.DeepEqual(got.Hooks, want) {
+				t.Fatalf("got %+v, %v\nwant %+v", got.Hooks, err, want)
+			}
+			var b strings.Builder
+			if err := got.WriteYAML(&b); err != nil || strings.Contains(b.String(), "https://a") {
+				t.Errorf("printed with its URL, %v:\n%s", err, &b)
+			}
+			got.Hooks = got.Hooks[1:]
+			b.Reset()
+			if err := got.WriteYAML(&b); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("TANDEM_HOOKS", "")
+			again, err := Load(Input{File: writeFile(t, "again.yaml", b.String())})
+			if err != nil || !reflect.DeepEqual(again.Hooks, want[1:]) {
+				t.Errorf("printed and read again: %+v, %v", again.Hooks, err)
 			}
 		})
 	}

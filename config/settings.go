@@ -21,6 +21,7 @@ type setting struct {
 	def    string   // default, in the form in which a user writes it
 	oneof  []string // the values that there are, if they are few
 	later  []string // those of oneof that this version does not have yet
+	live   bool     // takes effect when the configuration is read again; others need a restart
 	lo, hi string   // least and greatest value, in the form in which a user writes it
 }
 
@@ -42,6 +43,7 @@ func appendSettings(list []setting, v reflect.Value, prefix string) []setting {
 			def:    f.Tag.Get("default"),
 			oneof:  strings.Fields(f.Tag.Get("oneof")),
 			later:  strings.Fields(f.Tag.Get("later")),
+			live:   f.Tag.Get("live") != "",
 			lo:     f.Tag.Get("min"),
 			hi:     f.Tag.Get("max"),
 		})
@@ -80,6 +82,8 @@ func (s setting) parse(text string) (any, error) {
 	switch s.field.Interface().(type) {
 	case Bytes:
 		return ParseBytes(text)
+	case Share:
+		return ParseShare(text)
 	case time.Duration:
 		d, err := time.ParseDuration(text)
 		if err != nil {
@@ -105,6 +109,8 @@ func (s setting) parse(text string) (any, error) {
 		return nil, errors.New("is neither true nor false")
 	case CommandName:
 		return commandName(text)
+	case CheckName:
+		return checkName(text)
 	default: // string, Secret, URL
 		return text, nil
 	}
@@ -128,7 +134,7 @@ func (s setting) check(value any) (wrong, do string) {
 // secret tells whether a value of this setting that could not be read must not be shown.
 func (s setting) secret() bool {
 	switch s.field.Interface().(type) {
-	case Secret, URL, []User:
+	case Secret, URL, []User, []Hook:
 		return true
 	}
 	return false
@@ -139,6 +145,8 @@ func (s setting) form() string {
 	switch s.field.Interface().(type) {
 	case Bytes:
 		return "write a number of bytes, or one with a unit such as 64MiB"
+	case Share:
+		return "write a number from 0 to 1 such as 0.05, or 5%"
 	case time.Duration:
 		return "write a number with a unit such as 500ms, 10s or 5m"
 	case int:

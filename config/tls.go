@@ -18,11 +18,16 @@ func (t TLS) Files() tlsconn.Files {
 
 // TLSOptions are what a connection to the instance needs if its URL turns TLS on.
 func (i Instance) TLSOptions(role instance.Role) tlsconn.ClientOptions {
+	return i.TLS.options(string(role) + ".tls.")
+}
+
+// options are those of a connection whose settings begin with keys.
+func (t InstanceTLS) options(keys string) tlsconn.ClientOptions {
 	return tlsconn.ClientOptions{
-		Files:      tlsconn.Files{Cert: i.TLS.CertFile, Key: i.TLS.KeyFile, CA: i.TLS.CAFile},
-		ServerName: i.TLS.ServerName,
-		Insecure:   i.TLS.InsecureSkipVerify,
-		Keys:       string(role) + ".tls.",
+		Files:      tlsconn.Files{Cert: t.CertFile, Key: t.KeyFile, CA: t.CAFile},
+		ServerName: t.ServerName,
+		Insecure:   t.InsecureSkipVerify,
+		Keys:       keys,
 	}
 }
 
@@ -31,37 +36,40 @@ func keysOfRoles(ca string) map[string]string {
 	return map[string]string{"certificate": "cert_file", "key": "key_file", "CA": ca}
 }
 
-// listenerTLS checks TLS for clients.
-func (v *validator) listenerTLS() {
-	t := v.config.TLS
+// listenerTLS checks TLS for those who connect, whose settings begin with prefix. plain says what they would do without.
+func (v *validator) listenerTLS(prefix string, t TLS, plain string) {
 	if t.CertFile == "" {
 		for _, s := range []struct{ key, value string }{
-			{"tls.key_file", t.KeyFile}, {"tls.client_ca_file", t.ClientCAFile}, {"tls.client_auth", strings.TrimPrefix(t.ClientAuth, "off")},
+			{"key_file", t.KeyFile}, {"client_ca_file", t.ClientCAFile}, {"client_auth", strings.TrimPrefix(t.ClientAuth, "off")},
 		} {
 			if s.value != "" {
-				v.add(Problem{Key: s.key, Value: s.value, Wrong: "is set without tls.cert_file, so clients would not speak TLS", Do: "set tls.cert_file too"})
+				v.add(Problem{Key: prefix + s.key, Value: s.value, Wrong: "is set without " + prefix + "cert_file, so " + plain, Do: "set " + prefix + "cert_file too"})
 			}
 		}
 		return
 	}
 	switch {
 	case t.KeyFile == "":
-		v.add(Problem{Key: "tls.cert_file", Value: t.CertFile, Wrong: "is set without tls.key_file", Do: "name the file of its private key there"})
+		v.add(Problem{Key: prefix + "cert_file", Value: t.CertFile, Wrong: "is set without " + prefix + "key_file", Do: "name the file of its private key there"})
 		return
 	case t.ClientCAFile == "" && t.ClientAuth != "off":
-		v.add(Problem{Key: "tls.client_auth", Value: t.ClientAuth, Wrong: "is set without tls.client_ca_file", Do: "name the file of the authorities of clients' certificates there"})
+		v.add(Problem{Key: prefix + "client_auth", Value: t.ClientAuth, Wrong: "is set without " + prefix + "client_ca_file", Do: "name the file of the authorities of clients' certificates there"})
 	case t.ClientCAFile != "" && t.ClientAuth == "off":
-		v.add(Problem{Key: "tls.client_ca_file", Value: t.ClientCAFile, Wrong: "is set while tls.client_auth is off: nobody would be asked for a certificate",
-			Do: "set tls.client_auth to required or optional"})
+		v.add(Problem{Key: prefix + "client_ca_file", Value: t.ClientCAFile, Wrong: "is set while " + prefix + "client_auth is off: nobody would be asked for a certificate",
+			Do: "set " + prefix + "client_auth to required or optional"})
 	}
-	v.files("tls.", keysOfRoles("client_ca_file"), t.Files())
+	v.files(prefix, keysOfRoles("client_ca_file"), t.Files())
 }
 
 // instanceTLS checks TLS to one of the two servers.
 func (v *validator) instanceTLS(role instance.Role, i Instance) {
-	prefix := string(role) + ".tls."
-	t := i.TLS
-	if !i.URL.TLS() {
+	v.clientTLS(string(role)+".tls.", i.TLS, i.URL.TLS(), string(role)+".url does not begin with rediss://", "write rediss:// there")
+}
+
+// clientTLS checks TLS to a server, whose settings begin with prefix. off says why there is none unless it is on, and turnOn how
+// there would be.
+func (v *validator) clientTLS(prefix string, t InstanceTLS, on bool, off, turnOn string) {
+	if !on {
 		insecure := ""
 		if t.InsecureSkipVerify {
 			insecure = "true"
@@ -71,8 +79,7 @@ func (v *validator) instanceTLS(role instance.Role, i Instance) {
 			{"server_name", t.ServerName}, {"insecure_skip_verify", insecure},
 		} {
 			if s.value != "" {
-				v.add(Problem{Key: prefix + s.key, Value: s.value, Wrong: "is set while " + string(role) + ".url does not begin with rediss://",
-					Do: "write rediss:// there, or remove this"})
+				v.add(Problem{Key: prefix + s.key, Value: s.value, Wrong: "is set while " + off, Do: turnOn + ", or remove this"})
 			}
 		}
 		return
@@ -88,7 +95,7 @@ func (v *validator) instanceTLS(role instance.Role, i Instance) {
 		v.add(Problem{Key: prefix + "ca_file", Value: t.CAFile, Wrong: "is set while " + prefix + "insecure_skip_verify is true: any certificate would be taken",
 			Do: "remove one of them"})
 	}
-	v.files(prefix, keysOfRoles("ca_file"), i.TLSOptions(role).Files)
+	v.files(prefix, keysOfRoles("ca_file"), t.options(prefix).Files)
 }
 
 // files reads the files that are named.

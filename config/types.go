@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+
+	"tandem/internal/precheck"
 )
 
 // Bytes is a size. It is written as a whole number of bytes, or with a unit: KiB, MiB, GiB (KB, MB, GB are
@@ -51,6 +53,28 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
+// Share is a part of a whole, from 0 to 1. It is written as a number, or in percent: 0.05 or 5%.
+type Share float64
+
+// ParseShare reads a share.
+func ParseShare(s string) (Share, error) {
+	number, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
+	f, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if percent {
+		f /= 100
+	}
+	switch {
+	case err != nil || f != f:
+		return 0, errors.New("is not a share")
+	case f < 0 || f > 1:
+		return 0, errors.New("is not between 0 and 1")
+	}
+	return Share(f), nil
+}
+
+// String writes the share as a number.
+func (s Share) String() string { return strconv.FormatFloat(float64(s), 'f', -1, 64) }
+
 // hidden stands where a password or token would.
 const hidden = "***"
 
@@ -85,4 +109,15 @@ func commandName(text string) (CommandName, error) {
 		return "", errors.New("is not the name of a command")
 	}
 	return CommandName(strings.Join(words, " ")), nil
+}
+
+// CheckName is the name of an item of the precheck.
+type CheckName string
+
+// checkName reads one. The error is as that of setting.set.
+func checkName(text string) (CheckName, error) {
+	if !precheck.Known(text) {
+		return "", errors.New("is no item of the precheck")
+	}
+	return CheckName(text), nil
 }

@@ -28,6 +28,23 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+func TestShare(t *testing.T) {
+	for text, want := range map[string]Share{"0": 0, "1": 1, "0.01": 0.01, "1%": 0.01, " 12.5 % ": 0.125, "1e-3": 0.001} {
+		got, err := ParseShare(text)
+		if err != nil || got != want {
+			t.Errorf("%q: got %v, %v, want %v", text, got, err, want)
+		}
+		if again, err := ParseShare(want.String()); err != nil || again != want {
+			t.Errorf("%v is written as %q, which reads %v, %v", float64(want), want, again, err)
+		}
+	}
+	for _, text := range []string{"", "%", "half", "-0.1", "1.01", "101%", "NaN", "Inf"} {
+		if got, err := ParseShare(text); err == nil {
+			t.Errorf("%q: got %v, want an error", text, got)
+		}
+	}
+}
+
 func TestURLHidesThePassword(t *testing.T) {
 	for raw, want := range map[URL]string{
 		"":                          "",
@@ -47,34 +64,23 @@ func TestURLHidesThePassword(t *testing.T) {
 	}
 }
 
-// The parts of the URL are read back by package instance; this looks at how the password is put in.
-func TestDialURLTakesThePasswordFromItsFile(t *testing.T) {
-	file := writeFile(t, "password", "p@ss/w+o r:d#?%\r\n")
-	for raw, want := range map[URL]string{
-		"redis://a:1/2":     "redis://:p@ss%2Fw+o%20r:d%23%3F%25@a:1/2",
-		"redis://me@a:1/2":  "redis://me:p@ss%2Fw+o%20r:d%23%3F%25@a:1/2",
-		"redis://m%40e@a:1": "redis://m%40e:p@ss%2Fw+o%20r:d%23%3F%25@a:1",
-	} {
-		got, err := Instance{URL: raw, PasswordFile: file}.DialURL()
-		if err != nil || got != want {
-			t.Errorf("%s became %s, %v", raw, got, err)
+// The password of the file is that of the URL's user, whatever is in it.
+func TestThePasswordOfAFile(t *testing.T) {
+	const password = "p@ss/w+o r:d#?%"
+	file := writeFile(t, "password", password+"\r\n")
+	for raw, user := range map[URL]string{"redis://a:1/2": "default", "redis://me@a:1/2": "me", "redis://m%40e@a:1": "m@e"} {
+		i, err := Instance{URL: raw, PasswordFile: file}.parse(instance.Source)
+		if err != nil {
+			t.Errorf("%s: %v", raw, err)
+			continue
 		}
-		if _, err := (Instance{URL: raw, PasswordFile: file}).parse(instance.Source); err != nil {
-			t.Errorf("%s: %v", got, err)
-		}
-	}
-	got, err := Instance{URL: "redis://me:x@a"}.DialURL()
-	if err != nil || got != "redis://me:x@a" {
-		t.Errorf("without a file: %q, %v", got, err)
-	}
-	for _, raw := range []URL{"a:1", "redis://me:x@a"} {
-		if got, err := (Instance{URL: raw, PasswordFile: file}).DialURL(); err == nil {
-			t.Errorf("%s with a file gives %q, want an error", raw, got)
+		if u, p := i.Credentials(); u != user || p != password {
+			t.Errorf("%s: user %q with password %q", raw, u, p)
 		}
 	}
 	for _, content := range []string{"", "\n", "two\nlines\n", strings.Repeat("x", maxPasswordBytes+1)} {
-		if got, err := (Instance{URL: "redis://a", PasswordFile: writeFile(t, "password", content)}).DialURL(); err == nil {
-			t.Errorf("a file with %.9q gives %.99q, want an error", content, got)
+		if _, err := (Instance{URL: "redis://a", PasswordFile: writeFile(t, "password", content)}).parse(instance.Source); err == nil {
+			t.Errorf("a file with %.9q is no error", content)
 		}
 	}
 }

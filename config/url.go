@@ -1,11 +1,9 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"regexp"
 	"strconv"
@@ -63,61 +61,47 @@ func (u URL) GoString() string             { return strconv.Quote(u.String()) }
 func (u URL) LogValue() slog.Value         { return slog.StringValue(u.String()) }
 func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
-// DialURL is the URL with the password in it, from wherever the password was given. The file is read at
-// each call, so that a password can be replaced while Tandem runs.
-//
-// The string holds the password: it is for instance.New, not for printing.
-func (i Instance) DialURL() (string, error) {
-	if i.PasswordFile == "" {
-		return string(i.URL), nil
-	}
-	password, err := readPassword(i.PasswordFile)
-	if err != nil {
-		return "", err
-	}
-	scheme, user, rest := i.URL.split()
-	if scheme == "" {
-		return "", errors.New("the URL has no scheme: write redis://[user:password@]host:port[/db]")
-	}
-	name, _, hasPassword := strings.Cut(strings.TrimSuffix(user, "@"), ":")
-	if hasPassword {
-		return "", errors.New("the URL holds a password, and password_file too: remove one of them")
-	}
-	return scheme + "://" + name + ":" + url.PathEscape(password) + "@" + rest, nil
-}
+// ReadPassword reads PasswordFile, at each call: a password can be replaced while Tandem runs.
+func (i Instance) ReadPassword() (string, error) { return readPassword(i.PasswordFile) }
 
 // parse tells whether the URL, with the password of the file, is one that an instance can be made of. Its
 // errors never hold any part of the URL.
 func (i Instance) parse(role instance.Role) (*instance.Instance, error) {
-	u, err := i.DialURL()
-	if err != nil {
-		return nil, err
+	var o instance.Options
+	if i.PasswordFile != "" {
+		var err error
+		if o.Password, err = i.ReadPassword(); err != nil {
+			return nil, err
+		}
 	}
-	return instance.New(role, u, instance.Options{})
+	return instance.New(role, string(i.URL), o)
 }
 
 // maxPasswordBytes is far above any password: what is larger is the wrong file.
 const maxPasswordBytes = 64 << 10
 
 // readPassword returns the content of a file without the line break at its end.
-func readPassword(file string) (string, error) {
+func readPassword(file string) (string, error) { return readSecret("password", file) }
+
+// readSecret is readPassword of a secret that errors call what.
+func readSecret(what, file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
+		return "", fmt.Errorf("read the %s: %w", what, err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxPasswordBytes+1))
 	if err != nil {
-		return "", fmt.Errorf("read the password: %w", err)
+		return "", fmt.Errorf("read the %s: %w", what, err)
 	}
-	password := strings.TrimRight(string(text), "\r\n")
+	secret := strings.TrimRight(string(text), "\r\n")
 	switch {
 	case len(text) > maxPasswordBytes:
-		return "", fmt.Errorf("read the password: %s is larger than %d bytes", file, maxPasswordBytes)
-	case password == "":
-		return "", fmt.Errorf("read the password: %s is empty", file)
-	case strings.ContainsAny(password, "\r\n"):
-		return "", fmt.Errorf("read the password: %s has more than one line", file)
+		return "", fmt.Errorf("read the %s: %s is larger than %d bytes", what, file, maxPasswordBytes)
+	case secret == "":
+		return "", fmt.Errorf("read the %s: %s is empty", what, file)
+	case strings.ContainsAny(secret, "\r\n"):
+		return "", fmt.Errorf("read the %s: %s has more than one line", what, file)
 	}
-	return password, nil
+	return secret, nil
 }

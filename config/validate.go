@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"tandem/internal/instance"
 )
@@ -25,11 +24,18 @@ func validate(c *Config, unread map[string]bool) []Problem {
 	v.addresses()
 	v.admin()
 	v.clients()
-	v.listenerTLS()
+	v.listenerTLS("tls.", c.TLS, "clients would not speak TLS")
+	v.listenerTLS("admin.tls.", c.Admin.TLS, "callers would not speak TLS")
 	v.instanceTLS(instance.Source, c.Source)
 	v.instanceTLS(instance.Target, c.Target)
 	v.auth()
 	v.commands()
+	v.hooks()
+	v.tracing()
+	v.audit()
+	v.duplicates()
+	v.backfill()
+	v.moves()
 	v.pair(v.instance(instance.Source, c.Source), v.instance(instance.Target, c.Target))
 	return v.problems
 }
@@ -89,7 +95,7 @@ func (s setting) bound(text string) int64 {
 func (v *validator) addresses() {
 	c := v.config
 	if c.ListenTarget != "" {
-		v.add(Problem{Key: "listen_target", Value: c.ListenTarget, Wrong: "is not available in this version", Do: "leave it empty"})
+		v.twoWay()
 	}
 	v.address("listen", c.Listen, "127.0.0.1:6380")
 	v.address("admin.listen", c.Admin.Listen, "127.0.0.1:6390")
@@ -122,18 +128,24 @@ func (v *validator) address(key, addr, example string) {
 // admin checks that nobody but this machine gets in without a token.
 func (v *validator) admin() {
 	a := v.config.Admin
-	token := a.Token.Reveal()
-	switch {
-	case token == "" && !Loopback(a.Listen):
-		v.add(Problem{Key: "admin.listen", Value: a.Listen, Wrong: "is open to other machines while admin.token is empty",
-			Do: "set admin.token, or listen on 127.0.0.1"})
-	case token == "":
-	case len(token) < minTokenLength:
-		v.add(Problem{Key: "admin.token", Wrong: fmt.Sprintf("is shorter than %d characters", minTokenLength),
-			Do: "make one with: openssl rand -hex 32"})
-	case strings.ContainsFunc(token, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsGraphic(r) || r == ' ' }):
-		v.add(Problem{Key: "admin.token", Wrong: "has characters that an HTTP header cannot carry",
-			Do: "make one with: openssl rand -hex 32"})
+	v.tokens()
+	key := "admin.token"
+	if a.TokenFile != "" {
+		if key = "admin.token_file"; a.Token != "" {
+			v.add(Problem{Key: key, Value: a.TokenFile, Wrong: "is set while admin.token is set too", Do: "remove one of them"})
+			return
+		}
+	}
+	token, err := a.ReadToken()
+	if err == nil {
+		if token == "" && len(a.Tokens) == 0 && !Loopback(a.Listen) {
+			v.add(Problem{Key: "admin.listen", Value: a.Listen, Wrong: "is open to other machines while admin.token is empty",
+				Do: "set admin.token or admin.tokens, or listen on 127.0.0.1"})
+		}
+		err = usableToken(token)
+	}
+	if err != nil {
+		v.add(Problem{Key: key, Value: a.TokenFile, Wrong: "cannot be used", Do: err.Error()})
 	}
 }
 
@@ -150,13 +162,16 @@ func Loopback(addr string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
+// notSet is what is wrong with a setting that has no default.
+const notSet = "is not set"
+
 // instance checks one of the two servers; nothing is written per side but the name. It returns the
 // server's host:port, or "" if that is not known.
 func (v *validator) instance(role instance.Role, i Instance) string {
 	side := string(role)
 	key, file := side+".url", side+".password_file"
 	if i.URL == "" {
-		v.add(Problem{Key: key, Wrong: "is not set",
+		v.add(Problem{Key: key, Wrong: notSet,
 			Do: fmt.Sprintf("give --%s, TANDEM_%s or %s in the file: redis://[user:password@]host:port[/db]", side, strings.ToUpper(side), key)})
 		return ""
 	}
@@ -195,7 +210,7 @@ func (v *validator) pair(source, target string) {
 	if source != "" && source == target {
 		v.add(Problem{Key: "target.url", Value: c.Target.URL.String(), Wrong: "is the server of source.url too", Do: "name the server to move to"})
 	}
-	for _, own := range []struct{ key, addr string }{{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}} {
+	for _, own := range []struct{ key, addr string }{{"listen", c.Listen}, {"listen_target", c.ListenTarget}, {"admin.listen", c.Admin.Listen}} {
 		if own.addr != "" && own.addr == source {
 			v.add(Problem{Key: own.key, Value: own.addr, Wrong: "is the server of source.url", Do: "listen on another port"})
 		}

@@ -3,6 +3,7 @@ package migration
 import (
 	"crypto/sha256"
 	"fmt"
+	"sync"
 
 	"tandem/config"
 	"tandem/proxy"
@@ -16,13 +17,17 @@ var scriptModes = map[string]proxy.Scripts{
 
 // allow fills in who may connect and which commands may pass, as the configuration says.
 func allow(o *proxy.Options, cfg *config.Config) error {
-	o.Auth = proxy.Auth{Mode: proxy.AuthMode(cfg.Auth.Mode), Cache: cfg.Auth.Cache, Users: map[string][sha256.Size]byte{}}
+	o.Auth = proxy.Auth{Mode: proxy.AuthMode(cfg.Auth.Mode), Cache: cfg.Auth.Cache,
+		Users: map[string][sha256.Size]byte{}, Reread: map[string]func() [sha256.Size]byte{}}
 	for _, u := range cfg.Auth.Users {
 		digest, err := u.Digest()
 		if err != nil {
 			return fmt.Errorf("auth.users: %s: %w", u.Name, err)
 		}
 		o.Auth.Users[u.Name] = digest
+		if u.PasswordFile != "" {
+			o.Auth.Reread[u.Name] = reread(u, digest)
+		}
 	}
 	names := make([]string, 0, len(cfg.Commands.Deny))
 	for _, name := range cfg.Commands.Deny {
@@ -41,6 +46,19 @@ func allow(o *proxy.Options, cfg *config.Config) error {
 		o.Writes[string(w.Name)] = router.FromConfig(string(w.Name), w.FirstKey, last, w.Step)
 	}
 	return nil
+}
+
+// reread returns what reads a user's password file. While it cannot be read, the password is what it was last.
+func reread(u config.User, last [sha256.Size]byte) func() [sha256.Size]byte {
+	var mu sync.Mutex
+	return func() [sha256.Size]byte {
+		mu.Lock()
+		defer mu.Unlock()
+		if digest, err := u.Digest(); err == nil {
+			last = digest
+		}
+		return last
+	}
 }
 
 // info is what INFO says of Tandem.

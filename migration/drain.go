@@ -2,12 +2,13 @@ package migration
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"tandem/internal/status"
+	"tandem/proxy"
 )
 
 // reconnects is how long a lost connection to a server that is there may take to come back.
@@ -15,9 +16,9 @@ const reconnects = time.Second
 
 // drain ends the work: clients get the answers to what they sent, the secondary the effects and the copies that it is owed. A
 // step that is under way is undone, unless it has come too far for that. It takes shutdown.timeout, and a quarter more
-// where the clients needed all of it.
+// where the clients needed all of it; a few seconds where a server is gone, for there is nothing to wait for.
 func (m *Migration) drain() error {
-	m.log.Info("draining", "sessions", m.server.Sessions())
+	m.log.Info("draining", "sessions", m.sessionCount())
 	m.drainNow()
 	m.step.Lock()
 	defer m.step.Unlock()
@@ -25,9 +26,10 @@ func (m *Migration) drain() error {
 	until := time.Now().Add(timeout)
 	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
-	m.verifies.end(errors.New("the process ended"))
-	m.server.Shutdown(ctx)
+	m.verifies.end(errProcessEnds)
+	m.shutServers(ctx)
 
+	defer m.throttle.Lift()()
 	settle, done := context.WithTimeout(context.Background(), max(time.Until(until), timeout/4))
 	defer done()
 	var left remainder
@@ -44,6 +46,49 @@ func (m *Migration) drain() error {
 	}
 	m.log.Info("drained")
 	return nil
+}
+
+// shutServers is shutClients for both listeners at once.
+func (m *Migration) shutServers(ctx context.Context) {
+	var both sync.WaitGroup
+	both.Go(func() { m.shutClients(ctx, m.shard, m.server) })
+	if m.two != nil {
+		shard := m.shard
+		if m.twoWay() {
+			shard = m.two.shard
+		}
+		both.Go(func() { m.shutClients(ctx, shard, m.two.server) })
+	}
+	both.Wait()
+}
+
+// shutClients lets clients have the answers to what they have sent, and closes them. From a primary that is not connected, and
+// does not come back at once, none will come: then they are closed as they are. One that only hangs may answer yet.
+func (m *Migration) shutClients(ctx context.Context, shard *proxy.Shard, server *proxy.Server) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var look sync.WaitGroup
+	defer look.Wait()
+	shut := make(chan struct{})
+	defer close(shut)
+	look.Go(func() {
+		tick := time.NewTicker(reconnects / 10)
+		defer tick.Stop()
+		for seen := time.Now(); time.Since(seen) <= reconnects; {
+			if !shard.Gone() {
+				seen = time.Now()
+			}
+			select {
+			case <-shut:
+				return
+			case <-tick.C:
+			}
+		}
+		m.log.Warn("clients are closed without the answers that they wait for: the primary is not connected", "instance",
+			shard.Primary().String(), "sessions", server.Sessions())
+		cancel()
+	})
+	server.Shutdown(ctx)
 }
 
 // remainder is what the secondary lacks when the process ends, or may lack.
@@ -81,15 +126,21 @@ func (m *Migration) remainder() remainder {
 	r := remainder{writes: m.ledger.Unsettled()}
 	m.mu.Lock()
 	if m.state.Phase != status.Backfill || !m.ledger.Sweeping() {
-		r.keys = m.ledger.DirtyKeys()
+		copies, _ := m.ledger.Copying() // that one was sent is not enough
+		r.keys = m.ledger.DirtyKeys() + copies
 	}
 	m.mu.Unlock()
 	switch _, problem := l.effects.Facts(); {
 	case !l.effects.Up():
 		r.why, r.hopeless = l.secondary.String()+" is not connected: "+problem, true
+	case l.back != nil && !l.back.effects.Up():
+		_, problem := l.back.effects.Facts()
+		r.why, r.hopeless = l.primary.String()+" is not connected: "+problem, true
+	case l.back != nil && l.back.effects.Refusal() != "":
+		r.why, r.hopeless = l.primary.String()+" refuses what it is sent: "+l.back.effects.Refusal(), true
 	case l.effects.Refusal() != "":
 		r.why, r.hopeless = l.secondary.String()+" refuses what it is sent: "+l.effects.Refusal(), true
-	case !m.shard.Connected() && r.writes == 0:
+	case !m.shard.Connected() && r.writes == m.ledger.Unreplied():
 		r.why, r.hopeless = m.shard.Answering().String()+" is not connected, so nothing can be copied", true
 	}
 	return r

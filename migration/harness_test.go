@@ -1,7 +1,6 @@
 package migration
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"tandem/internal/admin"
 	"tandem/internal/instance"
 	"tandem/internal/ledger"
+	"tandem/internal/printed"
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
 	"tandem/internal/status"
@@ -29,12 +28,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
 
 // world is two servers and a migration between them, which may end and begin again.
 type world struct {
-	t              *testing.T
-	source, target *redisd.Server
-	cfg            *config.Config
-	log            *logText
-	at             map[*redisd.Server]string // where the migration connects, if not to the server itself
-	lookEvery      time.Duration             // instead of the program's own
+	t               *testing.T
+	source, target  *redisd.Server
+	cfg             *config.Config
+	log             *printed.Text
+	at              map[*redisd.Server]string // where the migration connects, if not to the server itself
+	lookEvery       time.Duration             // instead of the program's own
+	observeEvery    time.Duration             // the same
+	saveVerifyEvery time.Duration             // the same
 
 	*Migration
 	end   context.CancelFunc
@@ -44,12 +45,14 @@ type world struct {
 // newWorld starts servers; run starts the migration between them.
 func newWorld(t *testing.T, source, target redisd.Options, change func(*config.Config)) *world {
 	t.Helper()
-	w := &world{t: t, source: redisdtest.Start(t, source), target: redisdtest.Start(t, target), log: &logText{}}
+	w := &world{t: t, source: redisdtest.Start(t, source), target: redisdtest.Start(t, target), log: &printed.Text{}}
 	w.cfg = config.Default()
 	w.cfg.Listen = "127.0.0.1:0"
 	w.cfg.StateDir = filepath.Join(t.TempDir(), "state")
+	w.cfg.Tracking = "off" // tests write to both servers themselves; see watched
 	w.cfg.Cutover.Wait = 20 * time.Second
 	w.cfg.Cutover.MaxPause = 5 * time.Second
+	w.cfg.Cutover.MaxTargetLatency = 10 * time.Second // of a busy machine
 	w.cfg.Shutdown.Timeout = 5 * time.Second
 	if change != nil {
 		change(w.cfg)
@@ -89,7 +92,8 @@ func (w *world) prepare() {
 	if w.Migration, err = New(w.cfg, source, target, log); err != nil {
 		w.t.Fatal(err)
 	}
-	w.hooks.lookEvery = w.lookEvery
+	w.hooks.lookEvery, w.hooks.observeEvery = w.lookEvery, w.observeEvery
+	w.hooks.saveVerifyEvery = w.saveVerifyEvery
 }
 
 // begin lets it serve.
@@ -131,6 +135,28 @@ func (w *world) stop() error {
 		w.t.Fatal("the process did not end")
 		return nil
 	}
+}
+
+// failSaves makes the state directory refuse to be written, with nil no longer.
+func (w *world) failSaves(err error) {
+	w.saving.Lock()
+	defer w.saving.Unlock()
+	w.hooks.save = func() error { return err }
+}
+
+func (w *world) pause(s *redisd.Server) {
+	w.t.Helper()
+	if err := s.Pause(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	if _, err := w.Start(w.t.Context(), admin.StepOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.synced()
 }
 
 // until waits for a condition of the status.
@@ -200,6 +226,7 @@ func (w *world) fill(addr string, n int, dbs ...int) {
 		for i := range n {
 			w.do(c, "SET", fmt.Sprint("key:", i), fmt.Sprint("value ", db, " ", i))
 		}
+		_ = c.Close() // not to look like somebody who may write again
 	}
 }
 
@@ -239,24 +266,6 @@ func refused(t *testing.T, err error, code string) {
 		}
 	}
 	t.Errorf("refused for %+v, not for %s", r.Blockers, code)
-}
-
-// logText is a log that tests look into.
-type logText struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // dirtyKey is a key of database 0 for the ledger.

@@ -20,11 +20,15 @@ type link struct {
 	primary, secondary *instance.Instance
 	effects            *proxy.EffectLane
 	copier             *backfill.Copier
+	back               *way // the way from the secondary to the primary, in two-way
 	changed            chan struct{}
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the copying, nil while it does not run
 	work   sync.WaitGroup
+
+	// asked: whether the pair owes a sweep for fields that expire on one side alone.
+	asked sync.Once
 
 	// sweep is there once both instances have been reached: only then it is known how many databases there
 	// are.
@@ -34,26 +38,41 @@ type link struct {
 func (m *Migration) newLink(primary, secondary *instance.Instance) *link {
 	l := &link{m: m, primary: primary, secondary: secondary, changed: make(chan struct{}, 1)}
 	l.effects = m.shard.NewEffectLane(secondary, m.factsOf(secondary))
-	l.copier = backfill.NewCopier(m.ledger, primary, backfill.CopierOptions{
-		Name:        m.shard.ConnName("copier"),
-		Workers:     m.cfg.Backfill.Workers,
-		WindowBytes: int64(m.cfg.Backfill.WindowBytes),
-		BigKeyBytes: int64(m.cfg.BigKeyBytes),
-		Shift:       m.shard.Shift,
-		Log:         m.log,
+	extend := int64(0)
+	if primary == m.source {
+		extend = m.cfg.Expiry.ExtendBy.Milliseconds()
+	}
+	l.copier = backfill.NewCopier(m.ledger, primary, secondary, backfill.CopierOptions{
+		Name:         m.shard.ConnName("copier"),
+		Throttle:     m.throttle,
+		BigKeyBytes:  int64(m.cfg.BigKeyBytes),
+		DumpBytes:    int64(m.cfg.DumpBytes),
+		Shift:        m.shard.Shift,
+		Extend:       extend,
+		PrimaryClock: func() time.Duration { return m.factsOf(primary).ClockOffset },
+		Fading:       m.hooks.fading,
+		Longest:      l.effects.Longest,
+		Log:          m.log,
 	})
+	if m.twoWay() {
+		l.back = m.newWayBack()
+	}
 	return l
 }
 
 // newSweep makes the link's sweep, which walks through all databases of the instance that has more.
 func (l *link) newSweep() *backfill.Sweep {
 	m := l.m
+	var back *backfill.Copier
+	if l.back != nil {
+		back = l.back.copier
+	}
 	s := backfill.NewSweep(m.ledger, l.copier, l.primary, l.secondary, backfill.SweepOptions{
+		Back:      back,
 		Name:      m.shard.ConnName("sweep"),
 		Databases: m.databases(),
+		Moves:     m.moves,
 		ScanCount: m.cfg.Backfill.ScanCount,
-		Workers:   m.cfg.Backfill.Workers,
-		KeysPerS:  m.cfg.Backfill.MaxKeysPerS,
 		Last:      m.checkpoint(),
 		Save:      m.saveCheckpoint,
 		Log:       m.log,
@@ -80,6 +99,9 @@ func (m *Migration) setLink(l *link) { m.linked.Store(l) }
 // wake is called under the ledger's lock.
 func (l *link) wake() {
 	l.copier.Wake()
+	if l.back != nil {
+		l.back.copier.Wake()
+	}
 	select {
 	case l.changed <- struct{}{}:
 	default:
@@ -95,11 +117,19 @@ func (l *link) start() {
 	}
 	ctx, cancel := context.WithCancel(l.m.ctx)
 	l.cancel = cancel
+	l.setWorkers(l.m.throttle.Limits().Workers) // it may have been changed since the link was made
 	l.work.Go(func() {
 		if err := l.copier.Run(ctx); err != nil && ctx.Err() == nil {
 			l.m.fail("the copier", err)
 		}
 	})
+	if l.back != nil {
+		l.work.Go(func() {
+			if err := l.back.copier.Run(ctx); err != nil && ctx.Err() == nil {
+				l.m.fail("the copier of the target's keys", err)
+			}
+		})
+	}
 	l.work.Go(func() { l.sweeps(ctx) })
 }
 
@@ -117,14 +147,14 @@ func (l *link) stop() {
 // sweeps runs a sweep whenever one is owed. None begins before both instances were reached: what connections
 // of an earlier process still hold in the primary's buffers would be executed behind its reads.
 func (l *link) sweeps(ctx context.Context) {
-	reached := func() bool { return l.m.shard.Known() && l.effects.Up() }
-	if l.m.shard.Await(ctx, reached) != nil {
+	if l.m.shard.Await(ctx, l.reached) != nil {
 		return
 	}
 	sweep := l.sweep.Load()
 	if sweep == nil {
 		sweep = l.newSweep()
 	}
+	l.asked.Do(l.oweForFields)
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	for ctx.Err() == nil {
@@ -136,16 +166,22 @@ func (l *link) sweeps(ctx context.Context) {
 			l.m.log.Info("sweep begins", "why", why, "from", l.primary.String(), "to", l.secondary.String(),
 				"marked_stripes", marked, "only_those", only)
 			began := time.Now()
+			l.m.noteSweepBegins(why, only, marked)
 			err := sweep.Run(ctx, gen)
 			switch {
 			case ctx.Err() != nil:
 				return
 			case err != nil:
 				l.m.log.Error("sweep failed; it is tried again", "from", l.primary.String(), "to", l.secondary.String(), "error", err)
+				l.m.noteSweepFailed(err, only)
 			default:
 				p := sweep.Progress()
 				l.m.log.Info("sweep done", "keys", p.KeysScanned, "copied", p.KeysCopied, "marked_stripes", marked,
 					"only_those", only, "took", time.Since(began).Round(time.Millisecond))
+				l.m.noteSweepDone(p, only)
+				if whole := sweep.Began(); !only && !whole.IsZero() {
+					l.m.compared(whole)
+				}
 				l.m.swept()
 				continue
 			}
@@ -180,7 +216,7 @@ func (m *Migration) swept() {
 func (m *Migration) stopLink() {
 	if l := m.linked.Load(); l != nil {
 		l.stop()
-		l.effects.Stop()
+		l.stopEffects()
 	}
 }
 

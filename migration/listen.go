@@ -4,14 +4,19 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 
 	"tandem/config"
 	"tandem/internal/tlsconn"
 )
 
-// listen opens the address that clients connect to, for TLS if there is a certificate for it.
-func listen(cfg *config.Config, log *slog.Logger) (net.Listener, error) {
-	l, err := net.Listen("tcp", cfg.Listen)
+// listen opens an address that clients connect to, for TLS if there is a certificate for it. Without an address nobody can
+// connect.
+func listen(addr string, cfg *config.Config, log *slog.Logger) (net.Listener, error) {
+	if addr == "" {
+		return &nobody{closed: make(chan struct{})}, nil
+	}
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for clients: %w", err)
 	}
@@ -22,7 +27,7 @@ func listen(cfg *config.Config, log *slog.Logger) (net.Listener, error) {
 		Files:            cfg.TLS.Files(),
 		ClientAuth:       cfg.TLS.ClientAuth,
 		HandshakeTimeout: cfg.TLS.HandshakeTimeout,
-		MaxHandshakes:    cfg.Clients.Max,
+		MaxHandshakes:    handshakes(cfg),
 		KeepAlive:        cfg.Clients.TCPKeepalive,
 		Log:              log,
 	})
@@ -31,3 +36,29 @@ func listen(cfg *config.Config, log *slog.Logger) (net.Listener, error) {
 	}
 	return secured, nil
 }
+
+// nobody is the listener of a migration without clients.
+type nobody struct {
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Accept waits for the end. (net.Listener)
+func (n *nobody) Accept() (net.Conn, error) {
+	<-n.closed
+	return nil, net.ErrClosed
+}
+
+// Close ends the waiting. (net.Listener)
+func (n *nobody) Close() error {
+	n.once.Do(func() { close(n.closed) })
+	return nil
+}
+
+// Addr is no address. (net.Listener)
+func (n *nobody) Addr() net.Addr { return noAddr{} }
+
+type noAddr struct{}
+
+func (noAddr) Network() string { return "none" }
+func (noAddr) String() string  { return "nowhere" }

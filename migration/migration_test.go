@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -209,6 +207,11 @@ func TestAStartThatCannotBeWrittenIsUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.synced()
+	w.until("that is written down", func(status.Status) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.state.Phase == status.Synced
+	})
 	w.failSaves(full)
 	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); !errors.Is(err, admin.ErrUndone) || !errors.Is(err, full) {
 		t.Errorf("%v", err)
@@ -295,28 +298,6 @@ func TestTheProcessEndsWhateverIsGoingOn(t *testing.T) {
 			}
 		})
 	}
-}
-
-// failSaves makes the state directory refuse to be written, with nil no longer.
-func (w *world) failSaves(err error) {
-	w.saving.Lock()
-	defer w.saving.Unlock()
-	w.hooks.save = func() error { return err }
-}
-
-func (w *world) pause(s *redisd.Server) {
-	w.t.Helper()
-	if err := s.Pause(); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-func (w *world) start() {
-	w.t.Helper()
-	if _, err := w.Start(w.t.Context(), admin.StepOptions{}); err != nil {
-		w.t.Fatal(err)
-	}
-	w.synced()
 }
 
 func TestFinishLeavesNothingUnsettled(t *testing.T) {
@@ -429,103 +410,5 @@ func TestAVerifyEndsWithTheRolesItCompares(t *testing.T) {
 	sum, err = w.VerifyResults(t.Context(), id, 0, func(d status.Difference) error { return fmt.Errorf("%+v", d) })
 	if err != nil || sum.Compared < 3000 || sum.Different != 0 {
 		t.Errorf("%+v %v", sum, err)
-	}
-}
-
-func TestADeadPrimaryIsGivenUp(t *testing.T) {
-	w := newWorld(t, redisd.Options{}, redisd.Options{Save: true}, nil)
-	w.fill(w.source.Addr, 200, 0)
-	w.run()
-	w.synced()
-	force := admin.StepOptions{Force: primaryDown}
-	// With a primary that is there nothing is given up.
-	if r, err := w.Cutover(t.Context(), force); err != nil || r.Phase != status.Reversed {
-		t.Fatal(r, err)
-	}
-	if s := w.Status(); s.DirtyKeys != 0 || strings.Contains(w.log.String(), "given_up") {
-		t.Errorf("%+v", s)
-	}
-	c := w.conn("", 0)
-	w.do(c, "SET", "settled", "1")
-	tx := w.conn("", 0)
-	w.do(tx, "MULTI")
-	w.do(tx, "INCR", "moved")
-	w.until("settled", func(s status.Status) bool { return s.UnsettledWrites == 0 })
-
-	// It stops with a write that it has and has not answered.
-	w.pause(w.target)
-	lost := w.conn("", 0)
-	answer := make(chan error, 1)
-	go func() {
-		_, err := lost.Do(context.Background(), "SET", "key:7", "lost")
-		answer <- err
-	}()
-	w.until("it is on the lane", func(s status.Status) bool { return s.UnsettledWrites == 1 })
-	r, err := w.Rollback(t.Context(), force)
-	if err != nil || r.Phase != status.Backfill {
-		t.Fatal(r, err)
-	}
-	if err := <-answer; err == nil {
-		t.Error("a command was answered by a primary that was given up")
-	}
-	s := w.Status()
-	if s.Primary != "source" || s.ReadyToCutover {
-		t.Errorf("%+v", s)
-	}
-	// Clients go on, transactions that were open too.
-	w.do(c, "SET", "after", "2")
-	if v, err := tx.Do(t.Context(), "EXEC"); err != nil || len(v.Elems) != 1 || v.Elems[0].Int != 1 {
-		t.Errorf("%+v %v", v, err)
-	}
-	files, err := filepath.Glob(filepath.Join(w.cfg.StateDir, "unsettled-*.jsonl"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
-	}
-	text, err := os.ReadFile(files[0])
-	if err != nil || strings.Count(string(text), "\n") != 1 || !strings.Contains(string(text), `"key":"key:7"`) {
-		t.Errorf("%s %v", text, err)
-	}
-	w.logged("keys whose last writes may be lost")
-
-	// It comes to life, executes what it had been sent, and is made equal.
-	if err := w.target.Continue(); err != nil {
-		t.Fatal(err)
-	}
-	w.synced()
-	w.same(0)
-	if got := w.do(w.conn(w.target.Addr, 0), "GET", "key:7"); got == "lost" {
-		t.Error("the write that was given up has come back")
-	}
-	if err := w.stop(); err != nil {
-		t.Fatal(err)
-	}
-	w.run()
-	w.synced()
-	if s := w.Status(); s.Primary != "source" {
-		t.Errorf("%+v", s)
-	}
-	w.same(0)
-}
-
-// Where the other server is not there either, nothing is given up.
-func TestNoPrimaryIsGivenUpForNothing(t *testing.T) {
-	w := newWorld(t, redisd.Options{}, redisd.Options{}, func(c *config.Config) { c.Cutover.Wait = time.Second })
-	w.fill(w.source.Addr, 20, 0)
-	w.run()
-	w.synced()
-	if _, err := w.Cutover(t.Context(), admin.StepOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w.source.Kill()
-	w.target.Kill()
-	w.until("both are missed", func(s status.Status) bool { return len(s.Blockers) == 2 && !s.Source.Connected && !s.Target.Connected })
-	if _, err := w.Rollback(t.Context(), admin.StepOptions{}); !errors.Is(err, admin.ErrPrimaryDown) {
-		t.Errorf("%v", err)
-	}
-	if _, err := w.Rollback(t.Context(), admin.StepOptions{Force: primaryDown}); !errors.Is(err, admin.ErrUndone) {
-		t.Errorf("%v", err)
-	}
-	if s := w.Status(); s.Phase != status.Reversed || s.Primary != "target" {
-		t.Errorf("%+v", s)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/backfill"
 	"tandem/config"
 	"tandem/internal/admin"
 	"tandem/internal/instance"
@@ -85,7 +86,7 @@ func TestTroubleOfTheNetworkInEveryPhase(t *testing.T) {
 				if got := w.Status().Phase; got != status.Backfill {
 					t.Errorf("the trouble came in %s", got)
 				}
-				w.linked.Load().sweep.Load().SetRate(0)
+				w.throttle.Set(backfill.Limits{})
 			}
 			w.until("equal", func(s status.Status) bool {
 				return s.DirtyKeys == 0 && s.UnsettledWrites == 0 && s.Source.Connected && s.Target.Connected && s.Phase != status.Backfill &&

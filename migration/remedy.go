@@ -11,8 +11,8 @@ import (
 // remedies say what to do about what keeps a connection from coming about, by words of its error that no other error
 // has. The first that fits counts.
 var remedies = []struct{ words, remedy string }{
-	{instance.ErrCredentials.Error(), "give the server the user and password that %[1]s.url or %[1]s.password_file has, or put the new " +
-		"ones there and restart Tandem: no acknowledged write is lost by that"},
+	{instance.ErrCredentials.Error(), "write the new password into %[1]s.password_file, which is read again at once, or give the server " +
+		"the user and password that %[1]s.url has; a new URL needs a restart, by which no acknowledged write is lost"},
 	{"maxclients is reached", "raise maxclients on the server, or close connections of others there"},
 	{"is loading its data", "wait until it has loaded its data"},
 	{"LOADING ", "wait until it has loaded its data"},

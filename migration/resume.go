@@ -42,7 +42,7 @@ func (m *Migration) openIntents(h ledger.Hasher) (*intent.Map, error) {
 
 // replicates reports whether the phase is one in which writes go to both.
 func (m *Migration) replicates() bool {
-	return slices.Contains([]string{status.Backfill, status.Synced, status.Reversed}, m.state.Phase)
+	return slices.Contains([]string{status.Backfill, status.Synced, status.TwoWay, status.Reversed}, m.state.Phase)
 }
 
 // resume takes up the phase of an earlier process, and what that had not settled. Nothing has been sent yet, and nothing
@@ -54,8 +54,11 @@ func (m *Migration) resume() {
 	primary := m.primaryOf(m.state.Phase)
 	l := m.newLink(primary, m.other(primary))
 	m.ledger.Lock()
+	m.setKept(m.kept, primary == m.target)
 	r := m.ledger.Resume()
-	m.shard.Replicate(l.effects)
+	l.replicate()
+	// If an earlier process listened to writers past the proxy, the map says so: all keys are in doubt.
+	m.listenFirst()
 	m.ledger.Unlock()
 	crashpoint.Reach(crashpoint.Resumed)
 	m.mu.Lock()
@@ -71,7 +74,7 @@ func (m *Migration) resume() {
 			"sweep_owed", r.Sweep, "why", r.Why)
 	}
 	m.setLink(l)
-	l.effects.Start()
+	l.startEffects()
 	l.start()
 	if r.Why == "" {
 		m.swept() // in case the last process ended before it could say so
@@ -82,12 +85,22 @@ func (m *Migration) resume() {
 // data may be lost.
 func (m *Migration) remember(st *state.State) {
 	for _, x := range []struct {
-		role  instance.Role
-		runID string
-		keys  int64
-	}{{instance.Source, st.SourceRunID, st.SourceKeys}, {instance.Target, st.TargetRunID, st.TargetKeys}} {
+		role                 instance.Role
+		runID, replicationID string
+		keys                 int64
+		written              bool
+	}{
+		{instance.Source, st.SourceRunID, st.SourceReplicationID, st.SourceKeys, st.SourceWritten},
+		{instance.Target, st.TargetRunID, st.TargetReplicationID, st.TargetKeys, st.TargetWritten},
+	} {
 		s := &m.seen[x.role].served
 		s.known, s.runID, s.keys = x.runID != "", x.runID, x.keys
+		m.seen[x.role].standing.remember(x.replicationID)
+		if x.written {
+			// Who wrote may be there still.
+			others := &m.seen[x.role].strangers
+			others.written, others.wrote, others.used = true, m.began, m.began
+		}
 	}
 }
 
@@ -95,14 +108,18 @@ func (m *Migration) remember(st *state.State) {
 func (m *Migration) describe(s *state.State) {
 	if v := m.seen[instance.Source].served; v.known {
 		s.SourceRunID, s.SourceKeys = v.runID, v.keys
+		s.SourceReplicationID = m.seen[instance.Source].standing.id
 	}
 	if v := m.seen[instance.Target].served; v.known {
 		s.TargetRunID, s.TargetKeys = v.runID, v.keys
+		s.TargetReplicationID = m.seen[instance.Target].standing.id
 	}
+	s.SourceWritten, s.TargetWritten = m.seen[instance.Source].strangers.written, m.seen[instance.Target].strangers.written
 }
 
-// saveServers notes on disk which servers there are, when that is news: another process, or keys become many more or
-// fewer than were noted; at the end, whatever has changed.
+// saveServers notes on disk which servers there are, when that is news: another process, other data (by their
+// replication), or keys become many more or fewer than were noted; and whether others write there. At the end, whatever
+// has changed.
 func (m *Migration) saveServers(end bool) {
 	m.mu.Lock()
 	was, is := m.state, m.state
@@ -111,6 +128,8 @@ func (m *Migration) saveServers(end bool) {
 	m.mu.Unlock()
 	far := func(a, b int64) bool { return a > 2*b+1000 || b > 2*a+1000 || end && a != b }
 	if !replicates || was.SourceRunID == is.SourceRunID && was.TargetRunID == is.TargetRunID &&
+		was.SourceReplicationID == is.SourceReplicationID && was.TargetReplicationID == is.TargetReplicationID &&
+		was.SourceWritten == is.SourceWritten && was.TargetWritten == is.TargetWritten &&
 		!far(was.SourceKeys, is.SourceKeys) && !far(was.TargetKeys, is.TargetKeys) {
 		return
 	}
@@ -141,6 +160,10 @@ func (m *Migration) turnIntents() {
 		}
 		if err := m.intents.Look(); err != nil {
 			m.fail("the intent map", err) // before a store meets what is missing
+			return
+		}
+		if err := m.lookAtKept(); err != nil {
+			m.fail("the list of kept keys", err)
 			return
 		}
 		m.ledger.Lock()

@@ -3,6 +3,7 @@ package migration
 import (
 	"tandem/internal/instance"
 	"tandem/internal/status"
+	"tandem/proxy"
 )
 
 // standing is what is known of a server's place in a replication of its own, and of whether its address still leads to
@@ -15,8 +16,13 @@ type standing struct {
 	demoted bool
 	// masterAddr is whom it replicates.
 	masterAddr string
-	// former is Facts.FormerReplicationID: another one shows that it was a replica for a time between two looks.
+	// id is Facts.ReplicationID when it was last seen as a master. On disk it tells the next process.
+	id string
+	// former is Facts.FormerReplicationID, once looked: another one shows that it was a replica for a time between two
+	// looks. (It is emptied when a backlog is given up, or made, for replicas of its own. The id changes then, too: so
+	// that shows nothing.)
 	former string
+	looked bool
 
 	// elsewhere is the run id that a new connection has met, when it is not the lanes'; empty otherwise.
 	elsewhere string
@@ -24,6 +30,24 @@ type standing struct {
 	// swept is how many keys there were behind it: what that sweep could not bring there another one will not.
 	fewer, asked bool
 	swept        int64
+}
+
+// remember takes in what an earlier process knew.
+func (s *standing) remember(id string) {
+	s.id, s.master = id, id != ""
+}
+
+// wasReplica reports whether a server that is a master now was a replica at some time since it was last looked at. Of
+// the time before this process began only the replication id tells: what else than that may have changed it cannot be told
+// apart any more.
+func (s *standing) wasReplica(f instance.Facts) bool {
+	switch {
+	case s.demoted:
+		return true
+	case !s.looked:
+		return s.id != "" && f.ReplicationID != "" && f.ReplicationID != s.id
+	}
+	return s.master && f.FormerReplicationID != "" && f.FormerReplicationID != s.former
 }
 
 // stand takes in what a server says of its replication, and has a sweep owed when it is a master again: it has
@@ -39,10 +63,10 @@ func (m *Migration) stand(i *instance.Instance, f instance.Facts, fresh bool) {
 	case f.ReplicationRole != "master":
 		s.demoted = s.demoted || s.master || f.MasterLinkDown
 	default:
-		again = was.demoted || was.master && f.FormerReplicationID != was.former
+		again = was.wasReplica(f)
 		s.master, s.demoted = true, false
 	}
-	s.former = f.FormerReplicationID
+	s.former, s.looked = f.FormerReplicationID, true
 	demoted := s.demoted
 	phase := m.state.Phase
 	m.mu.Unlock()
@@ -53,8 +77,12 @@ func (m *Migration) stand(i *instance.Instance, f instance.Facts, fresh bool) {
 		m.log.Warn("server has become a replica: nothing is copied from it, and it takes no writes", "instance", i.String(), "of", f.MasterAddr)
 	case again && !fresh && replicated:
 		m.log.Warn("server was a replica for a time: all keys are compared", "instance", i.String())
-		m.ledger.OweSweep(i.String()+" was a replica for a time", int(f.KeysTotal()))
-		m.ledger.OweEverywhere(i.String() + " was a replica for a time")
+		m.compareAgain(i, i.String()+" was a replica for a time", int(f.KeysTotal()), false)
+	}
+	if f.ReplicationRole == "master" {
+		m.mu.Lock()
+		s.id = f.ReplicationID // on disk not before what is owed for it is noted
+		m.mu.Unlock()
 	}
 	m.holdCopies()
 }
@@ -65,6 +93,12 @@ func (m *Migration) holdCopies() {
 	demoted := m.seen[m.shard.Answering().Role].standing.demoted
 	m.mu.Unlock()
 	m.shard.HoldCopies(demoted)
+	if m.twoWay() {
+		m.mu.Lock()
+		demoted = m.seen[instance.Target].standing.demoted
+		m.mu.Unlock()
+		m.two.shard.HoldCopies(demoted)
+	}
 }
 
 // demoted reports whether an instance is a replica that was a master before, and of whom.
@@ -99,7 +133,7 @@ func (m *Migration) moved(i *instance.Instance, f instance.Facts) {
 	m.log.Warn("the address leads to another server now: its connections are made anew", "instance", i.String(),
 		"run_id", f.RunID, "before", before)
 	m.ledger.Lock()
-	m.shard.Reconnect(i)
+	m.eachShard(func(sh *proxy.Shard) { sh.Reconnect(i) })
 	m.ledger.Unlock()
 }
 
@@ -107,6 +141,7 @@ func (m *Migration) moved(i *instance.Instance, f instance.Facts) {
 // were settled there: somebody has flushed it, or it evicts. That its process is the same, and its connection did not
 // break, shows nothing then. Fewer than half: expired keys that still stand are counted, on either side.
 func (m *Migration) shrunk(i *instance.Instance, keys int64) {
+	staying, walked := m.stayingMet()
 	m.ledger.Lock()
 	defer m.ledger.Unlock()
 	secondary := m.other(m.shard.Answering())
@@ -116,9 +151,15 @@ func (m *Migration) shrunk(i *instance.Instance, keys int64) {
 	m.mu.Lock()
 	s := &m.seen[i.Role].standing
 	primary := m.seen[m.other(i).Role]
-	full := primary.facts.KeysTotal()
+	full := m.movingKeys(m.other(i), &primary.facts)
+	if m.moves.ByName() {
+		full = primary.facts.KeysTotal() - staying
+	}
+	if i == m.source {
+		full -= int64(m.ledger.Kept()) // the source may have none of those
+	}
 	unsettled := int64(m.ledger.DirtyKeys() + m.ledger.Unsettled())
-	fewer := primary.known && primary.up && 2*keys < full && 2*unsettled < full-keys
+	fewer := primary.known && primary.up && walked && 2*keys < full && 2*unsettled < full-keys
 	shrunk := false
 	switch {
 	case m.ledger.Sweeping():
@@ -138,5 +179,10 @@ func (m *Migration) shrunk(i *instance.Instance, keys int64) {
 		return
 	}
 	m.log.Warn("server holds far fewer keys than the primary: all are compared", "instance", i.String(), "keys", keys, "primary", full)
-	m.ledger.OweSweep(i.String()+" holds far fewer keys than the primary", int(full))
+	why := i.String() + " holds far fewer keys than the primary"
+	if m.twoWay() {
+		m.ledger.LostData(m.sideOf(i), why)
+	} else {
+		m.ledger.OweSweep(why, int(full))
+	}
 }

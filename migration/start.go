@@ -9,7 +9,6 @@ import (
 
 	"tandem/internal/admin"
 	"tandem/internal/instance"
-	"tandem/internal/precheck"
 	"tandem/internal/state"
 	"tandem/internal/status"
 )
@@ -63,9 +62,10 @@ func (m *Migration) autoStart() {
 		if err == nil || m.ctx.Err() != nil {
 			return
 		}
-		m.log.Warn("the backfill was not started", "error", err)
 		var refused *admin.Refused
-		if errors.As(err, &refused) && !outOfReach(refused.Blockers) {
+		if !errors.As(err, &refused) {
+			m.log.Warn("the backfill was not started", "error", err)
+		} else if m.log.Warn("the backfill was not started", "error", err, "why", saidShortly(refused.Blockers)); !outOfReach(refused.Blockers) {
 			return
 		}
 		select {
@@ -73,6 +73,15 @@ func (m *Migration) autoStart() {
 		case <-time.After(retryStart):
 		}
 	}
+}
+
+// saidShortly is what stands in the way, for a line of the log.
+func saidShortly(blockers []status.Blocker) string {
+	var all []string
+	for _, b := range blockers {
+		all = append(all, b.Code+": "+b.Message)
+	}
+	return strings.Join(all, "; ")
 }
 
 func outOfReach(blockers []status.Blocker) bool {
@@ -93,27 +102,19 @@ func (m *Migration) Start(ctx context.Context, o admin.StepOptions) (id string, 
 	if m.phase() != status.Passthrough {
 		return "", nil
 	}
+	defer m.noteStep("start", status.Passthrough, o, &admin.Result{Phase: status.Backfill}, &err)
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	defer context.AfterFunc(m.draining, end)()
-	report, err := precheck.Run(ctx, m.source, m.target, precheck.Options{OwnUsers: m.cfg.Auth.Mode != "server"})
+	d, err := m.precheck(ctx, o)
 	if err != nil {
 		return "", err
 	}
-	if report.Result == precheck.Failed {
-		refused := &admin.Refused{Message: "the precheck failed"}
-		for _, i := range report.Items {
-			if i.Status == precheck.Failed && i.Name != o.Force {
-				refused.Blockers = append(refused.Blockers, status.Blocker{Code: i.Name, Message: i.Found, Remedy: i.Remedy})
-			}
+	defer func() {
+		if err != nil {
+			d.discard(m)
 		}
-		m.mu.Lock()
-		m.blockers = refused.Blockers
-		m.mu.Unlock()
-		if len(refused.Blockers) > 0 {
-			return "", refused
-		}
-	}
+	}()
 	facts, err := m.source.Facts(ctx)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", admin.ErrPrimaryDown, err)
@@ -124,34 +125,35 @@ func (m *Migration) Start(ctx context.Context, o admin.StepOptions) (id string, 
 	}
 	m.note(m.source, facts)
 	m.note(m.target, targetFacts)
-	if err := m.begin(ctx, facts); err != nil {
+	m.lookForWriters(ctx)
+	if err = m.begin(ctx, facts, d); err != nil {
 		return "", err
 	}
 	m.mu.Lock()
 	m.blockers = nil
 	m.mu.Unlock()
-	m.log.Info("backfill started", "keys", facts.KeysTotal())
+	m.log.Info("backfill started", "keys", m.movingKeys(m.source, &facts))
 	return "sweep-1", nil
 }
 
 // begin makes writes go through the ledger. Commands are held for the moment in which that changes, for a
 // write whose sending the ledger has not seen could overtake a later one.
-func (m *Migration) begin(ctx context.Context, facts instance.Facts) error {
+func (m *Migration) begin(ctx context.Context, facts instance.Facts, d *decided) error {
 	l := m.newLink(m.source, m.target)
-	l.effects.Start()
+	l.startEffects()
 	ctx, cancel := m.stepContext(ctx)
 	defer cancel()
 	undo := func(why string, err error) error {
-		l.effects.Stop()
+		l.stopEffects()
 		if err == nil {
 			return fmt.Errorf("%w: %s", admin.ErrUndone, why)
 		}
 		return fmt.Errorf("%w: %s: %w", admin.ErrUndone, why, err)
 	}
-	if err := m.shard.Await(ctx, func() bool { return l.effects.Up() && m.shard.Known() }); err != nil {
+	if err := m.shard.Await(ctx, l.reached); err != nil {
 		return undo("not connected to both servers: "+l.effects.Problem(), err)
 	}
-	hold, done := context.WithTimeout(ctx, m.cfg.Cutover.MaxPause)
+	hold, done := context.WithTimeout(ctx, m.live().Cutover.MaxPause)
 	defer done()
 	m.shard.Hold()
 	defer m.shard.Release()
@@ -159,14 +161,18 @@ func (m *Migration) begin(ctx context.Context, facts instance.Facts) error {
 		return undo("commands in flight were not answered in cutover.max_pause", err)
 	}
 	// On disk before the first write that goes to both: a restart must know of them.
-	if err := m.save(setPhase(status.Backfill)); err != nil {
+	if err := m.save(func(s *state.State) {
+		s.Phase, s.Duplicates, s.Moves = status.Backfill, d.forState(), canonicalMoves(m.cfg)
+	}); err != nil {
 		return undo("the new phase could not be written", err)
 	}
 	func() {
 		defer m.ledger.Enter()()
-		m.ledger.OweSweep("the migration begins", int(facts.KeysTotal()))
-		m.shard.Replicate(l.effects)
+		m.setKept(d.list, false)
+		m.ledger.OweSweep("the migration begins", int(m.movingKeys(m.source, &facts)))
+		l.replicate()
 		m.setClocks()
+		m.listenFirst()
 	}()
 	m.setLink(l)
 	l.start()
@@ -188,7 +194,6 @@ func (m *Migration) setPaused(paused bool) error {
 			Code: "not_started", Message: "the phase is " + m.phase(), Remedy: "start it first"}}}
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.paused = paused
 	if s := l.sweep.Load(); s == nil {
 		// It will look at m.paused.
@@ -197,5 +202,8 @@ func (m *Migration) setPaused(paused bool) error {
 	} else {
 		s.Resume()
 	}
+	m.mu.Unlock()
+	// Who has paused it does not want a restart to begin with a sweep. If this cannot be written, status says so.
+	_ = m.save(func(s *state.State) { s.Paused = paused })
 	return nil
 }

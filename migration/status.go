@@ -17,13 +17,15 @@ func (m *Migration) Status() status.Status {
 	s := status.New()
 	s.Phase = m.phase()
 	s.UptimeS = int64(time.Since(m.began).Seconds())
-	s.Sessions = int64(m.server.Sessions())
+	s.Sessions = int64(m.sessionCount())
+	s.Listen = m.Addr()
 	primary := m.shard.Primary()
 	s.Primary = string(primary.Role)
 	l := m.linked.Load()
 	if l != nil {
 		s.Backfill = l.progress()
 	}
+	s.Throttle = m.throttleStatus()
 	now := time.Now().UnixNano()
 
 	m.ledger.Lock()
@@ -31,11 +33,18 @@ func (m *Migration) Status() status.Status {
 	tracking := m.shard.Tracking()
 	sweeping := m.ledger.Sweeping()
 	marked, markedOnly := m.ledger.FoundStripes()
-	s.DirtyKeys = int64(m.ledger.DirtyKeys())
+	copying, _ := m.ledger.Copying()
+	s.DirtyKeys = int64(m.ledger.DirtyKeys() + copying) // what the secondary has not acknowledged may differ still
 	s.UnsettledWrites = int64(m.ledger.Unsettled())
+	if m.ledger.Unread() {
+		s.UnsettledWrites++ // a script's, of which not all is known yet
+	}
 	if l != nil {
 		s.LagBytes = int64(l.effects.Lag())
-		if l.effects.Up() {
+		if l.back != nil {
+			s.LagBytes += int64(l.back.effects.Lag())
+		}
+		if l.effects.Up() && (l.back == nil || l.back.effects.Up()) {
 			s.LagMs = status.Known(0.0)
 			if oldest := m.ledger.Oldest(); oldest != 0 {
 				s.LagMs = status.Known(float64(max(0, now-oldest)) / 1e6)
@@ -68,16 +77,22 @@ func (m *Migration) Status() status.Status {
 		Dropped:    int64(stats.Dropped),
 	}
 	s.Copies = status.CopiesStatus{Done: int64(stats.Copied), Races: int64(stats.Races), Failed: int64(stats.Failed)}
-	if tracking.Listening {
-		s.Tracking = status.TrackingStatus{State: status.Running, ForeignWrites: status.Known(int64(tracking.Foreign))}
-	}
+	s.Tracking = m.trackingStatus(tracking)
+	s.Warnings = m.warnings(tracking)
+	s.Duplicates = m.duplicates()
+	s.TwoWay = m.twoWayStatus(s.Phase)
 	s.Verify = m.verifies.status()
+	shadow := m.shard.ShadowCounts()
+	s.Shadow = status.ShadowStatus{Compared: int64(shadow.Same + shadow.Different), Different: int64(shadow.Different), Skipped: int64(shadow.Skipped)}
 	m.mu.Lock()
 	s.Cutover = m.pause
+	m.describePlan(&s.Cutover)
+	s.Cutover.MaxPauseMs = m.live().Cutover.MaxPause.Milliseconds()
+	s.Cutover.TrialMs = m.cfg.Cutover.Trial.Time.Milliseconds()
 	m.mu.Unlock()
 	s.Source, s.Target = m.instanceStatus(m.source, l), m.instanceStatus(m.target, l)
 	s.Blockers = m.blocking()
-	s.ReadyToCutover = s.Phase == status.Synced && len(s.Blockers) == 0
+	s.ReadyToCutover = s.Phase == status.Synced && len(s.Blockers) == 0 && !m.twoWay()
 	return s
 }
 
@@ -85,12 +100,15 @@ func (m *Migration) Status() status.Status {
 func (m *Migration) instanceStatus(i *instance.Instance, l *link) status.InstanceStatus {
 	m.ledger.Lock()
 	lanes, effects := m.shard.Connected(), l != nil && l.effects.Up()
+	if l != nil && l.back != nil {
+		lanes, effects = lanes && l.back.effects.Up(), effects && m.two.shard.Connected()
+	}
 	m.ledger.Unlock()
 	primary := i == m.shard.Primary()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seen := m.seen[i.Role]
-	s := status.InstanceStatus{Connected: seen.up, Version: seen.facts.Version, RunID: seen.facts.RunID}
+	s := status.InstanceStatus{Address: i.Addr, Connected: seen.up, Version: seen.facts.Version, RunID: seen.facts.RunID}
 	switch {
 	case primary:
 		s.Connected = lanes
@@ -120,7 +138,7 @@ func (m *Migration) blocking() []status.Blocker {
 		blockers = append(blockers, status.Blocker{Code: code, Message: fmt.Sprintf(format, args...), Remedy: remedy})
 	}
 	m.mu.Lock()
-	refused, paused := m.blockers, m.paused
+	refused, paused, keptUnsynced := m.blockers, m.paused, m.keptUnsynced
 	unsaved, foreign := m.unsaved, m.seen[instance.Source].foreign
 	if foreign == "" {
 		foreign = m.seen[instance.Target].foreign
@@ -133,6 +151,10 @@ func (m *Migration) blocking() []status.Blocker {
 		add("state_unwritable", "make room on the disk of the state directory, or let Tandem write there: it tries again every few seconds",
 			"the state directory cannot be written: %s", unsaved)
 	}
+	if keptUnsynced != "" && unsaved == "" {
+		add("state_unwritable", "make room on the disk of the state directory, or let Tandem write there: it tries again every few seconds",
+			"the list of kept keys cannot be written: %s", keptUnsynced)
+	}
 	switch phase {
 	case status.Passthrough:
 		blockers = append(blockers, refused...)
@@ -142,6 +164,13 @@ func (m *Migration) blocking() []status.Blocker {
 		return blockers
 	case status.Finished:
 		return blockers
+	case status.Synced:
+		if !m.twoWay() {
+			blockers = append(blockers, m.gates()...)
+			blockers = append(blockers, m.missingDatabases()...)
+		}
+	case status.Reversed:
+		blockers = append(blockers, m.missingDatabases()...)
 	}
 	if !m.shard.PrimaryUp() {
 		primary, why := m.shard.Primary(), m.shard.Trouble()
@@ -165,6 +194,8 @@ func (m *Migration) blocking() []status.Blocker {
 			add("secondary_is_replica", accepting("-READONLY"), "%s has become a replica of %s: it takes no writes", i, of)
 		}
 	}
+	blockers = append(blockers, m.writersTo(m.source, m.target)...)
+	opens, closed := m.closedUntil()
 	l := m.linked.Load()
 	if l == nil {
 		add("starting", "wait for it", "the process has started and has not yet taken up what an earlier one left")
@@ -192,6 +223,7 @@ func (m *Migration) blocking() []status.Blocker {
 		add("secondary_silent", "see what it is busy with (its CPU, SLOWLOG, a script), or what is wrong with the network",
 			"%s has left effects unanswered for %s", l.secondary, silent.Round(time.Second))
 	}
+	m.blockersOfTwoWay(l, add)
 	refusal := l.effects.Refusal()
 	if refusal != "" && l.effects.Up() {
 		add("secondary_refuses", accepting(refusal), "%s refuses what it is sent: %s", l.secondary, refusal)
@@ -200,6 +232,8 @@ func (m *Migration) blocking() []status.Blocker {
 		remedy := "wait for it; status shows its progress"
 		if paused {
 			remedy = "it is paused: resume it"
+		} else if closed {
+			remedy = waitsForWindow(opens)
 		}
 		add("sweep_owed", remedy, "not all keys have been compared yet (%s)", why)
 	}

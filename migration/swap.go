@@ -18,11 +18,28 @@ import (
 const heldDirty = 100
 
 // Cutover makes the target the primary. (admin.Controller)
-func (m *Migration) Cutover(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+func (m *Migration) Cutover(ctx context.Context, o admin.StepOptions) (r admin.Result, err error) {
 	if err := m.beginStep(); err != nil {
 		return admin.Result{}, err
 	}
 	defer m.step.Unlock()
+	switch {
+	case m.twoWay():
+		return admin.Result{}, m.errTwoWay("cutover")
+	case o.Cancel:
+		return m.cancelPlan()
+	case o.Plans():
+		return m.makePlan(o)
+	}
+	if r, err = m.cutover(ctx, o); err == nil {
+		m.endPlan("")
+	}
+	return r, err
+}
+
+// cutover is Cutover, now. m.step is held.
+func (m *Migration) cutover(ctx context.Context, o admin.StepOptions) (r admin.Result, err error) {
+	defer m.noteStep("cutover", m.phase(), o, &r, &err)
 	switch phase := m.phase(); phase {
 	case status.Reversed, status.Finished:
 		return admin.Result{Phase: phase}, nil
@@ -30,24 +47,34 @@ func (m *Migration) Cutover(ctx context.Context, o admin.StepOptions) (admin.Res
 		if o.Force == primaryDown && !m.primaryAnswers(ctx) {
 			return m.giveUpPrimary(ctx, m.target, status.Reversed)
 		}
-		return m.swap(ctx, m.target, status.Reversed, "the target cannot take over")
+		m.lookBeforeCutover(ctx)
+		return m.swap(ctx, m.target, status.Reversed, o.Force, "the target cannot take over")
 	default:
 		return admin.Result{}, &admin.Refused{Message: "the target does not hold all data yet", Blockers: m.blocking()}
 	}
 }
 
 // Rollback makes the source the primary again. (admin.Controller)
-func (m *Migration) Rollback(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+func (m *Migration) Rollback(ctx context.Context, o admin.StepOptions) (r admin.Result, err error) {
 	if err := m.beginStep(); err != nil {
 		return admin.Result{}, err
 	}
 	defer m.step.Unlock()
+	return m.rollback(ctx, o)
+}
+
+// rollback is Rollback with m.step held.
+func (m *Migration) rollback(ctx context.Context, o admin.StepOptions) (r admin.Result, err error) {
+	defer m.noteStep("rollback", m.phase(), o, &r, &err)
 	switch phase := m.phase(); phase {
 	case status.Reversed:
+		m.endPlan("") // a crash may have kept the one that led here
 		if o.Force == primaryDown && !m.primaryAnswers(ctx) {
 			return m.giveUpPrimary(ctx, m.source, status.Backfill)
 		}
-		return m.swap(ctx, m.source, status.Synced, "the source cannot take over")
+		return m.swap(ctx, m.source, status.Synced, o.Force, "the source cannot take over")
+	case status.TwoWay:
+		return admin.Result{}, m.errTwoWay("rollback")
 	case status.Finished:
 		return admin.Result{}, &admin.Refused{Message: "the migration is finished", Blockers: []status.Blocker{{
 			Code: "finished", Message: "the source has not been kept equal since the migration was finished",
@@ -61,18 +88,23 @@ func (m *Migration) Rollback(ctx context.Context, o admin.StepOptions) (admin.Re
 // both instances hold the same and nothing is on the way, writes the new roles to disk, and lets go. If that
 // does not come about within cutover.max_pause, everything is as if never asked.
 //
-// cannot is what a refusal says.
-func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase, cannot string) (admin.Result, error) {
+// force names blockers that it passes over; cannot is what a refusal says.
+func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase, force, cannot string) (admin.Result, error) {
 	old := m.linked.Load()
 	if !m.shard.PrimaryUp() {
 		return admin.Result{}, admin.ErrPrimaryDown
 	}
-	m.saveAgain() // there may be room since the last look
-	if blockers := m.blocking(); len(blockers) > 0 {
-		return admin.Result{}, &admin.Refused{Message: cannot, Blockers: blockers}
-	}
 	ctx, cancel := m.stepContext(ctx)
 	defer cancel()
+	m.saveAgain() // there may be room since the last look
+	m.lookForWriters(ctx)
+	blockers, err := without(m.blocking(), force)
+	if err != nil {
+		return admin.Result{}, err
+	}
+	if len(blockers) > 0 {
+		return admin.Result{}, &admin.Refused{Message: cannot, Blockers: blockers}
+	}
 	// Unheld: connect what will be needed, and wait for a moment that can be drained.
 	facts, err := primary.Facts(ctx)
 	if err != nil {
@@ -99,7 +131,7 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	if err := m.shard.Await(ctx, link.effects.Up); err != nil {
 		return undone("no effect lane to the secondary to be: "+link.effects.Problem(), err)
 	}
-	patience := time.Now().Add(m.cfg.Cutover.Wait / 2)
+	patience := time.Now().Add(m.live().Cutover.Wait / 2)
 	calm := func() bool {
 		_, functions := m.ledger.EverywhereOwed()
 		few := m.ledger.DirtyKeys()
@@ -114,12 +146,19 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 			Blockers: m.blocking()}
 	}
 
+	// Somebody may have come while that was waited for.
+	m.lookForWriters(ctx)
+	if late, _ := without(m.writersTo(m.source, m.target), force); len(late) > 0 {
+		return admin.Result{}, &admin.Refused{Message: cannot, Blockers: late}
+	}
+
 	// Held: from here to Release clients wait.
 	began := time.Now()
-	hold, done := context.WithTimeout(ctx, m.cfg.Cutover.MaxPause)
+	hold, done := context.WithTimeout(ctx, m.live().Cutover.MaxPause)
 	defer done()
 	m.shard.Hold()
 	defer m.shard.Release()
+	defer m.throttle.Lift()()
 	drained := func() bool {
 		return m.shard.Answered() && m.ledger.Drained() && next.Ready() && link.effects.Up()
 	}
@@ -146,8 +185,8 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	if !m.shard.Look(drained) {
 		return undo("a key became dirty at the last moment", nil)
 	}
-	before := m.phase()
-	if err := m.save(func(s *state.State) { s.Phase = phase; s.ScanEpoch++ }); err != nil {
+	goBack, err := m.saveRoles(phase, m.trialUntil(phase))
+	if err != nil {
 		return undo("the new roles could not be written", err)
 	}
 	crashpoint.Reach(crashpoint.RolesSaved)
@@ -156,12 +195,14 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 			return false
 		}
 		m.shard.Swap(next, link.effects)
+		m.ledger.KeptOnPrimary(primary == m.target)
 		m.setClocks()
+		m.listenAnew()
 		return true
 	})
 	if !swapped {
 		// The disk was slow, or a server went away meanwhile: with the roles as they were nothing is lost.
-		if err := m.save(setPhase(before)); err != nil {
+		if err := m.save(goBack); err != nil {
 			m.fail("writing the old roles back", err)
 		}
 		return undo("it would have held clients for more than cutover.max_pause: the roles were long in writing, "+
@@ -171,6 +212,18 @@ func (m *Migration) swap(ctx context.Context, primary *instance.Instance, phase,
 	pause := m.swapped(old, link, began)
 	m.log.Info("roles swapped", "primary", primary.String(), "pause", pause.Round(time.Microsecond))
 	return admin.Result{Phase: phase, Pause: pause}, nil
+}
+
+// saveRoles writes down the phase that a swap leads to, and until when the target is on trial then. goBack restores both, if
+// the swap does not come about.
+func (m *Migration) saveRoles(phase string, trialUntil int64) (goBack func(*state.State), err error) {
+	var was state.State
+	err = m.save(func(s *state.State) {
+		was = *s
+		s.Phase, s.TrialUntil = phase, trialUntil
+		s.ScanEpoch++
+	})
+	return func(s *state.State) { s.Phase, s.TrialUntil = was.Phase, was.TrialUntil }, err
 }
 
 // undone is the error of a step that was begun and is as if never asked for.
@@ -228,11 +281,12 @@ func (m *Migration) undrained() string {
 }
 
 // Finish ends the second writes: the target alone is served. (admin.Controller)
-func (m *Migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Result, error) {
+func (m *Migration) Finish(ctx context.Context, o admin.StepOptions) (r admin.Result, err error) {
 	if err := m.beginStep(); err != nil {
 		return admin.Result{}, err
 	}
 	defer m.step.Unlock()
+	defer m.noteStep("finish", m.phase(), o, &r, &err)
 	switch phase := m.phase(); phase {
 	case status.Finished:
 		return admin.Result{Phase: phase}, nil
@@ -241,6 +295,15 @@ func (m *Migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Resu
 		return admin.Result{}, &admin.Refused{Message: "only a migration that was cut over can be finished",
 			Blockers: []status.Blocker{{Code: "not_reversed", Message: "the source still answers clients",
 				Remedy: "cut over first"}}}
+	}
+	m.lookForWriters(ctx)
+	// Who uses the target past Tandem does what everybody is to do next.
+	blockers, err := without(m.writersTo(m.source), o.Force)
+	if err != nil {
+		return admin.Result{}, err
+	}
+	if len(blockers) > 0 {
+		return admin.Result{}, &admin.Refused{Message: "the source is still written to", Blockers: blockers}
 	}
 	if err := m.save(setPhase(status.Finished)); err != nil {
 		return admin.Result{}, &admin.Refused{Message: "the new phase could not be written", Blockers: m.blocking()}
@@ -255,6 +318,7 @@ func (m *Migration) Finish(ctx context.Context, o admin.StepOptions) (admin.Resu
 	m.verifies.stop(errSwapped)
 	m.ledger.Lock()
 	m.shard.StopReplicating()
+	m.track(0)
 	m.ledger.Forget()
 	m.ledger.Unlock()
 	l.effects.Stop()

@@ -1,97 +1,99 @@
 package migration
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"slices"
-	"strconv"
-	"sync"
+	"fmt"
 	"time"
 
 	"tandem/backfill"
 	"tandem/internal/admin"
+	"tandem/internal/journal"
 	"tandem/internal/status"
 )
 
-// maxListed bounds the differences that one verify keeps to be listed, and maxListedBytes what they are made of.
+// Who has asked for a verify.
 const (
-	maxListed      = 100_000
-	maxListedBytes = 32 << 20
+	bySomebody = "request"
+	bySchedule = "schedule"
 )
-
-// maxRunning is how many may run at once.
-const maxRunning = 4
-
-// keptVerifies is how many are kept with their differences. Those that run are always kept.
-const keptVerifies = 5
-
-// verifies are those of this process, the last few with their differences.
-type verifies struct {
-	mu    sync.Mutex
-	all   []*verify
-	count int
-	ended error // why none may begin any more
-}
-
-type verify struct {
-	id     string
-	opts   admin.VerifyOptions
-	run    *backfill.Verify
-	cancel context.CancelCauseFunc
-
-	mu       sync.Mutex
-	found    []status.Difference
-	bytes    int // of found
-	count    int64
-	state    string
-	err      string
-	finished time.Time
-}
 
 // Verify starts a verify. (admin.Controller)
 func (m *Migration) Verify(ctx context.Context, o admin.VerifyOptions) (string, error) {
+	select {
+	case <-m.verifies.known: // and so which numbers are taken
+	case <-m.ctx.Done():
+		return "", errEnding
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	v, err := m.startVerify(o, bySomebody, nil)
+	if err != nil {
+		return "", err
+	}
+	return v.id, nil
+}
+
+// startVerify starts a verify, or one that an earlier process has begun.
+func (m *Migration) startVerify(o admin.VerifyOptions, by string, saved *savedVerify) (*verify, error) {
 	l := m.linked.Load()
 	if l == nil {
-		return "", &admin.Refused{Message: "there is nothing to compare", Blockers: []status.Blocker{{
+		return nil, &admin.Refused{Message: "there is nothing to compare", Blockers: []status.Blocker{{
 			Code: "not_replicating", Message: "in phase " + m.phase() + " only one instance is written to",
 			Remedy: "start the backfill first"}}}
 	}
-	mode := backfill.Mode(o.Mode)
-	if mode == "" {
-		mode = backfill.Full
-	}
 	if !m.isKnown() {
-		return "", admin.ErrPrimaryDown
+		return nil, admin.ErrPrimaryDown
 	}
-	v := &verify{opts: o, state: status.Running}
-	v.run = backfill.NewVerify(m.ledger, l.primary, l.secondary, backfill.VerifyOptions{
+	o.Mode = cmp.Or(o.Mode, admin.VerifyFull)
+	v := &verify{opts: o, by: by, state: status.Running, began: time.Now(), primary: l.primary.Role, vs: &m.verifies}
+	v.files.dir, v.files.log = m.cfg.StateDir, m.log
+	bo := backfill.VerifyOptions{
 		Name:         m.shard.ConnName("verify"),
-		Mode:         mode,
+		Mode:         backfill.Mode(o.Mode),
+		SampleShare:  float64(m.cfg.Verify.SampleShare),
 		Repair:       o.Repair,
 		Databases:    m.databases(),
+		Moves:        m.moves,
+		Extend:       m.cfg.Expiry.ExtendBy,
 		ScanCount:    m.cfg.Backfill.ScanCount,
 		Workers:      m.cfg.Verify.Workers,
 		TTLTolerance: m.cfg.Verify.TTLTolerance,
 		BigKeyBytes:  int64(m.cfg.BigKeyBytes),
+		KeysPerS:     m.cfg.Verify.MaxKeysPerS,
+		Throttle:     m.throttle,
 		Shift:        m.shard.Shift,
 		Report:       v.add,
+		Save:         func(p backfill.VerifyPoint) { v.save(&p) },
+		SaveEvery:    m.hooks.saveVerifyEvery,
 		Log:          m.log,
-	})
+	}
+	if saved != nil {
+		v.takeUp(saved)
+		bo.From = saved.Point
+	}
+	v.run = backfill.NewVerify(m.ledger, l.primary, l.secondary, bo)
 	run, cancel := context.WithCancelCause(m.ctx)
 	v.cancel = cancel
 	if err := m.verifies.begin(v, l, m.linked.Load); err != nil {
 		cancel(nil)
-		return "", err
+		return nil, err
 	}
-	m.log.Info("verify begins", "id", v.id, "mode", mode, "repair", o.Repair)
+	if saved == nil {
+		v.files.id = v.id
+		v.save(nil)
+		v.files.failed(pruneLists(m.cfg.StateDir, keptVerifies))
+	}
+	m.log.Info("verify begins", "id", v.id, "mode", o.Mode, "repair", o.Repair, "by", by, "goes_on", saved != nil)
+	m.noteVerifyBegins(v, saved != nil)
 	m.work.Go(func() {
 		defer cancel(nil)
 		err := v.run.Run(run)
-		v.end(err)
-		p := v.run.Progress()
-		m.log.Info("verify ended", "id", v.id, "compared", p.Compared, "different", p.Different, "error", v.err)
+		m.verifyEnded(v, err)
+		v.end(err) // last: who waits for it finds it in the journal
 	})
-	return v.id, nil
+	return v, nil
 }
 
 // isKnown reports whether the primary has been reached.
@@ -101,107 +103,65 @@ func (m *Migration) isKnown() bool {
 	return m.shard.Known()
 }
 
-// begin takes v in, unless none may begin or the link it is to compare is no longer the present one.
-func (vs *verifies) begin(v *verify, l *link, present func() *link) error {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	switch {
-	case vs.ended != nil:
-		return errEnding
-	case present() != l:
-		return &admin.Refused{Message: errSwapped.Error()}
-	case vs.running() >= maxRunning:
-		return &admin.Refused{Message: "as many comparisons as may run at once are running: wait for one of them"}
-	}
-	vs.count++
-	v.id = strconv.Itoa(vs.count)
-	vs.all = append(vs.all, v)
-	for i := 0; i < len(vs.all) && len(vs.all) > keptVerifies; {
-		if old := vs.all[i]; old.running() {
-			i++
-		} else {
-			vs.all = slices.Delete(vs.all, i, i+1)
-		}
-	}
-	return nil
-}
-
-// running is how many run. The lock is held.
-func (vs *verifies) running() (n int) {
-	for _, v := range vs.all {
-		if v.running() {
-			n++
-		}
-	}
-	return n
-}
-
 // errSwapped ends a verify that compares by roles which are no more.
 var errSwapped = errors.New("the roles changed while it ran; start it again")
 
-// stop ends all that run. What they find from now on does not count.
-func (vs *verifies) stop(why error) {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	for _, v := range vs.all {
-		if v.running() {
-			v.end(why)
-			v.cancel(why)
+// errProcessEnds ends those that the next process takes up again.
+var errProcessEnds = errors.New("the process ended")
+
+// errCancelled ends one that nobody wants any more.
+var errCancelled = errors.New("it was cancelled")
+
+// verifyEnded says what has come of a verify that has run; err is what it has ended with, unless somebody has ended it.
+func (m *Migration) verifyEnded(v *verify, err error) {
+	s, why := v.summary(), v.why()
+	if v.running() {
+		s.State, why = status.Done, err
+		if err != nil {
+			s.State, s.Error = status.Failed, err.Error()
 		}
 	}
-}
-
-// end is stop, and none begins any more.
-func (vs *verifies) end(why error) {
-	vs.mu.Lock()
-	vs.ended = why
-	vs.mu.Unlock()
-	vs.stop(why)
-}
-
-func (v *verify) running() bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.state == status.Running
-}
-
-func (v *verify) add(d status.Difference) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.state != status.Running {
+	if why != nil && (errors.Is(why, errProcessEnds) || m.ctx.Err() != nil) {
+		v.files.close(false) // it goes on in the next process
+		m.log.Info("verify interrupted", "id", v.id, "compared", s.Compared, "different", s.Different)
 		return
 	}
-	v.count++
-	// Once one is left out, so are all after it: the list is the first ones.
-	full := int64(len(v.found)) < v.count-1 || len(v.found) >= maxListed || v.bytes >= maxListedBytes
-	if !full {
-		v.bytes += len(d.Key) + len(d.Detail)
-		v.found = append(v.found, d)
+	v.files.close(true)
+	if s.State == status.Done && s.Mode == admin.VerifyFull && (s.Different == 0 || s.Repair) {
+		m.compared(v.began)
 	}
+	m.log.Info("verify ended", "id", v.id, "by", v.by, "compared", s.Compared, "different", s.Different, "file", s.File, "error", s.Error)
+	e := journal.Event{Kind: journal.Verify, Name: s.Mode, State: journal.Done, Message: s.Text(), Numbers: map[string]float64{
+		"compared": float64(s.Compared), "different": float64(s.Different), "took_ms": float64(time.Since(v.began).Milliseconds())}}
+	if v.opts.Repair {
+		e.Numbers["repaired"] = float64(s.Different)
+		e.Message += "; those are copied again"
+	}
+	if share, known := s.AtMostDifferent.Get(); known {
+		e.Numbers["at_most_different"] = share
+	}
+	switch {
+	case s.State == status.Failed:
+		e.State, e.Message = journal.Failed, s.Error+"; until then: "+e.Message
+		if v.by == bySchedule && !errors.Is(why, errSwapped) && !errors.Is(why, errCancelled) {
+			m.record(journal.Event{Kind: journal.Fault, Name: "verify_failed", Message: "a verify that had begun by itself failed: " + s.Error})
+		}
+	case s.Different > 0:
+		m.record(journal.Event{Kind: journal.Difference, Name: "verify", Message: fmt.Sprintf("verify %s: %s; listed in %s", v.id, e.Message, s.File),
+			Numbers: map[string]float64{"different": float64(s.Different), "compared": float64(s.Compared)}})
+	}
+	m.record(e)
 }
 
-// end notes how it ended, the first time.
-func (v *verify) end(err error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.state != status.Running {
-		return
+func (m *Migration) noteVerifyBegins(v *verify, goesOn bool) {
+	message := "a verify begins"
+	switch {
+	case goesOn:
+		message = "a verify goes on that an earlier process has begun"
+	case v.by == bySchedule:
+		message = "a verify begins by itself"
 	}
-	v.state, v.finished = status.Done, time.Now()
-	if err != nil {
-		v.state, v.err = status.Failed, err.Error()
-	}
-}
-
-// summary is the verify as it stands.
-func (v *verify) summary() status.VerifySummary {
-	p := v.run.Progress()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return status.VerifySummary{
-		ID: v.id, State: v.state, Error: v.err, Mode: v.opts.Mode, Repair: v.opts.Repair,
-		Percent: status.Known(p.Percent), Compared: p.Compared, Different: v.count, Listed: int64(len(v.found)),
-	}
+	m.record(journal.Event{Kind: journal.Verify, Name: v.opts.Mode, State: journal.Begins, Message: message})
 }
 
 // VerifyResults lists what a verify has found so far. (admin.Controller)
@@ -222,34 +182,21 @@ func (m *Migration) VerifyResults(_ context.Context, id string, from int, yield 
 	return s, nil
 }
 
-func (vs *verifies) find(id string) *verify {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	for _, v := range vs.all {
-		if v.id == id {
-			return v
-		}
-	}
-	return nil
-}
-
-// status is that of the last verify.
-func (vs *verifies) status() status.VerifyStatus {
-	vs.mu.Lock()
-	var v *verify
-	if n := len(vs.all); n > 0 {
-		v = vs.all[n-1]
-	}
-	vs.mu.Unlock()
+// LeadVerify pauses a verify, resumes or cancels it. One that has ended stays as it is. (admin.Controller)
+func (m *Migration) LeadVerify(_ context.Context, id string, step admin.VerifyStep) (status.VerifySummary, error) {
+	v := m.verifies.find(id)
 	if v == nil {
-		return status.VerifyStatus{State: status.Idle}
+		return status.VerifySummary{}, admin.ErrUnknownVerify
 	}
-	s := v.summary()
-	out := status.VerifyStatus{State: s.State, Compared: s.Compared, Different: s.Different}
-	v.mu.Lock()
-	if !v.finished.IsZero() {
-		out.FinishedAt = status.Known(v.finished.UnixMilli())
+	switch step {
+	case admin.PauseVerify:
+		v.run.Pause()
+	case admin.ResumeVerify:
+		v.run.Resume()
+	case admin.CancelVerify:
+		v.end(errCancelled)
+		v.cancel(errCancelled)
 	}
-	v.mu.Unlock()
-	return out
+	m.log.Info("verify led", "id", id, "step", string(step))
+	return v.summary(), nil
 }

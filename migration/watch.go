@@ -3,7 +3,6 @@ package migration
 import (
 	"cmp"
 	"context"
-	"strings"
 	"time"
 
 	"tandem/internal/instance"
@@ -32,8 +31,10 @@ func (m *Migration) watch() {
 		m.ledger.Lock()
 		m.setClocks()
 		m.ledger.Unlock()
+		m.listen(time.Now())
 		m.saveAgain()
 		m.saveServers(false)
+		m.lookAtUsersAgain()
 		select {
 		case <-m.ctx.Done():
 			return
@@ -62,6 +63,7 @@ func (m *Migration) look(i *instance.Instance) {
 	ctx, cancel := context.WithTimeout(m.ctx, lookEvery)
 	defer cancel()
 	m.showUp(ctx, i)
+	reported := m.reportedChanges()
 	facts, err := i.Facts(ctx)
 	if err != nil {
 		m.mu.Lock()
@@ -70,28 +72,15 @@ func (m *Migration) look(i *instance.Instance) {
 		return
 	}
 	m.note(i, facts)
+	m.tallyUp(i, &facts, reported)
 	m.moved(i, facts)
 	if m.served(i, facts.RunID) {
 		m.ledger.Lock()
 		m.stand(i, facts, false)
 		m.ledger.Unlock()
-		m.shrunk(i, facts.KeysTotal())
+		m.shrunk(i, m.movingKeys(i, &facts))
 	}
-	others, err := i.Others(ctx, m.id)
-	if err != nil {
-		return // what was seen last stays
-	}
-	foreign := strings.Join(others, ", ")
-	m.mu.Lock()
-	was := m.seen[i.Role].foreign
-	m.seen[i.Role].foreign = foreign
-	m.mu.Unlock()
-	switch {
-	case foreign != "" && foreign != was:
-		m.log.Error("another tandem process is connected to this pair of servers", "instance", i.String(), "id", foreign)
-	case foreign == "" && was != "":
-		m.log.Info("the other tandem process is gone", "instance", i.String(), "id", was)
-	}
+	m.lookAtClients(ctx, i)
 }
 
 // showUp keeps one connection with our name open to a server, by which other processes see that the pair is
@@ -136,7 +125,8 @@ type seen struct {
 		runID string
 		keys  int64
 	}
-	standing standing
+	standing  standing
+	strangers strangers
 }
 
 // served reports whether the lanes to an instance are connected to the server with this run id.
@@ -155,7 +145,7 @@ func (m *Migration) note(i *instance.Instance, f instance.Facts) {
 	s.up, s.facts, s.known = true, f, true
 	// Of another run id only a lane may take notice: it is the one that finds out that data may be lost.
 	if s.met && s.served.runID == f.RunID {
-		s.served.keys = f.KeysTotal()
+		s.served.keys = m.movingKeys(i, &f)
 	}
 }
 
@@ -185,13 +175,17 @@ func (m *Migration) setClocks() {
 	if m.cfg.ClockCorrection != "auto" || apart.Abs() < max(minShift, margin) {
 		shift = 0
 	}
-	m.shard.SetClock(p.facts.ClockOffset, shift, apart.Abs()+margin+stallMargin)
+	skew := apart.Abs() + margin + stallMargin
+	m.shard.SetClock(p.facts.ClockOffset, shift, skew)
+	if m.twoWay() {
+		m.two.shard.SetClock(s.facts.ClockOffset, -shift, skew)
+	}
 }
 
 // onConnect is told, under the ledger's lock, what server a lane has connected to. A server that is not the
 // one it was, or holds much less than it held, may have lost data: the keyspaces must be compared.
 func (m *Migration) onConnect(i *instance.Instance, f instance.Facts) {
-	keys := f.KeysTotal()
+	keys := m.movingKeys(i, &f)
 	m.mu.Lock()
 	s := m.seen[i.Role]
 	s.up, s.facts, s.known = true, f, true
@@ -214,8 +208,7 @@ func (m *Migration) onConnect(i *instance.Instance, f instance.Facts) {
 	case was.runID != f.RunID:
 		m.log.Warn("server was restarted or replaced: all keys are compared", "instance", i.String(),
 			"run_id", f.RunID, "before", was.runID, "keys", keys)
-		m.ledger.OweSweep(i.String()+" was restarted or replaced", int(keys))
-		m.ledger.OweEverywhere(i.String() + " was restarted or replaced")
+		m.compareAgain(i, i.String()+" was restarted or replaced", int(keys), 2*keys < was.keys)
 	case keys < was.keys/2:
 		m.log.Warn("server holds fewer keys than before: all are compared", "instance", i.String(), "keys", keys, "before", was.keys)
 		m.ledger.OweSweep(i.String()+" holds fewer keys than before", int(was.keys))

@@ -26,8 +26,19 @@ type Auth struct {
 	Mode AuthMode
 	// Users of AuthUsers: the SHA-256 of each one's password.
 	Users map[string][sha256.Size]byte
+	// Reread gives that of a user anew, of those that may be replaced; it is asked at each login, without the lock.
+	Reread map[string]func() [sha256.Size]byte
 	// Cache is how long a login that the primary has accepted is accepted again without asking it.
 	Cache time.Duration
+}
+
+// digest is the SHA-256 of a user's password.
+func (a *Auth) digest(user string) (digest [sha256.Size]byte, known bool) {
+	if reread := a.Reread[user]; reread != nil {
+		return reread(), true
+	}
+	digest, known = a.Users[user]
+	return digest, known
 }
 
 // account is in whose name sessions are served. Sessions of one account share lanes, and no others do, so the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -63,6 +64,7 @@ type blocking struct {
 	lane     *lane  // on which it blocks; nil while it does not
 	issued   bool   // the server has had it once, and found nothing wrong with it
 	prepared bool   // a lane was opened for it while it stands in line
+	echo     bool   // the server answers something when it has read it
 	taken    bool   // a hold's request to take it back may be on the way
 	again    bool   // ... was: it is to be issued again
 	served   bool   // it was given something
@@ -100,7 +102,10 @@ func (s *session) serveBlocking(b *blocking) bool {
 		if over, alive := s.awaitTurn(b); over || !alive {
 			return alive
 		}
-		if b.bounded && s.sh.hints.Load().dual {
+		switch dual := s.sh.hints.Load().dual; {
+		case s.sh.takes(b) && (!b.bounded || !b.readsGroup()):
+			return s.take(b)
+		case b.bounded && dual && !s.blocksOnStaying(b):
 			switch {
 			case b.readsGroup():
 				return s.readGroup(b)
@@ -120,20 +125,25 @@ func (s *session) serveBlocking(b *blocking) bool {
 // tryFirst takes what is there without blocking. served is true if the client has an answer.
 func (s *session) tryFirst(b *blocking) (served, alive bool) {
 	b.failed = nil
-	form, t, reshape, ok := b.cmd.Try(nil, b.args, s.sh.hints.Load().server)
+	raw, cmd, reshape, ok := b.cmd.Try(nil, b.args, s.sh.hints.Load().server)
 	if !ok || len(b.raw) > maxTried {
 		return false, true
 	}
+	return s.tryForm(b, form{raw, cmd, reshape})
+}
+
+// tryForm is tryFirst by one form.
+func (s *session) tryForm(b *blocking, f form) (served, alive bool) {
 	r := s.request()
-	r.cmd, r.src, r.replies, r.own = t, form, 1, s.pins != 0
+	r.cmd, r.src, r.replies, r.own, r.tries = f.cmd, f.raw, 1, s.pins != 0, b
 	r.then = func(reply []byte) []byte {
 		var out []byte
-		if out, served = reshape(nil, reply); !served && reply[0] == '-' {
+		if out, served = f.reshape(nil, reply); !served && reply[0] == '-' {
 			b.failed = bytes.Clone(reply)
 		}
 		return out
 	}
-	r.writes = t.IsWrite(resp.Args(form, nil)) // it is planned when it is sent
+	r.writes = f.cmd.IsWrite(resp.Args(f.raw, nil)) // it is planned when it is sent
 	s.add(r)
 	s.refused = false
 	if !s.submit() || !s.awaitAnswers() {
@@ -149,11 +159,11 @@ func (s *session) blockOnce(b *blocking) (done, alive bool) {
 	if !s.pin(pinBlocked) {
 		return false, false
 	}
-	sh.findSliced()
+	s.findSliced()
 	r := s.request()
 	r.cmd, r.src, r.replies, r.own = b.cmd, b.raw, 1, true
 	r.blocking = b
-	if b.cmd.IsWrite(b.args) {
+	if b.cmd.IsWrite(b.args) && !s.blocksOnStaying(b) {
 		r.blocked = s.blockedOn(b)
 	}
 	r.then = b.answered
@@ -162,7 +172,7 @@ func (s *session) blockOnce(b *blocking) (done, alive bool) {
 	ok := s.submit()
 	refused := s.refused
 	if !refused {
-		sh.written(b)
+		sh.sentOut(b)
 		ok = ok && s.awaitBlocked()
 	}
 	sh.lock()
@@ -181,7 +191,9 @@ func (s *session) blockedOn(b *blocking) *ledger.Blocked {
 		return k
 	}
 	for _, p := range places {
-		k.Keys = append(k.Keys, s.key(p, b.args))
+		if key := s.key(p, b.args); !key.Stays {
+			k.Keys = append(k.Keys, key)
+		}
 	}
 	return k
 }
@@ -193,6 +205,13 @@ func (b *blocking) sent(ln *lane, r *request) {
 	b.lane, b.issued, b.prepared, b.again = ln, true, false, false
 	b.taken = sh.taking || sh.strayed
 	b.sess.blocks = b
+	if b.echo = slices.Contains(sh.line, b); b.echo {
+		// The server reads both at once, and answers when it has executed both as far as it can.
+		ln.enqueue(&request{src: pingFrame, replies: 1, then: func([]byte) []byte {
+			sh.leaveLineAs(b)
+			return nil
+		}})
+	}
 	if b.acks {
 		// What it waits for is as far as its connection has come by its own commands, and this one has none yet.
 		ln.swallow(pingFrame)
@@ -308,6 +327,42 @@ func (s *session) watch(until time.Time) (end func()) {
 	}
 }
 
+// awaitTurns waits for b's turns among those who wait for the same, and takes them, until b is over. look comes before each
+// wait, and says when to look again by itself; zero is never. mine tells under the shard's lock whether it is b's turn.
+// try takes it. False: the session has ended.
+func (s *session) awaitTurns(b *blocking, look func() time.Time, mine func() bool, try func() (over, alive bool)) (alive bool) {
+	for !s.closed.Load() {
+		until := look()
+		if !b.forever && (until.IsZero() || b.until.Before(until)) {
+			until = b.until
+		}
+		end := s.watch(until)
+		s.sh.lock()
+		turn, verdict := mine(), b.verdict
+		s.sh.unlock()
+		switch {
+		case turn:
+			end()
+			if over, alive := try(); over {
+				return alive
+			}
+			continue
+		case verdict != nil:
+			end()
+			return s.answer(verdict)
+		case b.late():
+			end()
+			return s.answer(b.nothing())
+		}
+		alive := s.listen()
+		end()
+		if !alive {
+			break
+		}
+	}
+	return false
+}
+
 // listen reads some of what the client sends while its command blocks, until that comes, the deadline passes, or
 // the session is nudged. False: the session has ended.
 func (s *session) listen() bool {
@@ -315,6 +370,7 @@ func (s *session) listen() bool {
 		s.close(ShuttingDown)
 		return false
 	}
+	s.turn.StepAside()
 	var err error
 	if s.w-s.r <= readAhead {
 		_, err = s.input.read(1)

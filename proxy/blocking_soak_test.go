@@ -34,6 +34,7 @@ func TestEveryElementIsPoppedOnce(t *testing.T) {
 			continue
 		}
 		t.Run(b.Name, func(t *testing.T) {
+			t.Parallel()
 			j := &jobs{soak: newSoak(t, redisd.Options{Binary: b.Path})}
 			j.work(2 * time.Second)
 		})

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +74,7 @@ func onEach(t *testing.T, f func(t *testing.T, h *house)) {
 			continue // as 8.1 in all of this
 		}
 		t.Run(b.Name, func(t *testing.T) {
+			t.Parallel()
 			f(t, newHouseOn(t, redisd.Options{Binary: b.Path}, redisd.Options{Binary: b.Path}, true, nil))
 		})
 	}
@@ -133,69 +133,6 @@ func TestBlockedClientsAreServedInTheirOrder(t *testing.T) {
 	}
 }
 
-// A hold lasts, and the time of a command that it has taken back is over meanwhile: the client is told so then.
-func TestATimeoutIsKeptDuringAHold(t *testing.T) {
-	h := newHouse(t, true, nil)
-	h.client().expect("XGROUP CREATE s g 0 MKSTREAM", "+OK")
-	for _, command := range []string{"BLPOP a b 0.3", "BRPOPLPUSH a b 1", "BZPOPMAX z 0.3", "XREAD BLOCK 300 STREAMS s $",
-		"XREADGROUP GROUP g c BLOCK 300 STREAMS s >"} {
-		for _, resp3 := range []bool{false, true} {
-			c, want := h.client(), "*-1"
-			if resp3 {
-				c, want = h.resp3(), "_"
-			}
-			began := time.Now()
-			c.start(command)
-			h.blocked(1)
-			h.shard.Hold()
-			h.await("taken back", h.shard.Answered)
-			c.wants(want)
-			h.shard.Release()
-			if d := time.Since(began); d < 290*time.Millisecond || d > 1500*time.Millisecond {
-				t.Errorf("%s: answered after %s", command, d)
-			}
-			c.expect("PING", "+PONG")
-		}
-	}
-}
-
-func TestUnblockEndsWhatBlocksWhereverItWaits(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
-		other := h.client()
-		other.expect("XGROUP CREATE s g 0 MKSTREAM", "+OK")
-		for _, command := range []string{"BLPOP q 0", "XREAD BLOCK 0 STREAMS s $", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"} {
-			for _, held := range []bool{false, true} {
-				c := h.client()
-				id := strings.TrimPrefix(c.do("CLIENT ID"), ":")
-				for how, want := range map[string]string{"": "*-1", " TIMEOUT": "*-1", " ERROR": "-UNBLOCKED client unblocked via CLIENT UNBLOCK"} {
-					other.expect("CLIENT UNBLOCK "+id+how, ":0")
-					c.start(command)
-					h.blocked(1)
-					if held {
-						h.shard.Hold()
-						h.await("taken back", h.shard.Answered)
-					}
-					if held || strings.HasPrefix(command, "XREADGROUP") {
-						other.expect("CLIENT UNBLOCK "+id+how, ":1")
-					} else {
-						h.blockedAt(h.source, 1)
-						other.expect("CLIENT UNBLOCK "+id+how, ":1")
-					}
-					c.wants(want)
-					if held {
-						h.shard.Release()
-					}
-					c.expect("GET x", "$-1")
-				}
-				_ = c.Close()
-			}
-		}
-		if h.shard.sliced.Load() {
-			t.Error("commands are thought not to be taken back")
-		}
-	})
-}
-
 // Many kilobytes, and more than fit into a lane's buffer, both found there and pushed while the client blocks.
 func TestLargeElementsAreWhatTheBlockingCommandAnswers(t *testing.T) {
 	h := newHouse(t, true, nil)
@@ -239,64 +176,6 @@ func TestLargeElementsAreWhatTheBlockingCommandAnswers(t *testing.T) {
 	}
 	h.atRest()
 	h.same()
-}
-
-// For a client that is gone nothing is taken, also if it has sent more than is read ahead of it.
-func TestNothingIsTakenForAClientThatHasGone(t *testing.T) {
-	h := newHouse(t, true, nil)
-	p := h.client()
-	p.expect("XGROUP CREATE s g 0 MKSTREAM", "+OK")
-	for _, command := range []string{"BLPOP q 0", "BLMOVE q d LEFT LEFT 0", "BZPOPMIN z 0", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"} {
-		for _, behind := range []int{0, 3 * readAhead / 2} {
-			c := h.client().start(command)
-			h.blocked(1)
-			set := string(resp.AppendCommand(nil, "SET", "never", strings.Repeat("x", 1000)))
-			c.send(strings.Repeat(set, behind/len(set)))
-			_ = c.Close()
-			h.await("no session", func() bool { return len(h.server.all()) == 1 })
-			h.blockedOrWatched(0)
-		}
-	}
-	p.expect("RPUSH q 1", ":1")
-	p.expect("ZADD z 1 m", ":1")
-	p.expect("XADD s 1-1 f v", "$3 1-1")
-	p.expect("XPENDING s g", "*4 :0 $-1 $-1 *-1")
-	p.expect("EXISTS q z s d never", ":3")
-	h.converged()
-	h.same()
-}
-
-// blockedOrWatched waits until n commands block on the source, those that watch streams not counted.
-func (h *house) blockedOrWatched(n int) {
-	h.t.Helper()
-	h.await("blocked lanes", func() bool {
-		got := 0
-		for ln := range h.shard.primary.pinned {
-			if ln.up && ln.blocks() != nil || ln.stale {
-				got++
-			}
-		}
-		return got == n
-	})
-}
-
-// The reply with which a hold takes a command back may have been read when its client goes. Nobody is left then to
-// issue it again, and whoever stands in line behind it would wait for ever.
-func TestAReplyToWhoHasGoneStandsInNobodysWay(t *testing.T) {
-	h := newHouse(t, true, nil)
-	c := h.client().start("BLPOP q 0")
-	h.blocked(1)
-	s := h.server.all()[0]
-	h.shard.lock()
-	b := s.blocks
-	h.shard.unlock()
-	_ = c.Close()
-	h.await("the session has ended", func() bool { return len(h.server.all()) == 0 })
-	h.shard.lock()
-	b.taken = true
-	b.answered([]byte("*-1\r\n"))
-	h.shard.unlock()
-	h.client().expect("BLPOP q 0.1", "*-1")
 }
 
 // What is sent behind a command that blocks is executed after it, all of it.
@@ -460,96 +339,6 @@ func TestManyBlockingCommandsLeaveNothingBehind(t *testing.T) {
 	}
 	h.atRest()
 	h.same()
-}
-
-// Some servers do not let commands be taken back: then they block for short times only.
-func TestWithoutUnblockCommandsBlockForShortTimes(t *testing.T) {
-	h := newHouseOn(t, redisd.Options{Args: []string{"--rename-command", "CLIENT", "CLIENT-IS-NOT-HERE"}}, redisd.Options{}, true, nil)
-	c, p := h.client(), h.client()
-	c.start("BLPOP q 0")
-	h.blockedAt(h.source, 1)
-	h.shard.Hold()
-	h.await("taken back", h.shard.Answered)
-	h.shard.Release()
-	h.blockedAt(h.source, 1)
-	p.expect("RPUSH q 1", ":1")
-	c.wants("*2 $1 q $1 1")
-	c.expect("BLPOP q 0.4", "*-1")
-	h.converged()
-	h.same()
-}
-
-// The connection breaks: the client's ends as well, and what may have been taken is copied.
-func TestALostLaneEndsItsBlockedSession(t *testing.T) {
-	h := newHouse(t, true, nil)
-	l := h.link(h.src, h.tgt)
-	defer l.stop()
-	p := h.client()
-	c := h.client().start("BLPOP q 0")
-	h.blockedAt(h.source, 1)
-	d := h.direct(h.source)
-	list := strings.Split(string(d.ask("CLIENT", "LIST").Str), "\n")
-	at := slices.IndexFunc(list, func(line string) bool { return strings.Contains(line, "cmd=blpop") })
-	if at < 0 {
-		t.Fatal(list)
-	}
-	id, _, _ := strings.Cut(strings.TrimPrefix(list[at], "id="), " ")
-	d.expect("CLIENT KILL ID "+id, ":1")
-	if _, err := c.r.ReadByte(); err == nil {
-		t.Error("the client was answered")
-	}
-	p.expect("RPUSH q 1", ":1")
-	h.atRest()
-	h.same()
-}
-
-// While the primary is away, a command that would block is answered with one error.
-func TestWhatBlocksIsAnsweredOnceWithoutAPrimary(t *testing.T) {
-	h := newHouse(t, true, func(o *Options, _ *ServerOptions) { o.PrimaryWait = 50 * time.Millisecond })
-	p, reader := h.client(), h.client()
-	p.expect("XGROUP CREATE s g 0 MKSTREAM", "+OK")
-	reader.start("XREADGROUP GROUP g c BLOCK 0 STREAMS s >") // waits in a crowd meanwhile
-	blocked := h.client().start("BLPOP q 0")
-	h.blocked(2)
-	h.source.Kill()
-	if _, err := blocked.r.ReadByte(); err == nil {
-		t.Error("the blocked client was answered")
-	}
-	for _, command := range []string{"BLPOP q 0", "XREAD BLOCK 0 STREAMS s $", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >", "WAIT 1 0"} {
-		c := h.client()
-		if got := c.do(command); !strings.HasPrefix(got, "-ERR tandem: ") {
-			t.Errorf("%s: %q", command, got)
-		}
-		c.expect("PING", "+PONG")
-	}
-	if got := reader.reply(); !strings.HasPrefix(got, "-ERR tandem: ") {
-		t.Errorf("the reader: %q", got)
-	}
-	reader.expect("PING", "+PONG")
-}
-
-// Waiting is not idling, and a proxy that stops does not wait for those who wait.
-func TestWaitingClientsAreNotIdleAndDoNotHoldUpAShutdown(t *testing.T) {
-	h := newHouse(t, true, func(_ *Options, so *ServerOptions) { so.IdleTimeout = 100 * time.Millisecond })
-	p := h.client()
-	p.expect("XGROUP CREATE s g 0 MKSTREAM", "+OK")
-	var waiting []*wire
-	for _, command := range []string{"BLPOP q 0.3", "XREADGROUP GROUP g c BLOCK 300 STREAMS s >"} {
-		waiting = append(waiting, h.client().start(command))
-	}
-	for _, c := range waiting {
-		c.wants("*-1")
-		c.expect("PING", "+PONG")
-	}
-	for i, command := range []string{"BLPOP q 0", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"} {
-		waiting[i].start(command)
-	}
-	h.blocked(2)
-	began := time.Now()
-	h.server.Shutdown(t.Context())
-	if d := time.Since(began); d > 2*time.Second {
-		t.Errorf("it took %s", d)
-	}
 }
 
 // Of a command that blocks, and whose keys the server does not tell, anything may have changed once it is answered.

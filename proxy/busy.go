@@ -115,7 +115,7 @@ func (sh *Shard) watchBusy() {
 			// Redis before 6.2 may forget what it has read together with a script that was too long, until more comes.
 			nudged = b
 			ln.swallow(pingFrame)
-			ln.flushLocked()
+			ln.flushLocked(nil)
 			fallthrough
 		default:
 			sh.busy = busyness{}

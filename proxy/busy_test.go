@@ -26,7 +26,7 @@ func TestAScriptThatRunsTooLongIsToldToOthers(t *testing.T) {
 			// It might write the key, and has not when it is killed.
 			script := "if ARGV[1] then redis.call('SET', KEYS[1], 'x') end while true do end"
 			runner.send(string(resp.AppendCommand(nil, "EVAL", script, "1", "k")))
-			h.await("the script is on its lane", func() bool { return h.shard.ledger.Unsettled() == 1 })
+			h.await("the script is on its lane", func() bool { return h.shard.ledger.Unreplied() == 1 })
 			behind.start("INCR sent")
 			waits.start("SET k waited")
 			h.await("the server says that it is busy", func() bool { return h.shard.busy.holds() })

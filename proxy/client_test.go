@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -166,13 +168,23 @@ func TestIdleClientsAreClosedAndWaitingOnesAreNot(t *testing.T) {
 		o.PrimaryWait = time.Minute
 		so.IdleTimeout = 100 * time.Millisecond
 	})
-	c := h.client()
-	c.expect("SET a b", "+OK")
+	h.direct(h.source).expect("SET a b", "+OK")
+	h.shard.Open()
+	h.await("the lanes", h.shard.Known)
 	if err := h.source.Pause(); err != nil {
 		t.Fatal(err)
 	}
+	var c *wire
+	for waits := false; !waits; { // a busy machine may be so slow to ask that it is closed itself before
+		c = h.client()
+		s := h.session()
+		_, _ = io.WriteString(c, "*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+		h.await("it waits, or is closed", func() bool {
+			waits = s.inflight.Load() == 1
+			return waits || s.closed.Load()
+		})
+	}
 	began := time.Now()
-	c.send("*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
 	idle := h.client() // says nothing
 	if _, err := idle.r.ReadByte(); err != io.EOF {
 		t.Errorf("an idle client: %v", err)
@@ -180,11 +192,10 @@ func TestIdleClientsAreClosedAndWaitingOnesAreNot(t *testing.T) {
 	if time.Since(began) < h.server.IdleTimeout {
 		t.Error("closed too early")
 	}
-	s := h.session()
 	if err := h.source.Continue(); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.reply(); got != "$1 b" || s.closed.Load() && s.id == 1 {
+	if got := c.reply(); got != "$1 b" {
 		t.Error(got)
 	}
 	if n := h.server.Closed(IdleTimeout); n == 0 {
@@ -192,8 +203,84 @@ func TestIdleClientsAreClosedAndWaitingOnesAreNot(t *testing.T) {
 	}
 }
 
+// A client is not silent while it waits for an answer: when that comes, its time begins anew.
+func TestTheTimeOfAnAnswerIsNoSilence(t *testing.T) {
+	h := newHouse(t, false, func(o *Options, so *ServerOptions) {
+		o.PrimaryWait = time.Minute
+		so.IdleTimeout = time.Hour
+	})
+	c := h.client()
+	c.expect("SET a b", "+OK")
+	s := h.session()
+	h.await("that is over", func() bool { return s.inflight.Load() == 0 })
+	if err := h.source.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	c.send("*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+	h.await("the command is on its way", func() bool { return s.inflight.Load() == 1 })
+	twoHoursAgo := time.Now().Add(-2 * time.Hour).UnixNano()
+	s.active.Store(twoHoursAgo)
+	h.server.lookForSilent()
+	if err := h.source.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.reply(); got != "$1 b" {
+		t.Fatal(got)
+	}
+	h.await("it is answered", func() bool { return s.inflight.Load() == 0 })
+	h.server.lookForSilent()
+	_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := c.r.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("it was closed with its answer: %v", err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	s.kept.Store(twoHoursAgo)
+	h.server.lookForSilent()
+	if _, err := c.r.ReadByte(); err != io.EOF {
+		t.Errorf("it was not closed behind two hours of silence: %v", err)
+	}
+}
+
+// Nor while its command waits to be sent, for the end of a hold say.
+func TestTheTimeOfAHoldIsNoSilence(t *testing.T) {
+	h := newHouse(t, false, func(_ *Options, so *ServerOptions) { so.IdleTimeout = time.Hour })
+	c := h.client()
+	c.expect("SET a b", "+OK")
+	s := h.session()
+	h.shard.Hold()
+	c.send("*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+	h.await("the command waits", func() bool { return h.shard.news.c != nil })
+	s.active.Store(time.Now().Add(-2 * time.Hour).UnixNano())
+	h.server.lookForSilent()
+	h.shard.Release()
+	if got := c.reply(); got != "$1 b" {
+		t.Fatal(got)
+	}
+	c.expect("GET a", "$1 b")
+	if n := h.server.Closed(IdleTimeout); n > 0 {
+		t.Error("closed for its silence")
+	}
+}
+
+func TestWhoListensMayBeSilent(t *testing.T) {
+	h := newHouse(t, false, func(_ *Options, so *ServerOptions) { so.IdleTimeout = time.Hour })
+	for _, listen := range []string{"SUBSCRIBE a", "PSUBSCRIBE a*", "MONITOR"} {
+		c := h.client()
+		c.do(listen)
+		s := h.session()
+		h.await("it is answered", func() bool { return s.inflight.Load() == 0 })
+		s.active.Store(time.Now().Add(-2 * time.Hour).UnixNano())
+		h.server.lookForSilent()
+		h.await("it was looked at", func() bool { return s.kept.Load() > 0 || s.closed.Load() })
+		if s.closed.Load() {
+			t.Errorf("one that has sent %s was closed", listen)
+		}
+		_ = c.Close()
+	}
+}
+
 func TestShutdownEndsWithAStoppedPrimary(t *testing.T) {
-	h := newHouse(t, true, nil)
+	h := newHouse(t, true, func(o *Options, so *ServerOptions) { o.PrimaryWait, so.WriteTimeout = time.Minute, time.Minute })
 	c := h.client()
 	c.expect("SET a b", "+OK")
 	if err := h.source.Pause(); err != nil {
@@ -218,7 +305,7 @@ func TestShutdownEndsWithAStoppedPrimary(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	h.server.Shutdown(ctx)
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("took %s", took)
 	}
 	if err := h.source.Continue(); err != nil {
@@ -278,7 +365,8 @@ func TestOneClientTooMany(t *testing.T) {
 }
 
 func TestAClientThatTakesNothingIsClosed(t *testing.T) {
-	h := newHouse(t, false, func(_ *Options, o *ServerOptions) { o.WriteTimeout = 200 * time.Millisecond })
+	t.Parallel()
+	h := newHouse(t, false, func(_ *Options, o *ServerOptions) { o.WriteTimeout = 2 * time.Second })
 	c := h.client()
 	value := strings.Repeat("v", 32<<20)
 	go c.send(string(resp.AppendCommand(nil, "SET", "k", value)))
@@ -288,23 +376,40 @@ func TestAClientThatTakesNothingIsClosed(t *testing.T) {
 	c.send("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
 	h.await("it is closed", func() bool { return h.server.Closed(WriteTimeout) == 1 && h.server.Sessions() == 0 })
 
-	// One that takes a little now and then is not.
-	c = h.client()
-	c.send("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
+	// One that takes a little now and then is not. On a busy machine it may take nothing for too long without wanting to: then another
+	// one tries.
+	for {
+		closed, longest := h.takesALittle()
+		if !closed {
+			return
+		}
+		if longest < h.server.WriteTimeout/2 {
+			t.Fatalf("one was closed that took something every %v", longest)
+		}
+	}
+}
+
+// takesALittle is a client that takes a long answer slowly, in more than the write timeout in all. It returns whether it was closed, and
+// the longest time for which it took nothing.
+func (h *house) takesALittle() (closed bool, longest time.Duration) {
+	h.t.Helper()
+	c := h.client()
+	defer c.Close()
 	s := h.session()
-	for range 4 {
+	c.send("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
+	piece, last := make([]byte, 64<<10), time.Now()
+	for range 6 {
 		left := s.out.size()
 		for taken := 0; taken < 4<<20; {
-			n, err := c.r.Read(make([]byte, 64<<10))
+			n, err := c.r.Read(piece)
+			longest, last = max(longest, time.Since(last)), time.Now()
 			if err != nil {
-				t.Fatal(err)
+				return true, longest
 			}
 			taken += n
 		}
 		h.await("it was noticed", func() bool { return left == 0 || s.out.size() < left })
-		<-time.After(120 * time.Millisecond) // more than half of the time-out, every time
+		<-time.After(400 * time.Millisecond)
 	}
-	if n := h.server.Closed(WriteTimeout); n != 1 {
-		t.Errorf("%d were closed", n)
-	}
+	return s.closed.Load(), longest
 }

@@ -19,6 +19,7 @@ const (
 	Killed                      // CLIENT KILL
 	ShutOut                     // the primary no longer lets this user in
 	MemoryLimit                 // all clients together occupied more than clients.memory_bytes, and this one most
+	NotServed                   // nobody is let in now: listen_target before the phase two_way
 	closeReasons
 )
 
@@ -37,6 +38,7 @@ var closeTexts = [closeReasons]string{
 	Killed:          "killed",
 	ShutOut:         "shut_out",
 	MemoryLimit:     "memory_limit",
+	NotServed:       "not_served",
 }
 
 func (r CloseReason) String() string { return closeTexts[r] }

@@ -153,7 +153,9 @@ func (s *session) selectDB(arg []byte) bool {
 
 // selectPinned changes the database of the session's own lane. Nothing is on the way.
 func (s *session) selectPinned(arg []byte) bool {
-	return s.onPinned(frame("SELECT", string(arg)), func(ln *lane, reply []byte) []byte {
+	arg = bytes.Clone(arg)
+	spell := func(i *instance.Instance) []byte { return frame("SELECT", selecting(arg, i)) }
+	return s.askSpelled(spell, func(ln *lane, reply []byte) []byte {
 		if db, err := strconv.Atoi(string(arg)); err == nil && reply[0] == '+' {
 			s.db, ln.db = db, db
 			s.tell()
@@ -171,6 +173,21 @@ func (s *session) onPinned(raw []byte, then func(ln *lane, reply []byte) []byte)
 		}
 		return then(s.pinned, reply)
 	})
+}
+
+// askSpelled is onPinned for a command whose form depends on the instance.
+func (s *session) askSpelled(spell func(*instance.Instance) []byte, then func(ln *lane, reply []byte) []byte) bool {
+	r := s.request()
+	r.cmd, r.replies, r.own, r.spell = ownCommand, 1, true, spell
+	r.then = func(reply []byte) []byte {
+		if s.pinned == nil {
+			return reply
+		}
+		return then(s.pinned, reply)
+	}
+	s.add(r)
+	s.refused = false
+	return s.submit() && s.awaitAnswers()
 }
 
 // askPrimary sends one command on the session's lane, its own one with own, and waits for the reply. then is told it,
@@ -321,7 +338,7 @@ func (s *session) trySelect(arg string) (reply []byte, ok bool) {
 			return nil, err
 		}
 		defer conn.Close()
-		return ask(ctx, conn, frame("SELECT", arg))
+		return ask(ctx, conn, frame("SELECT", selecting([]byte(arg), i)))
 	})
 	if err != nil {
 		return errorReply(nil, "SELECT could not be tried for %s: %v", sh.opt.PrimaryWait, err), false

@@ -73,8 +73,8 @@ type reader struct {
 }
 
 const (
-	// crowdStays is how long a watcher stays when nobody waits: readers come back when they have done their work.
-	crowdStays = 5 * time.Second
+	// defaultCrowdStays is how long a watcher stays when nobody waits: readers come back when they have done their work.
+	defaultCrowdStays = 5 * time.Second
 	// A reader looks by itself after lookMin, doubling up to lookMax.
 	lookMin = 250 * time.Millisecond
 	lookMax = 30 * time.Second
@@ -145,7 +145,7 @@ func (s *session) readGroup(b *blocking) (alive bool) {
 // awaitEntries waits for the reader's turns.
 func (s *session) awaitEntries(c *crowd, r *reader) (alive bool) {
 	b, sh := r.b, s.sh
-	for !s.closed.Load() {
+	look := func() (until time.Time) {
 		if now := time.Now(); !now.Before(r.look) {
 			r.pause = min(2*r.pause, lookMax)
 			r.look = now.Add(r.pause)
@@ -155,52 +155,29 @@ func (s *session) awaitEntries(c *crowd, r *reader) (alive bool) {
 			}
 			sh.unlock()
 		}
-		until := r.look
-		if !b.forever && b.until.Before(until) {
-			until = b.until
-		}
-		end := s.watch(until)
+		return r.look
+	}
+	try := func() (over, alive bool) {
+		fresh := r.fresh
+		served, alive := s.tryFirst(b)
 		sh.lock()
-		mine, verdict := c.turn == r, b.verdict
+		c.tried(r, served)
 		sh.unlock()
 		switch {
-		case mine:
-			end()
-			fresh := r.fresh
-			served, alive := s.tryFirst(b)
-			sh.lock()
-			c.tried(r, served)
-			sh.unlock()
-			switch {
-			case served || !alive:
-				return alive
-			case b.failed == nil:
-			case fresh:
-				return s.answer(b.failed)
-			default:
-				reply, over, alive := s.gone(b)
-				switch {
-				case over || !alive:
-					return alive
-				case reply != nil:
-					return s.answer(reply)
-				}
-			}
-			continue
-		case verdict != nil:
-			end()
-			return s.answer(verdict)
-		case b.late():
-			end()
-			return s.answer(b.nothing())
+		case served || !alive:
+			return true, alive
+		case b.failed == nil:
+			return false, true
+		case fresh:
+			return true, s.answer(b.failed)
 		}
-		alive := s.listen()
-		end()
-		if !alive {
-			break
+		reply, over, alive := s.gone(b)
+		if reply != nil && !over && alive {
+			return true, s.answer(reply)
 		}
+		return over || !alive, alive
 	}
-	return false
+	return s.awaitTurns(b, look, func() bool { return c.turn == r }, try)
 }
 
 // gone is what the primary says when what the reader waits for is not there any more (see b.failed, for what it

@@ -63,7 +63,7 @@ func (c *crowd) desert() bool {
 // forgotten.
 func (c *crowd) listen(ctx context.Context, inst *instance.Instance) error {
 	sh := c.sh
-	conn, _, err := inst.Open(ctx, sh.ConnName("signal"), c.db)
+	conn, _, err := inst.Open(ctx, sh.ConnName("signal"), inst.Number(c.db))
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (c *crowd) idle(ctx context.Context) (gone bool, err error) {
 		if !empty {
 			return false, nil
 		}
-		stays := time.NewTimer(crowdStays)
+		stays := time.NewTimer(c.sh.opt.crowdStays)
 		select {
 		case <-c.came:
 			stays.Stop()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"tandem/internal/redisd"
@@ -224,10 +225,11 @@ func TestAPrimaryThatTakesAndNeverAnswersIsBounded(t *testing.T) {
 	h.client().send(string(resp.AppendCommand(nil, "SET", "a", trigger)))
 	value := strings.Repeat("v", 1<<20-100)
 	const writers = 8
+	var enough atomic.Bool // who has waited to be sent goes on when the primary is there again
 	for i := range writers {
 		c := h.client()
 		go func() {
-			for n := 0; ; n++ {
+			for n := 0; !enough.Load(); n++ {
 				if _, err := c.Write(resp.AppendCommand(nil, "SET", fmt.Sprint(i, ":", n), value)); err != nil {
 					return
 				}
@@ -245,6 +247,7 @@ func TestAPrimaryThatTakesAndNeverAnswersIsBounded(t *testing.T) {
 	if grown := heapBytes() - before; grown > 4*heldLimit {
 		t.Errorf("%d MiB", grown>>20)
 	}
+	enough.Store(true)
 	h.cut()
 	h.await("the primary is there again", func() bool { return h.shard.primary.connected() && ln.held == 0 })
 	h.await("all that was unanswered is dirty", func() bool {

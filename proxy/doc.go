@@ -16,6 +16,7 @@
 // transaction, WATCH, subscriptions, CLIENT TRACKING, MONITOR, a command that blocks) has a lane of its own as long
 // as there is a reason (pins); what comes there that no command asked for is pushed to it as it is.
 //
+//	turn.go                           a session's part of a loop's round
 //	input.go output.go memory.go      a client's bytes, and the bound on those of all clients together
 //	account.go login.go permit.go     who may in, in whose name, and what it may have answered by the proxy
 //	pin.go standing.go standby.go     lanes of a session's own, and how they move to another primary
@@ -24,6 +25,7 @@
 //	outcome.go execreply.go           ... and executed: EXEC's reply, read and answered
 //	blocking.go line.go takeback.go   commands that wait, and how a hold takes them back and issues them again
 //	lastid.go                         what "$" stands for, of those that wait for new entries of a stream
+//	twoway.go takers.go               clients at both instances, and those of them who wait for something to take
 //	crowd.go crowdwatch.go            readers of a stream's group, who wait in the proxy
 //	pubsub.go tracking.go             messages and invalidations
 //	clientcmd.go                      CLIENT and MONITOR
@@ -31,14 +33,20 @@
 //	script.go scriptexpiry.go libraries.go strangers.go  scripts and functions: repeated, copied, unknown
 //	busy.go                           a script that runs too long, and those behind it
 //	idle.go                           lanes that nobody uses any more
-//	feed.go feeds.go namesakes.go     reports of keys that no lane has changed
+//	experience.go                     what clients get: answers, errors, late ones
+//	feed.go feeds.go feedrounds.go namesakes.go  reports of keys that no lane has changed
 //	learn.go                          commands that the table does not have
+//	shadow.go                         clients' reads that are compared on both servers
+//	traces.go                         what has become of some commands, for traces
 //	silence.go anew.go same.go refusal.go  servers in trouble: connections that are dead without a word, a secondary that refuses
 //
-// A session is one goroutine that reads a client's commands and puts them on its lane; it never waits for
-// replies. A lane is one connection to the primary; its reader goroutine takes the replies, has the ledger
-// judge each write, and hands the bytes to the clients without ever waiting for one. Whoever has appended to
-// a lane writes it out, if nobody is doing so already.
+// A session reads a client's commands and puts them on its lane; it never waits for replies. A lane is one connection to
+// the primary; its reader takes the replies, has the ledger judge each write, and hands the bytes to the clients without
+// ever waiting for one. Whoever has appended to a lane writes it out, if nobody is doing so already.
+//
+// Sessions and readers have no goroutine: a loop (internal/loop) gives each its turn when there is something to read, and
+// what a round of turns has put on a lane goes out at its end. A turn that must wait steps aside first (s.turn), and is a
+// goroutine from then on, until its end. Where a connection is encrypted, it has a goroutine all the time, and no turns.
 //
 // # What orders
 //

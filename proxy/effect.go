@@ -22,6 +22,7 @@ type payload struct {
 	record  *script.Record
 	at      int64  // when the write was sent to the primary, Unix nanoseconds
 	own     []byte // memory of frames, reused
+	traced  *traced
 }
 
 // judge makes the effect of a write from its replies and gives it to the ledger.
@@ -32,12 +33,19 @@ func (sh *Shard) judge(ln *lane, r *request, unit int) gate {
 		sh.follow = append(sh.follow, ln.buf[ln.ends[i-1]:ln.ends[i]])
 	}
 	e := sh.effectOf(ln, r, unit)
+	if e == nil && len(r.parts) == 0 {
+		sh.oweUnchanged(r, nil)
+	}
+	sh.payload.traced = r.traced
 	out := sh.ledger.Reply(&r.write, e)
+	if r.traced != nil {
+		sh.tellEffect(r.traced, out)
+	}
 	if e != nil && len(sh.crowds) > 0 {
 		sh.stir(r)
 	}
 	r.acquired = false
-	if !sh.opt.AckBoth || out == ledger.Unchanged {
+	if !sh.opt.AckBoth || out == ledger.Unchanged && !sh.owesUnchanged(r) {
 		return gate{}
 	}
 	return sh.gates.of(sh, r.write.Keys)
@@ -48,6 +56,11 @@ func (sh *Shard) effectOf(ln *lane, r *request, unit int) *ledger.Effect {
 	end := ln.ends[r.replies-1]
 	switch {
 	case !sh.dual: // stopped since it was sent
+		return nil
+	case r.unkeyed: // a barrier, see enclose
+		if reply := ln.buf[unit:end]; ln.large || sh.mayHaveRun(r.cmd, r.raw, reply) {
+			sh.tookUnkeyed(r.cmd)
+		}
 		return nil
 	case ln.large:
 		return sh.copyEffect(r)
@@ -77,6 +90,9 @@ func (sh *Shard) mayHaveRun(cmd *router.Command, raw, reply []byte) bool {
 
 // singleEffect is the effect of one command, nil if nothing changed.
 func (sh *Shard) singleEffect(r *request, reply []byte) *ledger.Effect {
+	if r.stays {
+		return nil
+	}
 	sh.args = resp.Args(r.raw, sh.args[:0])
 	e := &sh.effect
 	e.Reset()
@@ -96,6 +112,9 @@ func (sh *Shard) singleEffect(r *request, reply []byte) *ledger.Effect {
 		r.cmd.Effect(e, &sh.env, sh.args, reply, sh.follow)
 	}
 	if e.Kind == router.None {
+		return nil
+	}
+	if timed = sh.leaveOut(e, r, timed); e.Kind == router.None {
 		return nil
 	}
 	p.db, p.name, p.at = int(r.lane.db), r.cmd.Name, r.at
@@ -118,6 +137,10 @@ func (sh *Shard) singleEffect(r *request, reply []byte) *ledger.Effect {
 
 func (sh *Shard) setEnv(r *request) {
 	sh.env.DB = r.lane.db
+	sh.env.Number = sh.env.DB
+	if e := sh.effects; e != nil {
+		sh.env.Number = e.inst.Number(sh.env.DB)
+	}
 	sh.env.Now = (sh.now + int64(sh.primaryAhead)) / int64(time.Millisecond)
 }
 
@@ -190,7 +213,18 @@ func (sh *Shard) blockEffect(r *request, exec []byte) *ledger.Effect {
 		} else {
 			part.cmd.Effect(&e, &sh.env, args, elements[i], mine)
 		}
+		if e.Kind != router.None && sh.opt.Moves != nil {
+			if part.barrier {
+				sh.siftBarrier(&e, part.cmd, args)
+			} else if len(part.keys) > 0 {
+				sh.sift(&e, r.write.Keys, part.keys)
+			}
+			if e.Kind == router.Copy {
+				timed = nil
+			}
+		}
 		if e.Kind == router.None {
+			sh.oweUnchanged(r, part.keys)
 			continue
 		}
 		step := ledger.Step{Blind: e.Blind, Copy: e.Kind == router.Copy, MayExpire: e.MayExpire, Everywhere: everywhere}

@@ -1,13 +1,16 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"tandem/internal/crashpoint"
 	"tandem/internal/ledger"
+	"tandem/internal/loop"
 	"tandem/internal/resp"
 	"tandem/internal/script"
 	"tandem/router"
@@ -29,10 +32,14 @@ type awaited struct {
 	copied  bool
 	gone    bool // ... of a key that is not there any more
 	probe   bool
+	shadow  *shadow // a client's read, of which the ledger knows nothing
 	db      int32
 	bytes   int
+	longest int // the longest string of it, where that may matter
 	at      int64
+	handed  int64 // when an effect was handed to the lane, Unix nanoseconds
 	name    string
+	traced  *traced
 }
 
 // replies is how many replies belong to it.
@@ -46,6 +53,9 @@ func (a *awaited) replies() int {
 	}
 	return n + int(a.loads)
 }
+
+// noDatabase is what a server answers to a SELECT of a database that it does not have.
+var noDatabase = []byte("-ERR DB index is out of range")
 
 // maxAnswer is how many bytes the secondary may answer to one effect. What the primary answered to the write was
 // not longer than maxUnit.
@@ -71,6 +81,17 @@ func (r *awaitedRing) push(a awaited) {
 
 func (r *awaitedRing) front() *awaited { return &r.buf[r.head] }
 
+// at is the one behind i others.
+func (r *awaitedRing) at(i int) *awaited { return &r.buf[(r.head+i)&(len(r.buf)-1)] }
+
+// longest is the longest string among all.
+func (r *awaitedRing) longest() (most int) {
+	for i := range r.n {
+		most = max(most, r.buf[(r.head+i)&(len(r.buf)-1)].longest)
+	}
+	return most
+}
+
 func (r *awaitedRing) pop() {
 	r.buf[r.head] = awaited{}
 	r.head = (r.head + 1) & (len(r.buf) - 1)
@@ -79,78 +100,93 @@ func (r *awaitedRing) pop() {
 
 // read takes the secondary's replies until the connection breaks.
 func (e *EffectLane) read(conn net.Conn) error {
-	filled, scanned, unit := 0, 0, 0
-	var ends []int
+	e.filled, e.scanned, e.unit, e.ends = 0, 0, 0, e.ends[:0]
 	defer func() {
 		if len(e.buf) > laneBuffer {
 			e.buf = make([]byte, laneBuffer)
 		}
 	}()
-	for {
-		if filled == len(e.buf) {
-			if unit > 0 {
-				filled = copy(e.buf, e.buf[unit:filled])
-				for i := range ends {
-					ends[i] -= unit
-				}
-				scanned, unit = scanned-unit, 0
-			} else if len(e.buf) >= maxAnswer {
-				return fmt.Errorf("%s: %w", e.inst, errEndless)
-			} else {
-				e.buf = append(e.buf, make([]byte, len(e.buf))...)
-			}
+	return readReplies(conn, e.room, func(_ *loop.Turn, n int, err error) error { return e.received(conn, n, err) })
+}
+
+// room returns where the next bytes are read to.
+func (e *EffectLane) room() ([]byte, error) {
+	if e.filled < len(e.buf) {
+		return e.buf[e.filled:], nil
+	}
+	switch {
+	case e.unit > 0:
+		e.filled = copy(e.buf, e.buf[e.unit:e.filled])
+		for i := range e.ends {
+			e.ends[i] -= e.unit
 		}
-		n, err := conn.Read(e.buf[filled:])
-		filled += n
-		if n > 0 {
-			e.sh.lock()
-			if e.conn != conn {
-				e.sh.unlock()
-				return errors.New("closed")
-			}
-			now := time.Now().UnixNano()
-			e.progress.Store(now)
-			e.heard = now
-			var ferr error
-			for scanned < filled {
-				if e.awaited.n == 0 {
-					ferr = errUnasked
-					break
-				}
-				n, done, err := e.framer.Feed(e.buf[scanned:filled])
-				if err != nil {
-					ferr = err
-					break
-				}
-				scanned += n
-				if !done {
-					break
-				}
-				ends = append(ends, scanned)
-				if a := e.awaited.front(); len(ends) == a.replies() {
-					if ferr = e.judge(a, unit, ends, now); ferr != nil {
-						break
-					}
-					ends = ends[:0]
-					unit = scanned
-				}
-			}
-			e.sh.openGates()
+		e.scanned, e.unit = e.scanned-e.unit, 0
+	case len(e.buf) >= maxAnswer:
+		e.sh.lock()
+		e.endlessShadow()
+		e.sh.unlock()
+		return nil, fmt.Errorf("%s: %w", e.inst, errEndless)
+	default:
+		e.buf = append(e.buf, make([]byte, len(e.buf))...)
+	}
+	return e.buf[e.filled:], nil
+}
+
+// received takes n bytes that were read, and the error that came with them.
+func (e *EffectLane) received(conn net.Conn, n int, err error) error {
+	e.filled += n
+	if n > 0 {
+		e.sh.lock()
+		if e.conn != conn {
 			e.sh.unlock()
-			if ferr != nil {
-				return fmt.Errorf("%s: %w", e.inst, ferr)
-			}
-			if unit == filled {
-				filled, scanned, unit = 0, 0, 0
-				if len(e.buf) > 16*laneBuffer {
-					e.buf = make([]byte, laneBuffer)
-				}
-			}
+			return errors.New("closed")
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.inst, err)
+		now := time.Now().UnixNano()
+		e.progress.Store(now)
+		e.heard = now
+		wrong := e.take(now)
+		e.sh.openGates()
+		e.sh.unlock()
+		if wrong != nil {
+			err = wrong
+		}
+		if e.unit == e.filled {
+			e.filled, e.scanned, e.unit = 0, 0, 0
+			if len(e.buf) > 16*laneBuffer {
+				e.buf = make([]byte, laneBuffer)
+			}
 		}
 	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.inst, err)
+	}
+	return nil
+}
+
+// take judges all replies that have come whole. The lock is held.
+func (e *EffectLane) take(now int64) error {
+	for e.scanned < e.filled {
+		if e.awaited.n == 0 {
+			return errUnasked
+		}
+		n, done, err := e.framer.Feed(e.buf[e.scanned:e.filled])
+		if err != nil {
+			return err
+		}
+		e.scanned += n
+		if !done {
+			return nil
+		}
+		e.ends = append(e.ends, e.scanned)
+		if a := e.awaited.front(); len(e.ends) == a.replies() {
+			if err := e.judge(a, e.unit, e.ends, now); err != nil {
+				return err
+			}
+			e.ends = e.ends[:0]
+			e.unit = e.scanned
+		}
+	}
+	return nil
 }
 
 // judge compares the replies to one effect with what they should be, and tells the ledger. An error says that
@@ -164,6 +200,9 @@ func (e *EffectLane) judge(a *awaited, unit int, ends []int, now int64) error {
 		}
 		unit, ends = ends[0], ends[1:]
 	}
+	if a.shadow != nil {
+		return e.judgeShadow(a, unit, ends, now)
+	}
 	if n := a.loads; n > 0 {
 		unit, ends = ends[n-1], ends[n:] // if one of them failed, the script is not there
 	}
@@ -174,20 +213,31 @@ func (e *EffectLane) judge(a *awaited, unit int, ends []int, now int64) error {
 	if v == ledger.Differs && len(e.loaded) > 0 && noScript([]byte(why)) {
 		clear(e.loaded)
 	}
-	copied, name := a.copied, a.name
+	copied, name, traced := a.copied, a.name, a.traced
 	if !copied {
 		e.lagBytes -= a.bytes
+		if !a.probe {
+			e.latency.add(now - a.handed)
+		}
 	}
 	e.noteRefusal(a, v == ledger.Good, why, now)
 	open := a.block && leftOpen(e.buf[ends[len(ends)-2]:ends[len(ends)-1]])
+	if strings.HasPrefix(why, tooLongReply) {
+		e.learnLongest(int64(a.longest), true)
+	}
 	e.awaited.pop()
 	crashpoint.Reach(crashpoint.BeforeAck)
-	v = e.sh.ledger.Acked(v, why)
+	v = e.sh.ledger.Acked(e.sh.opt.At.Other(), v, why)
 	crashpoint.Reach(crashpoint.Acked)
+	if traced != nil {
+		e.sh.tellAcked(traced, v, now)
+	}
 	if v == ledger.Differs && !copied {
 		e.sh.counts.MismatchedBy[name]++
 	}
 	switch {
+	case strings.HasPrefix(why, tooLongReply):
+		return errText(why) // it has ended the connection, too
 	case open:
 		return errOpen // or what is behind it would be queued, and never executed
 	case loggedOut(why):
@@ -204,6 +254,9 @@ func (e *EffectLane) verdict(a *awaited, unit int, ends []int, now int64) (ledge
 			e.dbs = append(e.dbs, false)
 		}
 		e.dbs[a.db] = reply[0] == '+'
+		if a.gone && bytes.HasPrefix(reply, noDatabase) {
+			return ledger.Good, "" // and so the key is not there either
+		}
 		return ledger.Refused, fmt.Sprintf("database %d: %s", a.db, text(reply))
 	case !a.block:
 		return a.check(0, e.buf[unit:ends[0]])
@@ -211,10 +264,14 @@ func (e *EffectLane) verdict(a *awaited, unit int, ends []int, now int64) (ledge
 	exec := e.buf[ends[len(ends)-2]:ends[len(ends)-1]]
 	elements, ok := splitArray(exec, int(a.guards+a.n))
 	if !ok {
-		if reply := firstError(e.buf, unit, ends); reply != nil {
-			return ledger.Differs, text(reply) // says more than EXEC's
+		v := ledger.Differs
+		if a.copied {
+			v = ledger.Refused
 		}
-		return ledger.Differs, text(exec)
+		if reply := firstError(e.buf, unit, ends); reply != nil {
+			return v, text(reply) // says more than EXEC's
+		}
+		return v, text(exec)
 	}
 	// First what an expiry may have made of it: then it may be answered in any way.
 	for _, pttl := range elements[:a.guards] {

@@ -9,12 +9,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tidwall/redcon"
 
 	"tandem/internal/crashpoint"
 	"tandem/internal/instance"
+	"tandem/internal/loop"
 	"tandem/internal/resp"
 )
 
@@ -35,6 +37,8 @@ type EffectLane struct {
 	sh   *Shard
 	inst *instance.Instance
 	what string
+	// latency counts how long effects take until they are acknowledged; under the shard's lock.
+	latency *Timing
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -43,6 +47,9 @@ type EffectLane struct {
 	// under the shard's lock
 	conn     net.Conn
 	up       bool
+	shut     bool // nobody may begin to write any more
+	writing  bool // somebody does, with w
+	due      bool // it is written out at the end of a loop's round
 	out      outbox
 	w        writing
 	awaited  awaitedRing
@@ -54,9 +61,11 @@ type EffectLane struct {
 	facts    instance.Facts
 	lastErr  string
 	refusal  refusal
+	longest  longest
 	heard    int64  // when it was last answered, or nothing was awaited, Unix nanoseconds
 	large    bool   // something large is being written
 	frame    []byte // scratch
+	shadows  int    // clients' reads that are on their way
 
 	progress atomic.Int64  // when the secondary last took or answered something, Unix nanoseconds
 	wake     chan struct{} // there is something to write
@@ -64,15 +73,19 @@ type EffectLane struct {
 	trouble   complaint // of the goroutine that connects
 	elsewhere int       // see lane.elsewhere
 
+	writers sync.WaitGroup // who may be writing
+
 	// of the reader
-	buf    []byte
-	framer resp.Framer
+	buf                   []byte
+	filled, scanned, unit int   // of buf: bytes read, bytes framed, start of the unit in progress
+	ends                  []int // of its replies
+	framer                resp.Framer
 }
 
 // NewEffectLane returns a lane to an instance, not yet started.
 func (sh *Shard) NewEffectLane(i *instance.Instance, f instance.Facts) *EffectLane {
 	e := &EffectLane{
-		sh: sh, inst: i, what: "effects", facts: f, db: -1,
+		sh: sh, inst: i, what: "effects", facts: f, db: -1, latency: &sh.timingsOf(i).Effects,
 		wake: make(chan struct{}, 1), buf: make([]byte, laneBuffer),
 	}
 	e.ctx, e.cancel = context.WithCancel(sh.ctx)
@@ -148,6 +161,7 @@ func (e *EffectLane) serve() error {
 	if err != nil {
 		return err
 	}
+	conn = e.sh.loops.Take(conn)
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	defer cancel()
@@ -170,33 +184,42 @@ func (e *EffectLane) serve() error {
 	if err == nil {
 		dbs, err = e.selectable(conn)
 	}
+	var told int64
+	if err == nil {
+		told, err = e.inst.Longest(ctx)
+	}
 	if err != nil {
 		_ = conn.Close()
 		return err
 	}
 	e.sh.lock()
-	e.facts, e.lastErr, e.dbs = facts, "", dbs
+	e.facts, e.lastErr, e.dbs, e.longest.told = facts, "", dbs, told
 	e.sh.opt.OnConnect(e.inst, facts)
-	e.conn, e.up, e.db = conn, true, -1
+	e.conn, e.up, e.shut, e.db = conn, true, false, -1
 	e.loaded = map[string]bool{}
 	e.progress.Store(time.Now().UnixNano())
 	e.framer.Reset()
 	if e.sh.effects == e {
 		e.sh.publish()
 		e.sh.ledger.OweEverywhere("the secondary was away")
-		e.sh.ledger.Wake()
+		e.sh.ledger.Wake(e.sh.opt.At.Other())
 		e.sh.openGates()
 	}
 	e.sh.unlock()
 	e.trouble.over(e.sh.opt.Log, "effect lane connected again", "instance", e.inst.String(), "run_id", facts.RunID)
 
-	var writer sync.WaitGroup
-	writer.Go(func() { e.write(ctx, conn) })
+	e.writers.Go(func() { e.write(ctx, conn) })
 	err = e.read(conn)
 	cancel()
 	_ = conn.Close()
-	writer.Wait()
 	e.sh.lock()
+	e.shut = true
+	e.sh.unlock()
+	e.writers.Wait()
+	e.sh.lock()
+	if e.up {
+		e.learnLongest(int64(e.awaited.longest()), false)
+	}
 	e.fail()
 	e.sh.unlock()
 	return err
@@ -225,7 +248,7 @@ func (e *EffectLane) selectable(conn net.Conn) ([]bool, error) {
 	e.sh.unlock()
 	var b []byte
 	for db := range n {
-		b = redcon.AppendBulkInt(append(b, selectFrame...), int64(db))
+		b = redcon.AppendBulkInt(append(b, selectFrame...), int64(e.inst.Number(db)))
 	}
 	_ = conn.SetDeadline(time.Now().Add(stallLimit))
 	defer func() { _ = conn.SetDeadline(time.Time{}) }()
@@ -267,14 +290,19 @@ func (e *EffectLane) fail() {
 		return
 	}
 	e.up, e.conn = false, nil
+	if e.sh.effects == e && e.ctx.Err() == nil {
+		e.sh.counts.EffectLanesLost++
+	}
 	e.out.reset()
+	e.tellLost()
 	e.awaited = awaitedRing{}
+	e.shadows = 0
 	e.lagBytes = 0
 	if e.refusal.standing() {
 		e.refusal.next = 0 // the next connection finds out for itself, at once
 	}
 	if e.sh.effects == e {
-		e.sh.ledger.SecondaryLost()
+		e.sh.ledger.SinkLost(e.sh.opt.At.Other())
 		e.sh.openGates()
 	}
 }
@@ -285,31 +313,7 @@ var errStalled = errors.New("nothing was taken or answered for " + strconv.Itoa(
 func (e *EffectLane) write(ctx context.Context, conn net.Conn) {
 	stall := time.NewTicker(stallLimit / 4)
 	defer stall.Stop()
-	for {
-		e.sh.lock()
-		if e.conn != conn {
-			e.sh.unlock()
-			return
-		}
-		e.out.take(&e.w)
-		e.large = e.w.n > writePiece
-		e.sh.unlock()
-		if e.w.n > 0 {
-			crashpoint.Reach(crashpoint.EffectSend)
-			err := e.w.inPieces(conn, stallLimit, &e.progress)
-			crashpoint.Reach(crashpoint.EffectSent)
-			e.sh.lock()
-			if e.large {
-				e.large, e.heard = false, time.Now().UnixNano()
-			}
-			e.w.done(&e.out)
-			e.sh.unlock()
-			if err != nil {
-				_ = conn.Close()
-				return
-			}
-			continue
-		}
+	for e.writeOut(nil, conn) {
 		select {
 		case <-ctx.Done():
 			return
@@ -326,4 +330,68 @@ func (e *EffectLane) write(ctx context.Context, conn net.Conn) {
 			}
 		}
 	}
+}
+
+func (e *EffectLane) wakeWriter() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// AtEnd writes out what the replies of a round have led to. (loop.Late)
+func (e *EffectLane) AtEnd(t *loop.Turn) {
+	e.sh.lock()
+	e.due = false
+	conn := e.conn
+	if conn == nil || e.shut {
+		e.sh.unlock()
+		return
+	}
+	e.writers.Add(1)
+	e.sh.unlock()
+	e.writeOut(t, conn)
+	e.writers.Done()
+}
+
+// writeOut writes out what is queued, unless somebody is doing so. In a turn it steps aside if that takes time. It reports
+// false when the connection is of no more use.
+func (e *EffectLane) writeOut(t *loop.Turn, conn net.Conn) bool {
+	e.sh.lock()
+	if e.writing {
+		e.sh.unlock()
+		return true
+	}
+	for e.conn == conn && e.out.unsent > 0 {
+		e.out.take(&e.w)
+		e.large = e.w.n > writePiece
+		e.writing = true
+		e.sh.unlock()
+		crashpoint.Reach(crashpoint.EffectSend)
+		err := loop.ErrNotYet
+		if !e.large {
+			err = e.w.try(conn)
+		}
+		if err == loop.ErrNotYet {
+			t.StepAside()
+			err = e.w.inPieces(conn, stallLimit, &e.progress)
+		}
+		crashpoint.Reach(crashpoint.EffectSent)
+		e.sh.lock()
+		e.writing = false
+		if e.large {
+			e.large, e.heard = false, time.Now().UnixNano()
+		}
+		e.w.done(&e.out)
+		if err != nil {
+			e.sh.unlock()
+			if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+				_ = conn.Close()
+			} // else the reader finds out as well, behind what the server has said before
+			return false
+		}
+	}
+	alive := e.conn == conn
+	e.sh.unlock()
+	return alive
 }

@@ -40,7 +40,12 @@ func (e *EffectLane) Append(w *ledger.Write, le *ledger.Effect) bool {
 			return false // its PTTL would need another database; a copy needs none
 		}
 	}
-	a := awaited{n: int32(p.n), bytes: size, at: p.at, name: p.name, guards: int32(len(le.Guard)), record: p.record}
+	longest := longestIn(p.frames)
+	if e.tooLong(longest) {
+		return false // the copy says what is wrong with it
+	}
+	a := awaited{n: int32(p.n), bytes: size, at: p.at, handed: e.sh.now, name: p.name, guards: int32(len(le.Guard)), record: p.record,
+		longest: longest, traced: p.traced}
 	a.block = a.guards > 0 || p.n > 1
 	if p.n == 1 {
 		a.one = p.expects[0]
@@ -60,7 +65,11 @@ func (e *EffectLane) Append(w *ledger.Write, le *ledger.Effect) bool {
 	if a.block {
 		e.put(execFrame)
 	}
+	if p.traced != nil {
+		e.tellHanded(p.traced)
+	}
 	e.lagBytes += size
+	e.sh.counts.EffectBytes += uint64(size)
 	e.await(a)
 	return true
 }
@@ -70,7 +79,7 @@ func (e *EffectLane) AppendCopy(c *ledger.Copy, s *ledger.State) bool {
 	if !e.up || e.sh.copiesHeld || !e.refusal.admits() {
 		return false
 	}
-	a := awaited{n: 1, copied: true, gone: s.Missing, at: e.sh.now, name: "RESTORE"}
+	a := awaited{n: 1, copied: true, gone: s.Missing, at: e.sh.now, name: "RESTORE", longest: len(s.Payload)}
 	if db := int(c.Key.DB); !e.has(db) {
 		// Its SELECT is tried alone: whatever it is answered, the copy has failed, and says why.
 		a.probe, a.db = true, int32(db)
@@ -82,7 +91,9 @@ func (e *EffectLane) AppendCopy(c *ledger.Copy, s *ledger.State) bool {
 	}
 	a.selects = e.selectDB(int(c.Key.DB))
 	b := e.frame[:0]
-	if s.Missing {
+	if s.From != "" {
+		e.rename(&a, c, s)
+	} else if s.Missing {
 		b = append(b, "*2\r\n$6\r\nUNLINK\r\n"...)
 		b = redcon.AppendBulk(b, c.Key.Name)
 		e.frame = b
@@ -113,9 +124,31 @@ func (e *EffectLane) AppendCopy(c *ledger.Copy, s *ledger.State) bool {
 		}
 		e.frame = b
 		e.put(b)
+		e.sh.counts.CopyBytes += uint64(len(s.Payload))
 	}
 	e.await(a)
 	return true
+}
+
+// rename queues the last step of a copy that was made in a temporary key: it gets its expiry, or none, and its name.
+func (e *EffectLane) rename(a *awaited, c *ledger.Copy, s *ledger.State) {
+	key := string(c.Key.Name)
+	if now := time.Now().Add(e.facts.ClockOffset).UnixMilli(); s.ExpireAt != 0 && s.ExpireAt <= now {
+		// By the secondary's clock it has expired: with such an expiry it would go before it got its name.
+		a.gone, a.name = true, "UNLINK"
+		e.put(resp.AppendCommand(nil, "UNLINK", key, s.From))
+		return
+	}
+	a.name, a.n, a.block = "RENAME", 2, true
+	a.many = []router.Expect{router.ExpectInt(1), router.ExpectOK()}
+	e.put(multiFrame)
+	if s.ExpireAt != 0 {
+		e.put(resp.AppendCommand(nil, "PEXPIREAT", s.From, strconv.FormatInt(s.ExpireAt, 10)))
+	} else {
+		e.put(resp.AppendCommand(nil, "PERSIST", s.From))
+	}
+	e.put(resp.AppendCommand(nil, "RENAME", s.From, key))
+	e.put(execFrame)
 }
 
 // load sees to it that the scripts are there which an effect calls by name, and returns how many it sends.
@@ -144,7 +177,7 @@ func (e *EffectLane) selectDB(db int) bool {
 		return false
 	}
 	e.db = db
-	e.frame = redcon.AppendBulkInt(append(e.frame[:0], selectFrame...), int64(db))
+	e.frame = redcon.AppendBulkInt(append(e.frame[:0], selectFrame...), int64(e.inst.Number(db)))
 	e.put(e.frame)
 	return true
 }
@@ -156,8 +189,11 @@ func (e *EffectLane) await(a awaited) {
 		e.progress.Store(e.heard)
 	}
 	e.awaited.push(a)
-	select {
-	case e.wake <- struct{}{}:
+	switch {
+	case e.due:
+	case e.sh.turn.Late(e):
+		e.due = true
 	default:
+		e.wakeWriter()
 	}
 }

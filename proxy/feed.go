@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func (f *feed) open(ctx context.Context) error {
 			f.of.answered(f, reply)
 			return nil
 		}})
-	f.ln.flushLocked()
+	f.ln.flushLocked(nil)
 	return nil
 }
 
@@ -197,6 +198,14 @@ func (f *feed) message(r *bufio.Reader) error {
 	kind, err := r.Peek(1)
 	if err != nil {
 		return err
+	}
+	if kind[0] == '_' {
+		// A null in the form of RESP3, though this connection speaks RESP2: servers write a flush in the lane's protocol.
+		if line, err := r.ReadSlice('\n'); err != nil || string(line) != "_\r\n" {
+			return cmp.Or(err, fmt.Errorf("%w: %q", errFeed, line[:min(len(line), 32)]))
+		}
+		f.of.emptied(f)
+		return nil
 	}
 	list := kind[0] == '*'
 	n, err := header(r, kind[0])

@@ -18,6 +18,11 @@ const (
 	// OfWriters are keys that others change past the proxy. What they did before anybody listened was missed, so a
 	// sweep is owed whenever listening begins.
 	OfWriters
+	// OfNewcomers are keys that others may come to change past the proxy. Nobody has so far, so nothing is owed when
+	// listening begins; and if it is for writers then, nothing of theirs was missed.
+	OfNewcomers
+
+	pastUs = OfWriters | OfNewcomers
 )
 
 const (
@@ -75,6 +80,8 @@ type Tracking struct {
 	// Foreign counts keys that were changed by nothing that we sent on a shared lane; expiries and evictions are
 	// among them. Emptyings counts flushes by others.
 	Foreign, Emptyings uint64
+	// Others counts those of Foreign that nothing of ours can have changed, expiries and evictions among them.
+	Others uint64
 	// Lanes is how many shared lanes there are, Without how many of them have no feed. Whatever is written on those is
 	// copied.
 	Lanes, Without int
@@ -95,22 +102,26 @@ func (sh *Shard) Track(c Changes, on bool) {
 	}
 	if f.reasons != 0 {
 		// Neither ends before all ends: there may be reports that are not read yet.
-		f.writers = f.writers || f.reasons&OfWriters != 0
+		f.writers = f.writers || f.reasons&pastUs != 0
 		sh.ledger.SetForeign(true, f.writers)
 		f.last = 0
 	}
-	if f.reasons&^had&OfWriters != 0 {
-		if f.looked = (time.Time{}); f.listens {
-			f.owe("writers that bypass the proxy are looked for")
-		}
+	if f.reasons&^had&pastUs != 0 && had&pastUs == 0 {
+		f.looked = time.Time{}
+	}
+	if f.reasons&^had&OfWriters != 0 && f.listens && had&OfNewcomers == 0 {
+		f.owe("writers that bypass the proxy are looked for")
 	}
 	if f.reasons != 0 && !f.running {
-		*f = feeds{sh: sh, reasons: f.reasons, writers: f.writers, running: true, wake: make(chan struct{}, 1), all: map[*lane]*feed{}, namesakes: &namesakes{},
+		*f = feeds{sh: sh, reasons: f.reasons, writers: f.writers, running: true, wake: make(chan struct{}, 1), all: map[*lane]*feed{}, namesakes: &namesakes{moves: sh.opt.Moves},
 			covered: f.covered, foreign: f.foreign, emptyings: f.emptyings}
 		sh.work.Go(f.run)
 	}
 	f.poke()
 }
+
+// Tracks reports whether all of these changes are to be reported. The lock is held.
+func (sh *Shard) Tracks(c Changes) bool { return sh.feeds.reasons&c == c }
 
 // Covered returns 0 while nobody is told of changed keys, else a number that is another one each time that
 // listening has begun: if it was the same when a script was sent and is when it is answered, all that the script
@@ -125,7 +136,8 @@ func (sh *Shard) Covered() uint64 {
 // Tracking returns how far changes by others are listened to. The lock is held.
 func (sh *Shard) Tracking() Tracking {
 	f := &sh.feeds
-	t := Tracking{Wanted: f.reasons != 0, Listening: f.listens, Foreign: f.foreign, Emptyings: f.emptyings}
+	t := Tracking{Wanted: f.reasons != 0, Listening: f.listens, Foreign: f.foreign, Emptyings: f.emptyings,
+		Others: sh.ledger.Stats().Others}
 	if !t.Wanted {
 		return t
 	}
@@ -137,41 +149,6 @@ func (sh *Shard) Tracking() Tracking {
 		}
 	})
 	return t
-}
-
-// errDeaf: there is nothing that reports could come on.
-var errDeaf = errors.New("changes of keys by others are to be listened to, and no lane has a connection for their reports")
-
-// ReadReports waits until all changes have been judged that the primary made before the call: what they have made
-// dirty is copied before roles change. Where nobody listens it has nothing to do, unless that is a fault: then it
-// returns an error.
-func (sh *Shard) ReadReports(ctx context.Context) error {
-	sh.lock()
-	f := &sh.feeds
-	if f.reasons == 0 || !sh.dual {
-		sh.unlock()
-		return nil
-	}
-	sh.unlock()
-	if err := f.lookForDatabases(ctx, time.Now()); err != nil {
-		return fmt.Errorf("%s: looking for databases in use: %w", sh.Primary(), err)
-	}
-	sh.lock()
-	need := f.round + 1
-	f.wanted = max(f.wanted, need)
-	began := f.covered
-	f.poke()
-	sh.unlock()
-	err := sh.Await(ctx, func() bool { return f.done >= need || !f.listens })
-	sh.lock()
-	defer sh.unlock()
-	switch {
-	case !f.listens || f.covered != began:
-		return errDeaf
-	case err != nil:
-		return fmt.Errorf("%s: reading what it reports of changed keys: %w", sh.primary.inst, err)
-	}
-	return nil
 }
 
 // eachShared calls fn for the primary's shared lanes that are connected.
@@ -332,7 +309,9 @@ func (f *feeds) lost(x *feed) {
 	switch {
 	case x.ln.of != f.sh.primary: // roles have changed, when all had been read
 	case was == feedFlows || was == feedSet || was == feedLeaving:
-		f.owe("a connection was lost on which changes of keys were reported")
+		if f.owe("a connection was lost on which changes of keys were reported"); errors.Is(x.why, errFeed) {
+			f.complain(x)
+		}
 	case was == feedOpening && x.why != nil && x.ln.up && x.ln.conn == x.lane:
 		f.complain(x)
 	}
@@ -388,7 +367,7 @@ func (f *feeds) stop() {
 	for _, x := range f.all {
 		if x.live() && x.ln.up && x.ln.conn == x.lane {
 			x.ln.enqueue(&request{src: trackingOff, replies: 1, then: func([]byte) []byte { return nil }})
-			x.ln.flushLocked()
+			x.ln.flushLocked(nil)
 		}
 		f.drop(x)
 	}
@@ -397,122 +376,6 @@ func (f *feeds) stop() {
 	if f.reasons == 0 {
 		f.writers = false
 		f.sh.ledger.SetForeign(false, false)
-	}
-}
-
-// wantsRound reports whether there is a reason to read all feeds as far as they have come.
-func (f *feeds) wantsRound() bool {
-	if f.wanted > f.done || f.unsure || f.sh.ledger.RoundWanted() {
-		return true
-	}
-	for _, x := range f.all {
-		if x.state == feedFlows {
-			return true
-		}
-	}
-	return false
-}
-
-// begin begins a round, and returns the feeds that are to be sent its PING.
-func (f *feeds) begin(now time.Time) (ping []*feed) {
-	f.round++
-	f.sh.ledger.BeginRound()
-	f.flushes, f.flushing = f.sh.ledger.Flushes()
-	f.unsure = false
-	f.setting = f.setting[:0]
-	for _, x := range f.all {
-		if !x.live() {
-			continue
-		}
-		x.asked, x.since, x.owes = f.round, now, true
-		f.owing++
-		if x.state == feedFlows {
-			f.setting = append(f.setting, x)
-		}
-		ping = append(ping, x)
-	}
-	f.ended()
-	return ping
-}
-
-// ponged: a feed has come as far as the PING of a round. The lock is not held.
-func (f *feeds) ponged(x *feed, round uint64) {
-	f.sh.lock()
-	defer f.sh.unlock()
-	if x.read = round; round == f.round {
-		f.settle(x)
-	}
-	f.ended()
-}
-
-// settle notes that a feed has answered the round, or is not waited for any more.
-func (f *feeds) settle(x *feed) {
-	if x.owes {
-		x.owes = false
-		f.owing--
-	}
-}
-
-// ended ends the round when all feeds have been read that were asked.
-func (f *feeds) ended() {
-	if f.round == f.done || f.owing > 0 {
-		return
-	}
-	f.done = f.round
-	f.sh.ledger.EndRound()
-	for _, x := range f.setting {
-		if x.state == feedFlows {
-			x.state = feedSet
-			f.sh.ledger.SetFeed(x.ln.id, true)
-		}
-	}
-	f.setting = f.setting[:0]
-	f.countFlushes()
-	if f.listens {
-		f.trouble.over(f.sh.opt.Log, "changes of keys by others are reported")
-	}
-	f.poke()
-}
-
-// countFlushes compares how many flushes the feeds have reported with how many of ours were done. It can tell only
-// when none of ours was on the way during the round.
-func (f *feeds) countFlushes() {
-	if done, flushing := f.sh.ledger.Flushes(); f.flushing || flushing || done != f.flushes {
-		f.unsure = true
-		return
-	}
-	others := uint64(0)
-	for _, x := range f.all {
-		if !x.live() || x.asked != f.round {
-			continue
-		}
-		if x.base+x.nulls > f.flushes {
-			others = max(others, x.base+x.nulls-f.flushes)
-		}
-		x.base, x.nulls = f.flushes, 0
-	}
-	if others > 0 {
-		f.emptyings += others
-		f.owe("somebody else has emptied a database of the primary")
-	}
-}
-
-// emptied: a feed reports a flush. Whether it was ours is told when the round is over. The lock is not held.
-func (f *feeds) emptied(x *feed) {
-	f.sh.lock()
-	defer f.sh.unlock()
-	x.nulls++
-	f.unsure = true
-	f.poke()
-}
-
-// giveUpSilent ends feeds that do not answer.
-func (f *feeds) giveUpSilent(now time.Time) {
-	for _, x := range f.all {
-		if x.live() && x.read < x.asked && now.Sub(x.since) > feedSilence {
-			x.why = fmt.Errorf("it has not answered for %s", feedSilence)
-			f.lost(x)
-		}
 	}
 }
 
@@ -534,8 +397,8 @@ func (f *feeds) lookForDatabases(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	f.looked = now
-	for db := range facts.Keys {
-		if db < sh.env.DBs && !slices.Contains(f.dbs, db) {
+	for number := range facts.Keys {
+		if db := i.Database(number); db < sh.env.DBs && !slices.Contains(f.dbs, db) {
 			f.dbs = append(slices.Clone(f.dbs), db)
 			if f.listens {
 				f.owe("keys have come to be in a database that nobody used")

@@ -16,13 +16,17 @@ func ackBoth(timeout time.Duration) func(*Options, *ServerOptions) {
 }
 
 func TestNothingOvertakesAnAnswerThatWaits(t *testing.T) {
-	h := newHouse(t, true, ackBoth(300*time.Millisecond))
+	h := newHouse(t, true, func(o *Options, so *ServerOptions) {
+		ackBoth(300*time.Millisecond)(o, so)
+		o.MaxLagBytes = 64 << 20 // with less, a large effect is a copy instead where any other is on its way
+	})
 	c := h.client()
 	value := strings.Repeat("v", 5<<20)
 	c.send(string(resp.AppendCommand(nil, "SET", "big", value)))
 	if got := c.reply(); got != "+OK" {
 		t.Fatal(got)
 	}
+	h.settled() // on a busy machine it is answered before the target has it
 	if err := h.target.Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,12 +65,12 @@ func TestOurAnswersWaitBehindTheLane(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.send("*2\r\n$4\r\nINCR\r\n$1\r\na\r\n")
-	h.await("the first waits", func() bool { return len(h.shard.gates.queues) == 1 })
+	s := h.session()
+	h.await("the first waits", func() bool { return len(h.shard.gates.queues) == 1 && s.inflight.Load() == 1 })
 	if err := h.source.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	c.send("*2\r\n$4\r\nINCR\r\n$1\r\na\r\nPING\r\n")
-	s := h.session()
 	h.await("the others are there", func() bool { return s.inflight.Load() == 3 })
 	if err := h.source.Continue(); err != nil {
 		t.Fatal(err)
@@ -99,7 +103,7 @@ func TestAnswersDoNotWaitOneBehindTheOther(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	if took := time.Since(began); took < 3*timeout || took > 10*timeout {
+	if took := time.Since(began); took < 3*timeout || took > 60*timeout { // one behind the other: 120
 		t.Errorf("40 clients with 3 writes each took %s", took)
 	}
 	if n := h.shard.Counts().AckTimeouts; n != 120 {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
 // house is a proxy between two real servers, in the state that two equal instances are kept in: every key
 // is exact unless dirty.
 type house struct {
-	t              *testing.T
+	t              testing.TB
 	source, target *redisd.Server
 	src, tgt       *instance.Instance
 	passwords      map[*redisd.Server]string
@@ -35,19 +35,19 @@ type house struct {
 	server         *Server
 }
 
-func newHouse(t *testing.T, replicate bool, change func(*Options, *ServerOptions)) *house {
+func newHouse(t testing.TB, replicate bool, change func(*Options, *ServerOptions)) *house {
 	t.Helper()
 	return newHouseOn(t, redisd.Options{}, redisd.Options{}, replicate, change)
 }
 
 // newHouseOn is newHouse on servers started with these options.
-func newHouseOn(t *testing.T, source, target redisd.Options, replicate bool, change func(*Options, *ServerOptions)) *house {
+func newHouseOn(t testing.TB, source, target redisd.Options, replicate bool, change func(*Options, *ServerOptions)) *house {
 	t.Helper()
 	return newHouseBehind(t, source, target, func(s *redisd.Server) string { return s.Addr }, replicate, change)
 }
 
 // newHouseBehind is newHouseOn with something in front of the servers, that tells its address.
-func newHouseBehind(t *testing.T, source, target redisd.Options, front func(*redisd.Server) string, replicate bool, change func(*Options, *ServerOptions)) *house {
+func newHouseBehind(t testing.TB, source, target redisd.Options, front func(*redisd.Server) string, replicate bool, change func(*Options, *ServerOptions)) *house {
 	t.Helper()
 	h := &house{t: t, source: redisdtest.Start(t, source), target: redisdtest.Start(t, target)}
 	h.passwords = map[*redisd.Server]string{h.source: source.Password, h.target: target.Password}
@@ -102,10 +102,11 @@ func newHouseBehind(t *testing.T, source, target redisd.Options, front func(*red
 	return h
 }
 
-// await waits for a condition that is looked at under the shard's lock.
+// await waits for a condition that is looked at under the shard's lock. It is patient, for the machine may have much else
+// to do.
 func (h *house) await(what string, condition func() bool) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := h.shard.Await(ctx, condition); err != nil {
 		h.t.Fatalf("%s did not come about", what)
@@ -120,12 +121,12 @@ func (h *house) settled() {
 
 // wire is a client's connection, byte for byte.
 type wire struct {
-	t *testing.T
+	t testing.TB
 	net.Conn
 	r *bufio.Reader
 }
 
-func dial(t *testing.T, addr string) *wire {
+func dial(t testing.TB, addr string) *wire {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -202,4 +203,28 @@ func (h *house) equal(db int, keys ...string) {
 			}
 		}
 	}
+}
+
+// nothing is a client's way to make sure that no more has come: the answer to a PING is next.
+func (w *wire) nothingMore(pong string) {
+	w.t.Helper()
+	w.expect("PING", pong)
+}
+
+// resp3 is a client of RESP3.
+func (h *house) resp3() *wire {
+	h.t.Helper()
+	c := h.client()
+	if got := c.do("HELLO 3"); !strings.HasPrefix(got, "%") {
+		h.t.Fatal(got)
+	}
+	return c
+}
+
+// roles are the instances in turn: primary and secondary after the nth swap, from 1.
+func (h *house) roles(n int) (primary, secondary *instance.Instance) {
+	if n%2 == 1 {
+		return h.tgt, h.src
+	}
+	return h.src, h.tgt
 }

@@ -9,6 +9,8 @@ type hints struct {
 	epoch     int // number of cutovers
 	server    router.Server
 	databases int
+	// renumbers: databases have other numbers on the target. foreignNumbers: and it is the primary.
+	renumbers, foreignNumbers bool
 }
 
 // publish brings what effects depend on, and the hints, up to date: after a change of the roles, or when it
@@ -18,14 +20,24 @@ func (sh *Shard) publish() {
 	dbs := sh.primary.facts.Databases
 	if e := sh.effects; e != nil {
 		sh.env.Secondary = e.facts.Server
-		if e.facts.Databases > 0 {
+		if e.facts.Databases > 0 && sh.primary.inst.Renumbers() {
+			dbs = e.facts.Databases // databases are called by the source's numbers
+		} else if e.facts.Databases > 0 && !e.inst.Renumbers() {
 			dbs = min(dbs, e.facts.Databases) // the others could not be flushed there, and have nothing
 		}
 	}
 	if dbs > 0 {
 		sh.env.DBs = dbs
 	}
-	h := hints{dual: sh.dual, epoch: sh.scanEpoch, server: sh.env.Primary, databases: sh.env.DBs}
+	sh.env.Extend = 0
+	if sh.primary.inst == sh.first {
+		sh.env.Extend = sh.opt.Extend.Milliseconds()
+	}
+	if e := sh.effects; e != nil {
+		sh.env.Flushed = sh.flushedOn(e)
+	}
+	h := hints{dual: sh.dual, epoch: sh.scanEpoch, server: sh.env.Primary, databases: sh.env.DBs,
+		renumbers: sh.opt.Renumbered, foreignNumbers: sh.primary.inst.Renumbers()}
 	if old := sh.hints.Load(); old == nil || *old != h {
 		sh.hints.Store(&h)
 	}

@@ -79,7 +79,7 @@ func (sh *Shard) Look(condition func() bool) bool {
 // so that no write was sent without the ledger knowing of it. The lock is held.
 func (sh *Shard) Replicate(e *EffectLane) {
 	sh.effects, sh.dual = e, true
-	sh.ledger.SetSink(e)
+	sh.ledger.SetSink(sh.opt.At.Other(), e)
 	sh.ledger.OweEverywhere("the secondary's functions are not known to be the primary's")
 	sh.keepLibrariesOnce()
 	sh.publish()
@@ -91,7 +91,7 @@ func (sh *Shard) StopReplicating() {
 		sh.effects.fail() // nothing of it may be acknowledged to a ledger that has forgotten it
 	}
 	sh.effects, sh.dual = nil, false
-	sh.ledger.SetSink(nil)
+	sh.ledger.SetSink(sh.opt.At.Other(), nil)
 	sh.publish()
 	sh.openGates()
 }

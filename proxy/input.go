@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/internal/loop"
 )
 
 const (
@@ -33,6 +35,7 @@ type input struct {
 
 	conn net.Conn
 	raw  syscall.RawConn
+	sock *loop.Conn // conn, where a loop tells when there is something to read
 
 	// for the closure, so that a read allocates nothing
 	n   int
@@ -47,6 +50,7 @@ func (in *input) init(conn net.Conn, hold func(int)) {
 	if sc, ok := conn.(syscall.Conn); ok {
 		in.raw, _ = sc.SyscallConn()
 	}
+	in.sock, _ = conn.(*loop.Conn)
 	in.idle = in.stow
 	in.try = func(fd uintptr) bool {
 		for {
@@ -92,6 +96,19 @@ func (in *input) read(want int) (n int, err error) {
 	}
 	in.w += in.n
 	return in.n, in.err
+}
+
+// poll appends what is there, and does not wait: it returns loop.ErrNotYet where nothing is. full says that there was no
+// room for more. The session has sock.
+func (in *input) poll(want int) (n int, full bool, err error) {
+	if in.stowed != nil {
+		in.fetch()
+	}
+	in.makeRoom(want)
+	in.fetch()
+	n, err = in.sock.TryRead(in.buf[in.w:])
+	in.w += n
+	return n, in.w == len(in.buf), err
 }
 
 var errNoDescriptor = errors.New("not a socket")

@@ -67,7 +67,7 @@ func texts(v resp.Value) []string {
 }
 
 // readKeyspace reads all keys of the first dbs databases.
-func readKeyspace(t *testing.T, addr string, dbs int) keyspace {
+func readKeyspace(t testing.TB, addr string, dbs int) keyspace {
 	t.Helper()
 	w := dial(t, addr)
 	defer w.Close()
@@ -140,11 +140,11 @@ type link struct {
 func (h *house) link(primary, secondary *instance.Instance) *link {
 	h.t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	l := &link{copier: backfill.NewCopier(h.shard.ledger, primary, backfill.CopierOptions{
-		Name: h.shard.ConnName("copier"), Workers: 2, Log: log,
+	l := &link{copier: backfill.NewCopier(h.shard.ledger, primary, secondary, backfill.CopierOptions{
+		Name: h.shard.ConnName("copier"), Throttle: backfill.NewThrottle(backfill.Limits{Workers: 2}), Log: log,
 	})}
 	sweep := backfill.NewSweep(h.shard.ledger, l.copier, primary, secondary, backfill.SweepOptions{
-		Name: h.shard.ConnName("sweep"), Workers: 2, Log: log,
+		Name: h.shard.ConnName("sweep"), Log: log,
 	})
 	changed := make(chan struct{}, 1)
 	h.shard.lock()

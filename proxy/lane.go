@@ -14,7 +14,9 @@ import (
 	"tandem/internal/crashpoint"
 	"tandem/internal/instance"
 	"tandem/internal/ledger"
+	"tandem/internal/loop"
 	"tandem/internal/resp"
+	"tandem/internal/trace"
 )
 
 // lanePrefix begins the names of all lanes to a primary.
@@ -23,6 +25,8 @@ const lanePrefix = "lane-"
 const (
 	// maxRounds is how often in a row one session writes out what others have added meanwhile.
 	maxRounds = 64
+	// flushAt is how many bytes do not wait for the end of a round.
+	flushAt = 128 << 10
 	// The pause before another try to connect, doubling.
 	retryMin = 50 * time.Millisecond
 	retryMax = 2 * time.Second
@@ -44,6 +48,8 @@ type lane struct {
 	listening  bool // it has subscriptions
 	monitoring bool
 	stateful   bool   // the server keeps something else for it
+	multi      bool   // it was sent MULTI, and nothing yet that ends the transaction
+	opening    bool   // it was sent MULTI for a transaction that was begun elsewhere, which is not answered
 	name       string // by which the server lists it
 	asked      int    // a client's requests, on the way, to end what blocks on it
 	clientID   int64  // by which the server knows it; 0 if that is not known
@@ -63,6 +69,7 @@ type lane struct {
 	out     outbox
 	w       writing
 	used    int64        // when something was last put on it, Unix nanoseconds
+	due     bool         // it is written out at the end of a loop's round
 	queue   requestQueue // unanswered, in order; canned answers among them
 	lost    requestQueue // what was unanswered when the connection broke
 	lastErr string
@@ -74,6 +81,9 @@ type lane struct {
 
 	// of the reader
 	buf     []byte
+	filled  int // of buf: bytes read
+	scanned int // ... bytes framed
+	unit    int // ... start of the unit in progress
 	framer  resp.Framer
 	runs    []run
 	ends    []int    // where the replies of the unit in progress end in buf
@@ -86,7 +96,7 @@ type lane struct {
 }
 
 func (sh *Shard) newLane(u *upstream, k laneKey) *lane {
-	id := sh.ledger.AddLane()
+	id := sh.ledger.AddLane(sh.opt.At)
 	sh.ledger.LaneDown(id)
 	return &lane{sh: sh, of: u, id: id, laneKey: k, what: fmt.Sprintf("%s%d-%d", lanePrefix, k.db, id), buf: make([]byte, sh.opt.laneBuffer)}
 }
@@ -99,6 +109,9 @@ func (ln *lane) enqueue(r *request) {
 		if r.blocking != nil {
 			r.blocking.sent(ln, r)
 		}
+		if r.spell != nil {
+			ln.spellOut(r)
+		}
 		r.raw, r.chunk = ln.out.append(r.src, r.take, true)
 		ln.held += len(r.raw)
 		if r.planned != nil {
@@ -109,10 +122,11 @@ func (ln *lane) enqueue(r *request) {
 		case r.queued > 0:
 			r.tx.sent = r.queued
 		case r.queued == isMulti:
-			r.tx.begun = true
+			r.tx.begun, ln.multi = true, true
 		case r.tx != nil && r.ends:
 			r.tx.begun = false
 		}
+		ln.multi = ln.multi && !r.ends
 		if r.follow > 0 {
 			ln.out.append(r.follows, false, false)
 		}
@@ -127,22 +141,44 @@ func (ln *lane) enqueue(r *request) {
 // flush writes out what is queued, unless somebody is doing it. The lock is not held.
 func (ln *lane) flush() {
 	ln.sh.lock()
-	ln.flushLocked()
+	ln.flushLocked(nil)
 	ln.sh.unlock()
 }
 
-// flushLocked releases the lock while it writes. First it lets the sessions run that have commands to add:
-// one system call then carries them all, and where there are none it costs nothing. (Measured at 50 clients
-// without pipelining: 15 % less CPU per command and as much more throughput.)
-func (ln *lane) flushLocked() {
+// flushSoon is flushLocked, put off to the end of the round during a turn of a loop: one system call then carries the
+// commands of all its sessions.
+func (ln *lane) flushSoon(t *loop.Turn) {
+	switch {
+	case ln.writing || ln.out.unsent == 0 || ln.conn == nil:
+	case ln.out.unsent < flushAt && (ln.due || !ln.pinned && t.Late(ln)):
+		ln.due = true
+	default:
+		ln.flushLocked(t)
+	}
+}
+
+// AtEnd writes out what a round has put on the lane. (loop.Late)
+func (ln *lane) AtEnd(t *loop.Turn) {
+	ln.sh.lock()
+	ln.due = false
+	ln.flushLocked(t)
+	ln.sh.unlock()
+}
+
+// flushLocked releases the lock while it writes. Outside of a turn it first lets the sessions run that have commands to add:
+// one system call then carries them all, and where there are none it costs nothing. (Measured with a goroutine for each of 50
+// clients, without pipelining: 15 % less CPU per command and as much more throughput.)
+func (ln *lane) flushLocked(t *loop.Turn) {
 	if ln.writing || ln.out.unsent == 0 || ln.conn == nil {
 		return
 	}
-	ln.writing = true
-	ln.sh.unlock()
-	runtime.Gosched()
-	ln.sh.lock()
-	ln.writing = false
+	if t == nil {
+		ln.writing = true
+		ln.sh.unlock()
+		runtime.Gosched()
+		ln.sh.lock()
+		ln.writing = false
+	}
 	for round := 0; ln.out.unsent > 0 && ln.conn != nil; round++ {
 		if round == maxRounds {
 			// The session that happens to write has a client of its own.
@@ -156,9 +192,10 @@ func (ln *lane) flushLocked() {
 		var err error
 		crashpoint.Reach(crashpoint.BeforeSend)
 		if ln.w.n > writePiece {
+			t.StepAside()
 			err = ln.w.inPieces(conn, 0, &ln.wrote)
 		} else {
-			err = ln.w.to(conn)
+			err = ln.w.to(t, conn)
 		}
 		crashpoint.Reach(crashpoint.Sent)
 		ln.sh.lock()
@@ -266,7 +303,7 @@ func (ln *lane) serve(ctx context.Context) error {
 	ln.settleLost()
 	ln.begin(conn)
 	ln.sh.news.tell()
-	ln.flushLocked()
+	ln.flushLocked(nil)
 	ln.sh.unlock()
 	ln.trouble.over(ln.sh.opt.Log, "lane connected again", "instance", ln.of.inst.String(), "db", ln.db)
 	err = ln.read(conn)
@@ -300,6 +337,7 @@ func loaded(ctx context.Context, conn net.Conn) error {
 func (ln *lane) begin(conn net.Conn) {
 	ln.conn, ln.up, ln.lastErr, ln.heard = conn, true, "", time.Now().UnixNano()
 	ln.used = ln.heard
+	ln.filled, ln.scanned, ln.unit = 0, 0, 0
 	ln.framer.Reset()
 	if len(ln.buf) > ln.sh.opt.laneBuffer { // it had grown for a reply that did not come
 		ln.buf = make([]byte, ln.sh.opt.laneBuffer)
@@ -345,8 +383,11 @@ func (ln *lane) dial(ctx context.Context, name string) (net.Conn, error) {
 	ln.sh.lock()
 	login := ln.who.login(ln.resp3)
 	ln.sh.unlock()
-	conn, _, err := ln.of.inst.OpenAs(ctx, login, name, ln.db)
-	return conn, err
+	conn, _, err := ln.of.inst.OpenAs(ctx, login, name, ln.of.inst.Number(ln.db))
+	if err != nil {
+		return nil, err
+	}
+	return ln.sh.loops.Take(conn), nil
 }
 
 // meet prepares a new connection of a shared lane: no older one is alive, and the server has its data.
@@ -378,6 +419,9 @@ func (ln *lane) fail(why error) {
 	ln.held = 0
 	for ln.queue.n > 0 {
 		r := ln.queue.pop()
+		if r.traced != nil {
+			r.tellUnanswered(sh, trace.Broken)
+		}
 		if r.sess != nil {
 			r.sess.close(reason)
 		}

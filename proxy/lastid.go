@@ -56,7 +56,7 @@ func (s *session) lastIDAsProxy(key []byte) []byte {
 	ctx, cancel := s.bound(s.sh.opt.PrimaryWait)
 	defer cancel()
 	reply, err := s.insist(ctx, func(i *instance.Instance) ([]byte, error) {
-		conn, _, err := i.Open(ctx, s.sh.ConnName("control"), s.db)
+		conn, _, err := i.Open(ctx, s.sh.ConnName("control"), i.Number(s.db))
 		if err != nil {
 			return nil, err
 		}

@@ -80,6 +80,7 @@ func (s *session) askAbout(name string) *learned {
 		return nil
 	case isNull(element):
 		l.cmd, l.until = router.Unknown(name), time.Now().Add(unknownFor)
+		l.cmd.Unheard = true
 	default:
 		if l.cmd, err = router.Learn(element); err != nil {
 			sh.opt.Log.Warn("the server's COMMAND INFO is not understood", "command", name, "error", err)

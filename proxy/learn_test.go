@@ -31,6 +31,7 @@ func TestRenamedCommandsAreRefusedByName(t *testing.T) {
 func TestEssentialCommandsAreLookedFor(t *testing.T) {
 	for _, b := range redisdtest.Binaries(t) {
 		t.Run(b.Name, func(t *testing.T) {
+			t.Parallel()
 			for _, missing := range []bool{false, true} {
 				o := redisd.Options{Binary: b.Path}
 				if missing {

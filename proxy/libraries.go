@@ -111,6 +111,11 @@ func (sh *Shard) renewLibraries() error {
 	sh.uncover(time.Now())
 	version, quiet := sh.ledger.BeginEverywhere()
 	_, owed := sh.ledger.EverywhereOwed()
+	if owed && !sh.bringsLibraries() {
+		sh.unlock()
+		return nil // what there will be here is not known yet
+	}
+	same := sh.sameFunctions()
 	primary, e, ready := sh.primary.inst, sh.effects, sh.dual && sh.effects != nil && sh.effects.up && sh.primary.known
 	server := sh.primary.facts.Server
 	sh.unlock()
@@ -129,7 +134,7 @@ func (sh *Shard) renewLibraries() error {
 	if err := sh.meetStrangers(primary, server); err != nil {
 		return err
 	}
-	if !owed && !stale {
+	if !owed && !(stale && same) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(sh.ctx, librariesTimeout)
@@ -169,6 +174,9 @@ func (sh *Shard) renewLibraries() error {
 		for i := range all {
 			sh.scripts.names = append(sh.scripts.names, all[i].name)
 		}
+	}
+	if !sh.sameFunctions() {
+		return nil
 	}
 	sh.scripts.shelf.Store(next)
 	return nil

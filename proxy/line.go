@@ -6,8 +6,8 @@ import (
 )
 
 // The line is where commands that block stand which are not on the server: those that a hold has taken back, and those
-// that have come since. They go in the order of their arrival, each when the one before is written. Under the shard's
-// lock.
+// that have come since. They go in the order of their arrival, each when the server has read the one before.
+// Under the shard's lock.
 
 // queueUp gives b its place in the order of arrival. It must wait in line while there is one.
 func (sh *Shard) queueUp(b *blocking) {
@@ -30,11 +30,19 @@ func (sh *Shard) standInLine(b *blocking) {
 	}
 }
 
-// written is told that b is on its way to the server, or that it will not be: the next in line may go.
-func (sh *Shard) written(b *blocking) {
+// sentOut is told that b is on its way to the server, or will not be. The next in line goes when the server has read it: what
+// is written on two connections, one behind the other, may be read the other way around.
+func (sh *Shard) sentOut(b *blocking) {
 	sh.lock()
 	defer sh.unlock()
-	if !b.again { // else it has come back already
+	if !b.echo {
+		sh.leaveLineAs(b)
+	}
+}
+
+// leaveLineAs lets the next one go, unless b has come back already. The lock is held.
+func (sh *Shard) leaveLineAs(b *blocking) {
+	if !b.again {
 		sh.leaveLine(b)
 	}
 }
@@ -58,6 +66,9 @@ func (sh *Shard) resume() {
 	}
 	for _, c := range sh.crowds {
 		c.knock()
+	}
+	for _, g := range sh.takers {
+		g.next()
 	}
 }
 
@@ -89,10 +100,14 @@ func (s *session) awaitTurn(b *blocking) (over, alive bool) {
 			s.pins |= pinBlocked
 			if s.pinned == nil || s.pinned.of != sh.primary || !s.pinned.up {
 				_ = s.repin() // the lock was released; if it failed, that is told when the turn has come
+				if ln := s.pinned; ln != nil {
+					ln.flushLocked(s.turn) // its time may be over before anything else is written there
+				}
 			}
 			continue
 		}
 		sh.unlock()
+		s.turn.StepAside()
 		limit := time.NewTimer(max(time.Until(b.until), time.Millisecond))
 		if b.forever || !b.issued {
 			limit.Stop()

@@ -182,7 +182,7 @@ func (s *session) verify(user, password string, plain bool) (a *account, refusal
 	case AuthNone:
 		return sh.accounts.own, nil
 	case AuthUsers:
-		want, known := sh.opt.Auth.Users[user]
+		want, known := sh.opt.Auth.digest(user)
 		got := sha256.Sum256([]byte(password))
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !known {
 			return nil, []byte(wrongPass)
@@ -261,7 +261,7 @@ func (s *session) become(a *account, password string) {
 		if s.repin() != nil {
 			s.close(PrimaryLost)
 		} else if ln := s.pinned; ln != nil && ln.of == sh.primary && ln.up { // else the roles have changed meanwhile
-			ln.flushLocked()
+			ln.flushLocked(s.turn)
 			return
 		}
 	}

@@ -34,6 +34,7 @@ func (h *house) twins(commands ...string) {
 func TestLoginsAreAnsweredAsByTheServer(t *testing.T) {
 	for _, b := range redisdtest.Binaries(t) {
 		t.Run(b.Name, func(t *testing.T) {
+			t.Parallel()
 			o := locked
 			o.Binary = b.Path
 			h := newHouseOn(t, o, redisd.Options{Binary: b.Path, Password: "secret"}, true, nil)
@@ -157,6 +158,26 @@ func TestUsersOfTheConfiguration(t *testing.T) {
 	c.expect("GET none", "_")
 	h.settled()
 	h.equal(0, "a")
+}
+
+// Another password of a user counts from the next login on, and the one before no longer.
+func TestUsersOfTheConfigurationGetAnotherPassword(t *testing.T) {
+	password := "first"
+	h := newHouseOn(t, locked, redisd.Options{Password: "secret"}, true, func(o *Options, _ *ServerOptions) {
+		first := sha256.Sum256([]byte(password))
+		o.Auth = Auth{Mode: AuthUsers, Users: map[string][32]byte{"app": first}, Reread: map[string]func() [32]byte{
+			"app": func() [32]byte { return sha256.Sum256([]byte(password)) },
+		}}
+	})
+	const refused = "-WRONGPASS invalid username-password pair or user is disabled."
+	c := h.client()
+	c.expect("AUTH app first", "+OK")
+	c.expect("SET a 1", "+OK")
+	password = "second"
+	other := h.client()
+	other.expect("AUTH app first", refused)
+	other.expect("AUTH app second", "+OK")
+	c.expect("GET a", "$1 1")
 }
 
 func TestNobodyNeedsToLogIn(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 //
 // What is on its way to the primary is not in it: see lane.full.
 type memory struct {
-	limit int64
+	limit atomic.Int64
 	used  atomic.Int64
 }
 
@@ -36,7 +36,7 @@ func (s *session) hold(n int) {
 	s.share.bytes.Add(int64(n))
 	used := of.used.Add(int64(n))
 	s.share.mu.Unlock()
-	if used > of.limit && n > 0 {
+	if used > of.limit.Load() && n > 0 {
 		s.srv.makeRoom()
 	}
 }
@@ -52,7 +52,7 @@ func (s *session) release() {
 // makeRoom closes those who occupy most, until what is left is within the limit. Those who are closed occupy something
 // until it is free: others are not closed for that.
 func (srv *Server) makeRoom() {
-	for srv.memory.used.Load() > srv.memory.limit {
+	for srv.memory.used.Load() > srv.memory.limit.Load() {
 		var most *session
 		var left, held int64
 		srv.mu.Lock()
@@ -66,7 +66,7 @@ func (srv *Server) makeRoom() {
 			}
 		}
 		srv.mu.Unlock()
-		if left <= srv.memory.limit {
+		if left <= srv.memory.limit.Load() {
 			return
 		}
 		most.close(MemoryLimit)

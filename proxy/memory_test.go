@@ -1,6 +1,9 @@
 package proxy
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // What a client that is being closed occupies until that is done is no reason to close another.
 func TestNobodyIsClosedForWhoIsBeingClosed(t *testing.T) {
@@ -19,5 +22,20 @@ func TestNobodyIsClosedForWhoIsBeingClosed(t *testing.T) {
 	all[1].hold(1)
 	if !all[0].closed.Load() || all[1].closed.Load() {
 		t.Error("not the one that occupies most was closed")
+	}
+}
+
+// What a client has once sent is not kept for it, when it is with the server.
+func TestWhatWasSentIsNotKept(t *testing.T) {
+	h := newHouse(t, false, nil)
+	const clients, size = 32, 1 << 20
+	value := strings.Repeat("v", size)
+	before := heapBytes()
+	for range clients {
+		h.client().expect("SET a "+value, "+OK")
+	}
+	h.settled()
+	if kept := heapBytes() - before; kept > clients*size/2 {
+		t.Errorf("%d bytes are kept for each of %d clients", kept/clients, clients)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"tandem/internal/ledger"
+	"tandem/internal/moves"
 )
 
 // maxNamesakes bounds the names that are remembered, and namesakesKept what one of them may be long.
@@ -18,6 +19,7 @@ const (
 type namesakes struct {
 	mu     sync.Mutex
 	byName map[string][]ledger.Key
+	moves  *moves.Filter
 }
 
 // of returns the keys of a name in these databases, of which there are only ever more. They are shared and must not be
@@ -33,6 +35,9 @@ func (n *namesakes) of(l *ledger.Ledger, name []byte, dbs []int) []ledger.Key {
 	keys = make([]ledger.Key, len(dbs))
 	for i, db := range dbs {
 		keys[i] = ledger.Key{Hash: l.Hash(db, name), Name: name, DB: int32(db), Write: true}
+		if !n.moves.Key(db, name) {
+			keys[i].Write, keys[i].Stays = false, true
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

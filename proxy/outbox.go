@@ -4,6 +4,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"tandem/internal/loop"
 )
 
 const (
@@ -121,8 +123,12 @@ type writing struct {
 	n      int
 }
 
-// to writes it all to conn, outside any lock.
-func (w *writing) to(conn net.Conn) error {
+// to writes it all to conn, outside any lock, in a turn t if it is one of a loop.
+func (w *writing) to(t *loop.Turn, conn net.Conn) error {
+	if c, ok := conn.(*loop.Conn); ok {
+		w.whole = w.bufs
+		return c.WriteAllIn(t, &w.whole)
+	}
 	if len(w.bufs) == 1 {
 		_, err := conn.Write(w.bufs[0])
 		return err
@@ -130,6 +136,16 @@ func (w *writing) to(conn net.Conn) error {
 	w.whole = w.bufs
 	_, err := w.whole.WriteTo(conn)
 	return err
+}
+
+// try writes what conn takes at once. It returns loop.ErrNotYet where something is left, which inPieces goes on with.
+func (w *writing) try(conn net.Conn) error {
+	c, ok := conn.(*loop.Conn)
+	if !ok {
+		return loop.ErrNotYet
+	}
+	w.whole = w.bufs
+	return c.TryWriteAll(&w.whole)
 }
 
 // inPieces is to with a deadline that begins anew with every piece that is taken, if limit is not 0, and a note of when that

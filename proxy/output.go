@@ -5,8 +5,9 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
+
+	"tandem/internal/loop"
 )
 
 // drainPiece is how much of a slow client's replies is written in one go: the write timeout runs anew for
@@ -18,7 +19,7 @@ const drainPiece = 256 << 10
 type output struct {
 	mu      sync.Mutex
 	conn    net.Conn
-	raw     syscall.RawConn
+	sock    *loop.Conn // conn, where it can be tried without waiting
 	kept    []byte
 	pushing int    // bytes that the goroutine has taken and not yet written
 	spare   []byte // a buffer to reuse
@@ -31,24 +32,12 @@ type output struct {
 	hold    func(int) // counts what waits; see memory
 	held    int       // what it was told of
 	less    sync.Cond // something was written out, or closed
-
-	// for the closure, so that a write allocates nothing
-	attempt []byte
-	n       int
-	err     error
-	try     func(fd uintptr) bool
 }
 
 func (o *output) init(conn net.Conn, limit int, timeout time.Duration, fail func(CloseReason), hold func(int)) {
 	o.conn, o.limit, o.timeout, o.fail, o.hold = conn, limit, timeout, fail, hold
 	o.less.L = &o.mu
-	if sc, ok := conn.(syscall.Conn); ok {
-		o.raw, _ = sc.SyscallConn()
-	}
-	o.try = func(fd uintptr) bool {
-		o.n, o.err = syscall.Write(int(fd), o.attempt)
-		return true // never wait
-	}
+	o.sock, _ = conn.(*loop.Conn)
 }
 
 // write hands bytes to the client. first says that they begin a reply; the rest of it comes with first
@@ -73,18 +62,13 @@ func (o *output) writeLocked(b []byte, first bool) CloseReason {
 	if first {
 		o.exempt = o.waiting() == 0
 	}
-	if len(o.kept) == 0 && !o.drain && o.raw != nil {
-		o.attempt = b
-		if err := o.raw.Write(o.try); err != nil {
-			return ClientGone
-		}
-		o.attempt = nil
+	if len(o.kept) == 0 && !o.drain && o.sock != nil {
+		n, err := o.sock.TryWrite(b)
 		switch {
-		case o.err == nil && o.n == len(b):
+		case err == nil && n == len(b):
 			return notClosed
-		case o.err == nil:
-			b = b[o.n:]
-		case errors.Is(o.err, syscall.EAGAIN) || errors.Is(o.err, syscall.EINTR):
+		case err == nil || err == loop.ErrNotYet:
+			b = b[n:]
 		default:
 			return ClientGone
 		}
@@ -159,9 +143,10 @@ func (o *output) push(b []byte) CloseReason {
 }
 
 // flush waits until everything is with the client, or the output is closed. The write timeout bounds it.
-func (o *output) flush() {
+func (o *output) flush(t *loop.Turn) {
 	o.mu.Lock()
 	for (o.drain || len(o.kept) > 0) && !o.closed {
+		t.StepAside()
 		o.less.Wait()
 	}
 	o.mu.Unlock()
@@ -169,10 +154,11 @@ func (o *output) flush() {
 
 // await waits while much is kept: a client that does not read is not asked for more commands. It reports false
 // when the output is closed.
-func (o *output) await() bool {
+func (o *output) await(t *loop.Turn) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.waiting() > o.limit/4 && !o.closed {
+		t.StepAside()
 		o.less.Wait()
 	}
 	return !o.closed

@@ -66,6 +66,9 @@ func (s *session) probe(name string) []byte {
 	case "ECHO":
 		return frameOf(name, "")
 	case "SELECT":
+		if s.sh.opt.Renumbered {
+			return frameOf(name, "x") // no number; which one is the right one is known when it is sent
+		}
 		return frameOf(name, strconv.Itoa(s.db))
 	case "HELLO": // of a protocol that there is not; from 6.2 on everyone may
 		if !s.sh.hints.Load().server.HasPXAT() {

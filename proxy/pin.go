@@ -136,6 +136,9 @@ func (ln *lane) swallow(raw []byte) {
 // meanwhile.
 func (s *session) openPin(u *upstream) (*lane, error) {
 	sh := s.sh
+	if !sh.opt.Descriptors.room() {
+		return nil, errDescriptors
+	}
 	ln := sh.newPin(u, s.laneKey())
 	sh.unlock()
 	defer sh.lock()
@@ -154,6 +157,7 @@ func (s *session) openPin(u *upstream) (*lane, error) {
 func (sh *Shard) newPin(u *upstream, k laneKey) *lane {
 	ln := sh.newLane(u, k)
 	ln.pinned = true
+	sh.opt.Descriptors.count()
 	u.pinned[ln] = struct{}{}
 	return ln
 }
@@ -177,7 +181,7 @@ func (ln *lane) runPinned(dial context.Context, up chan<- error) {
 	ln.begin(conn)
 	ln.learnID()
 	if ln.deaf {
-		ln.flushLocked() // no command follows
+		ln.flushLocked(nil) // no command follows
 	}
 	sh.unlock()
 	up <- nil
@@ -205,6 +209,7 @@ func (ln *lane) runPinned(dial context.Context, up chan<- error) {
 
 // remove forgets a pinned lane on which nothing is any more.
 func (ln *lane) remove() {
+	ln.sh.opt.Descriptors.give()
 	delete(ln.of.pinned, ln)
 	ln.sh.ledger.RemoveLane(ln.id)
 }

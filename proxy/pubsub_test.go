@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
@@ -33,7 +34,10 @@ func newTwins(t *testing.T, o redisd.Options, replicate bool) *twins {
 // onEveryServer runs a test with each version of a server that this machine has, where effects are replicated.
 func onEveryServer(t *testing.T, f func(t *testing.T, name string, w *twins)) {
 	for _, b := range redisdtest.Binaries(t) {
-		t.Run(b.Name, func(t *testing.T) { f(t, b.Name, newTwins(t, redisd.Options{Binary: b.Path}, true)) })
+		t.Run(b.Name, func(t *testing.T) {
+			t.Parallel()
+			f(t, b.Name, newTwins(t, redisd.Options{Binary: b.Path}, true))
+		})
 	}
 }
 
@@ -98,6 +102,22 @@ func (w *twins) sayUntil(name, mark string, lines ...string) string {
 }
 
 var invalidation = regexp.MustCompile(`>2\r\n\$10\r\ninvalidate\r\n(?:_\r\n|\*\d+\r\n(?:\$1\r\n[a-z]\r\n)+)`)
+
+// unheard waits until nobody listens to a channel of the primary: what a session had to itself is closed behind the
+// answer to its RESET.
+func (h *house) unheard(channel string) {
+	h.t.Helper()
+	w := h.direct(h.source)
+	for until := time.Now().Add(10 * time.Second); ; {
+		got := w.do("PUBSUB NUMSUB " + channel)
+		if strings.HasSuffix(got, ":0") {
+			return
+		}
+		if time.Now().After(until) {
+			h.t.Fatalf("somebody listens to %s still: %s", channel, got)
+		}
+	}
+}
 
 func (w *twins) takeInvalidations(i int, got string) string {
 	if w.invalid[i] == nil {
@@ -186,6 +206,9 @@ func TestSubscribersChangeProtocolAndReset(t *testing.T) {
 				c: SUBSCRIBE a; RESET; GET k; CLIENT GETNAME
 				c: HELLO 3; SUBSCRIBE a; CLIENT TRACKING ON; GET k; MULTI; SET k 1; RESET; GET nosuch; SET k 4
 				c: SELECT 3; CLIENT SETNAME x; WATCH k; MULTI; RESET; CLIENT GETNAME; SET k 5; EXEC; GET k
+			`)
+			w.h.unheard("a")
+			w.script(`
 				p: PUBLISH a 1; PUBSUB NUMSUB a
 				c: MONITOR; RESET; GET k
 			`)
@@ -210,6 +233,7 @@ func TestResetWhereThereIsNone(t *testing.T) {
 }
 
 func TestMessagesDuringLargeReplies(t *testing.T) {
+	t.Parallel()
 	w := newTwins(t, redisd.Options{}, true)
 	w.say("c", "HELLO 3", "SUBSCRIBE a", "CLIENT TRACKING ON", "DEBUG NOSUCH")
 	w.say("p", "SET big "+strings.Repeat("v", 60000))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/internal/crashpoint"
+	"tandem/internal/loop"
 )
 
 const (
@@ -19,6 +20,10 @@ const (
 	maxLate = 1 << 16
 	// cursorHead is more than a SCAN-family reply has before its elements.
 	cursorHead = 64
+	// leastReply is how many bytes a reply has at the least, but for one that is rare.
+	leastReply = 4
+	// fetchMax bounds how far ahead a lane looks: no further than the processor's first cache reaches.
+	fetchMax = 512
 )
 
 var (
@@ -37,55 +42,119 @@ type run struct {
 	ended int32
 }
 
-// read takes replies until the connection breaks.
-func (ln *lane) read(conn net.Conn) error {
-	filled, scanned, unit := 0, 0, 0 // in buf: bytes read, bytes framed, start of the unit in progress
-	for {
-		if filled == len(ln.buf) {
-			if unit > 0 {
-				filled = copy(ln.buf, ln.buf[unit:filled])
-				ln.moveEnds(unit)
-				scanned, unit = scanned-unit, 0
-			} else if len(ln.buf) >= ln.sh.opt.MaxReply {
-				return fmt.Errorf("%s: %w", ln.of.inst, errEndless)
-			} else {
-				grown := make([]byte, 2*len(ln.buf))
-				copy(grown, ln.buf)
-				ln.buf = grown
-			}
+// readReplies reads from conn into the room that there is, and has what comes received, until one of these fails. A socket of
+// a loop is read in its turns, with t; for another the caller's goroutine waits.
+func readReplies(conn net.Conn, room func() ([]byte, error), received func(t *loop.Turn, n int, err error) error) error {
+	c, ok := conn.(*loop.Conn)
+	for !ok {
+		b, err := room()
+		if err != nil {
+			return err
 		}
-		n, err := conn.Read(ln.buf[filled:])
-		filled += n
-		if n > 0 {
-			ln.sh.lock()
-			ln.sh.now = time.Now().UnixNano()
-			ln.heard = ln.sh.now
-			filled, scanned, unit, err = ln.take(filled, scanned, unit)
-			if ln.sh.opt.AckBoth {
-				// A gate may be opened by another goroutine as soon as the lock is free.
-				ln.deliver()
+		n, err := conn.Read(b)
+		if err := received(nil, n, err); err != nil {
+			return err
+		}
+	}
+	over, why := false, make(chan error, 1)
+	c.Handle(func(t *loop.Turn) (more bool) {
+		if over {
+			return false
+		}
+		b, err := room()
+		n := 0
+		if err == nil {
+			if n, err = c.TryRead(b); err == loop.ErrNotYet {
+				return false
 			}
-			if ln.crowded && ln.queue.n < queueLimit/2 && ln.held < heldLimit/2 {
-				ln.crowded = false
-				ln.sh.news.tell()
-			}
-			ln.undelivered.Store(ln.pinned && len(ln.runs) > 0)
-			ln.sh.unlock()
-			ln.deliver()
-			if ln.pinned {
-				ln.undelivered.Store(false)
-			}
-			if unit == filled {
-				filled, scanned, unit = 0, 0, 0
-				clear(ln.ends)
-				if size := ln.sh.opt.laneBuffer; len(ln.buf) > 16*size {
-					ln.buf = make([]byte, size)
-				}
-			}
+			err = received(t, n, err)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", ln.of.inst, err)
+			over = true
+			why <- err
+			return false
 		}
+		return n == len(b) || c.MoreBehind()
+	})
+	return <-why
+}
+
+// read takes replies until the connection breaks.
+func (ln *lane) read(conn net.Conn) error { return readReplies(conn, ln.room, ln.received) }
+
+// room returns where the next bytes are read to.
+func (ln *lane) room() ([]byte, error) {
+	if ln.filled < len(ln.buf) {
+		return ln.buf[ln.filled:], nil
+	}
+	switch {
+	case ln.unit > 0:
+		ln.filled = copy(ln.buf, ln.buf[ln.unit:ln.filled])
+		ln.moveEnds(ln.unit)
+		ln.scanned, ln.unit = ln.scanned-ln.unit, 0
+	case len(ln.buf) >= ln.sh.opt.MaxReply:
+		return nil, fmt.Errorf("%s: %w", ln.of.inst, errEndless)
+	default:
+		grown := make([]byte, 2*len(ln.buf))
+		copy(grown, ln.buf)
+		ln.buf = grown
+	}
+	return ln.buf[ln.filled:], nil
+}
+
+// received takes n bytes that were read, and the error that came with them.
+func (ln *lane) received(t *loop.Turn, n int, err error) error {
+	ln.filled += n
+	if n > 0 {
+		ln.sh.lock()
+		ln.sh.turn = t
+		ln.sh.now = time.Now().UnixNano()
+		ln.heard = ln.sh.now
+		ln.fetch(min(n/leastReply, fetchMax))
+		var wrong error
+		ln.filled, ln.scanned, ln.unit, wrong = ln.take(ln.filled, ln.scanned, ln.unit)
+		if wrong != nil {
+			err = wrong
+		}
+		if ln.sh.opt.AckBoth {
+			// A gate may be opened by another goroutine as soon as the lock is free.
+			ln.deliver()
+		}
+		if ln.crowded && ln.queue.n < queueLimit/2 && ln.held < heldLimit/2 {
+			ln.crowded = false
+			ln.sh.news.tell()
+		}
+		ln.undelivered.Store(ln.pinned && len(ln.runs) > 0)
+		ln.sh.turn = nil
+		ln.sh.unlock()
+		if ln.passed >= bulk {
+			t.StepAside() // a client that does not read so much at once has it kept, which takes long
+		}
+		ln.deliver()
+		if ln.pinned {
+			ln.undelivered.Store(false)
+		}
+		if ln.unit == ln.filled {
+			ln.filled, ln.scanned, ln.unit = 0, 0, 0
+			clear(ln.ends)
+			if size := ln.sh.opt.laneBuffer; len(ln.buf) > 16*size {
+				ln.buf = make([]byte, size)
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", ln.of.inst, err)
+	}
+	return nil
+}
+
+// fetch looks ahead at the ledger's stripes of the writes that are likely to be answered by what has come.
+func (ln *lane) fetch(most int) {
+	if !ln.sh.dual {
+		return
+	}
+	for r := ln.queue.head; r != nil && most > 0; r, most = r.next, most-1 {
+		ln.sh.ledger.Fetch(&r.write)
 	}
 }
 
@@ -272,7 +341,8 @@ func (ln *lane) complete(unit int) error {
 	if r.cursor && sh.scanEpoch > 0 && !ln.partial {
 		reply = tagCursor(reply, sh.scanEpoch)
 	}
-	if last[0] == '-' && r.writes && bytes.HasPrefix(last, readOnly) {
+	// Of what has been passed on, only the end is here, in which a value may look like anything.
+	if last[0] == '-' && r.writes && !ln.partial && bytes.HasPrefix(last, readOnly) {
 		sh.foundReadOnly()
 	}
 	var gate gate
@@ -286,6 +356,13 @@ func (ln *lane) complete(unit int) error {
 	}
 	if r.unnamed {
 		sh.ledger.EndUnnamed()
+	}
+	if r.shadow != nil {
+		if ln.partial || ln.large {
+			sh.placeShadow(r.shadow, nil)
+		} else {
+			sh.placeShadow(r.shadow, reply)
+		}
 	}
 	switch {
 	case ln.dropped:
@@ -302,6 +379,16 @@ func (ln *lane) complete(unit int) error {
 		if served && len(r.blocked.Keys) == 0 && sh.mayHaveRun(r.cmd, r.raw, last) {
 			sh.tookUnkeyed(r.cmd)
 		}
+	}
+	if r.traced != nil {
+		answer := last
+		if ln.partial || ln.dropped || ln.large {
+			answer = nil
+		}
+		r.tellAnswer(sh, answer)
+	}
+	if r.sess != nil {
+		sh.experienced(r, !ln.partial && (last[0] == '-' || last[0] == '!'))
 	}
 	switch {
 	case r.sess == nil:

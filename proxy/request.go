@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 
+	"tandem/internal/instance"
 	"tandem/internal/ledger"
 	"tandem/router"
 )
@@ -64,9 +65,16 @@ type request struct {
 	// blocking: it may block; blocked: on what, if it changes anything.
 	blocking *blocking
 	blocked  *ledger.Blocked
+	// tries is the command that blocks, and that this tries in its place: it waits no longer than that would.
+	tries *blocking
 	// then is told the reply, under the lock, when it is there whole; the client gets what it returns. Of a reply
 	// larger than maxUnit it is told as much as that, and the client gets what follows too, unless it returns nothing.
 	then func(reply []byte) []byte
+
+	// shadow: its reply is compared with the secondary's.
+	shadow *shadow
+	// traced: it is told what becomes of it.
+	traced *traced
 
 	// exec reads the reply, an EXEC's, where its header does not say how many replies follow; else nil.
 	exec *execReply
@@ -74,6 +82,10 @@ type request struct {
 	whole bool
 	// copies: it has no effect but copies of the keys that it writes.
 	copies bool
+	// stays: nothing that moves is changed by it.
+	stays bool
+	// spell makes its form for the instance that it is sent to, if that depends on it.
+	spell func(*instance.Instance) []byte
 
 	// tx is the transaction that came piecemeal and that this belongs to. queued is its place among the
 	// transaction's commands, from 1; 0 if it is none of them, isMulti if it begins it.

@@ -118,8 +118,12 @@ func (s *session) planScript(cmd *router.Command, args [][]byte, h *hints, follo
 // mayRunAlone reports whether a script is to be repeated though it may write keys that it does not name: then it must
 // have a place in the order of all writes.
 func (sh *Shard) mayRunAlone(run *scriptRun) bool {
-	return run != nil && run.facts.Writes && run.facts.Undeclared && sh.opt.Scripts == ScriptsReplay
+	return run != nil && run.facts.Writes && run.facts.Undeclared && sh.opt.Scripts == ScriptsReplay && !sh.inPart()
 }
+
+// inPart reports whether a script must be known to touch nothing but the keys that it names, to be repeated: the secondary does
+// not have all keys, or has databases by other numbers.
+func (sh *Shard) inPart() bool { return sh.opt.Moves != nil || sh.opt.Renumbered }
 
 // scriptEffect is the effect of a script: its own repetition, where that does the same on the secondary, else
 // a copy of its keys. follow has the replies to appendExpiryReads, nil where they may not be used. timed are the
@@ -169,10 +173,19 @@ func (sh *Shard) unnamedKeys(run *scriptRun, cmd *router.Command, args [][]byte,
 
 // repeats decides whether a script that has run may run on the secondary too.
 func (sh *Shard) repeats(run *scriptRun) bool {
+	if run.facts.Renames && sh.env.Primary.HasHashFieldTTL() && !sh.env.Secondary.HasHashFieldTTL() {
+		return false // fields would expire on the primary alone, and nothing would tell
+	}
+	if sh.opt.Extend > 0 && (run.facts.Expires || run.facts.MayExpire) {
+		return false // the expiries that it gives would not be longer there
+	}
 	switch sh.opt.Scripts {
 	case ScriptsCopy:
 		return false
 	case ScriptsReplay:
+		if sh.inPart() && !run.facts.Repeats {
+			return false // it may read what does not move, or get into another database
+		}
 		if run.facts.Undeclared && !(run.alone && sh.ledger.Settled()) {
 			return false // a key that it does not name may be another there
 		}
@@ -188,7 +201,7 @@ func (sh *Shard) repeats(run *scriptRun) bool {
 	// No library may have changed since the function was looked up, and the secondary must have them all.
 	version, quiet := sh.ledger.BeginEverywhere()
 	_, owed := sh.ledger.EverywhereOwed()
-	return quiet && !owed && version == run.shelf.version
+	return quiet && !owed && version == run.shelf.version && sh.sameFunctions()
 }
 
 // load is the script that must be on the secondary before the effect: it is called by its name there.
@@ -216,6 +229,9 @@ const (
 // the primary reports those. False: it has waited, and everything must be looked at again. The lock is held, and
 // released while waiting.
 func (s *session) cover(r *request) bool {
+	if s.sh.opt.TwoWay {
+		return s.enclose(r)
+	}
 	if r.script == nil && len(r.parts) == 0 {
 		return true
 	}
@@ -246,7 +262,7 @@ func (s *session) cover(r *request) bool {
 		}
 		if left := u.until.Sub(now); left > 0 {
 			if s.on != nil {
-				s.on.flushLocked()
+				s.on.flushLocked(s.turn)
 			}
 			sh.unlock()
 			ctx, cancel := s.bound(left)
@@ -283,14 +299,14 @@ func (s *session) awaitShelf(r *request) bool {
 	known := func() bool {
 		version, quiet := sh.ledger.BeginEverywhere()
 		shelf := sh.scripts.shelf.Load()
-		return quiet && shelf != nil && shelf.version == version
+		return quiet && shelf != nil && shelf.version == version && sh.sameFunctions()
 	}
 	u, now := &sh.scripts.unseen, time.Now()
 	if cmd := r.unseenPart(); cmd.Name != "FCALL" || known() || now.Before(u.shelfAgain) {
 		return true
 	}
 	if s.on != nil {
-		s.on.flushLocked()
+		s.on.flushLocked(s.turn)
 	}
 	sh.unlock()
 	ctx, cancel := s.bound(coverWait)

@@ -105,6 +105,7 @@ func TestScriptsThatDoNotRepeatAreCopied(t *testing.T) {
 func TestExpiriesOfScriptsAreThePrimarys(t *testing.T) {
 	for _, b := range redisdtest.Binaries(t) {
 		t.Run(b.Name, func(t *testing.T) {
+			t.Parallel()
 			h := newHouseOn(t, redisd.Options{Binary: b.Path}, redisd.Options{}, true, nil)
 			c := h.client()
 			c.call("SET", "{k}3", "x", "PX", "800000")

@@ -29,7 +29,9 @@ type ServerOptions struct {
 	IdleTimeout time.Duration
 	// KeepAlive is the interval of TCP keepalives.
 	KeepAlive time.Duration
-	Log       *slog.Logger
+	// Refuse says why nobody is let in now, empty if clients are; it is asked for each that connects. Nil: they are.
+	Refuse func() string
+	Log    *slog.Logger
 }
 
 // Server listens for clients of one shard.
@@ -45,12 +47,26 @@ type Server struct {
 	closes   [closeReasons]atomic.Uint64
 	memory   memory
 	draining atomic.Bool
+	ended    chan struct{} // closed when draining begins
+	crowded  complaint     // under mu
 	work     sync.WaitGroup
 }
 
 // NewServer returns a server that accepts on l, which it owns.
 func NewServer(sh *Shard, l net.Listener, o ServerOptions) *Server {
-	return &Server{ServerOptions: o, sh: sh, ln: l, sessions: map[*session]struct{}{}, memory: memory{limit: o.Memory}}
+	srv := &Server{ServerOptions: o, sh: sh, ln: l, sessions: map[*session]struct{}{}, ended: make(chan struct{})}
+	srv.memory.limit.Store(o.Memory)
+	return srv
+}
+
+// SetBounds changes MaxClients and Memory. Clients above the former stay; of those above the latter, the ones that occupy most
+// are closed.
+func (srv *Server) SetBounds(maxClients int, memory int64) {
+	srv.mu.Lock()
+	srv.MaxClients = maxClients
+	srv.mu.Unlock()
+	srv.memory.limit.Store(memory)
+	srv.makeRoom()
 }
 
 // Addr is where it listens.
@@ -58,21 +74,29 @@ func (srv *Server) Addr() net.Addr { return srv.ln.Addr() }
 
 // Serve accepts clients until Shutdown.
 func (srv *Server) Serve() error {
+	if srv.IdleTimeout > 0 {
+		go srv.watchIdle()
+	}
+	var trouble complaint
 	for pause := time.Duration(0); ; {
 		conn, err := srv.ln.Accept()
 		switch {
 		case err == nil:
 			pause = 0
+			trouble.eased(srv.Log, "clients are accepted again")
 			srv.accept(conn)
 		case srv.draining.Load() || errors.Is(err, net.ErrClosed):
 			return nil
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED):
-			// Out of file descriptors: those that are connected must go on, and leave.
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			srv.Log.Warn("cannot accept a client", "error", err, "retry_in", pause)
-			time.Sleep(pause)
+		case errors.Is(err, syscall.ECONNABORTED): // it has gone again
 		default:
-			return err
+			// Out of file descriptors or memory, or trouble of the network: those that are connected must go on, and
+			// leave, and none of it lasts.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			trouble.failed(srv.Log, "cannot accept a client", err)
+			select {
+			case <-time.After(pause):
+			case <-srv.ended:
+			}
 		}
 	}
 }
@@ -82,6 +106,7 @@ func (srv *Server) accept(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: srv.KeepAlive, Interval: srv.KeepAlive / 3, Count: 3})
 	}
+	conn = srv.sh.loops.Take(conn)
 	s := &session{
 		srv: srv, sh: srv.sh, conn: conn, since: time.Now(),
 		guard: resp.NewGuard(srv.Limits.PreAuth()), wake: make(chan struct{}, 1), done: make(chan struct{}),
@@ -90,6 +115,14 @@ func (srv *Server) accept(conn net.Conn) {
 	s.tell()
 	s.input.init(conn, s.hold)
 	s.out.init(conn, srv.OutputLimit, srv.WriteTimeout, s.close, s.hold)
+	if srv.Refuse != nil { // it may take locks
+		if why := srv.Refuse(); why != "" {
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = conn.Write(errorReply(nil, "%s", why))
+			s.close(NotServed)
+			return
+		}
+	}
 	srv.mu.Lock()
 	if srv.draining.Load() { // it would not be waited for
 		srv.mu.Unlock()
@@ -97,7 +130,12 @@ func (srv *Server) accept(conn net.Conn) {
 		return
 	}
 	full := len(srv.sessions) >= srv.MaxClients
+	if !full && !srv.sh.opt.Descriptors.take() {
+		full = true
+		srv.crowded.failed(srv.Log, "clients are turned away, as above clients.max", errDescriptors, "sessions", len(srv.sessions))
+	}
 	if !full {
+		srv.crowded.eased(srv.Log, "clients are let in again")
 		srv.lastID++
 		s.id = srv.lastID
 		srv.sessions[s] = struct{}{}
@@ -119,10 +157,20 @@ func (srv *Server) accept(conn net.Conn) {
 		s.guard.SetLimits(srv.Limits)
 	}
 	srv.sh.unlock()
+	if s.sock != nil {
+		s.sock.Handle(s.takeTurn)
+		return
+	}
 	go func() {
-		defer srv.work.Done()
 		s.serve()
+		srv.forget()
 	}()
+}
+
+// forget counts a session no more, whose end is over.
+func (srv *Server) forget() {
+	srv.sh.opt.Descriptors.give()
+	srv.work.Done()
 }
 
 func (srv *Server) remove(s *session) {
@@ -163,7 +211,9 @@ func (srv *Server) Closed(r CloseReason) uint64 { return srv.closes[r].Load() }
 func (srv *Server) Shutdown(ctx context.Context) {
 	_ = srv.ln.Close()
 	srv.mu.Lock()
-	srv.draining.Store(true)
+	if !srv.draining.Swap(true) {
+		close(srv.ended)
+	}
 	for s := range srv.sessions {
 		_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // wakes its reader
 	}

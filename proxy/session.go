@@ -12,6 +12,7 @@ import (
 	"github.com/tidwall/redcon"
 
 	"tandem/internal/ledger"
+	"tandem/internal/loop"
 	"tandem/internal/resp"
 	"tandem/router"
 )
@@ -43,7 +44,9 @@ type session struct {
 	args   [][]byte
 	places []router.Key
 
-	input // the client's bytes
+	input            // the client's bytes
+	turn  *loop.Turn // while one of a loop is under way; of whoever has it
+	over  bool       // end has been called
 
 	batch  []*request
 	direct []byte // answers of our own that may be given at once
@@ -55,6 +58,7 @@ type session struct {
 	inflight atomic.Int32 // requests whose reply is not yet with the client
 	wanted   atomic.Bool  // it is to get a lane of its own (see stand)
 	watching atomic.Bool  // it reads what the client sends while it waits for an answer
+	acting   atomic.Bool  // it does what the client has sent, and may be waiting for whatever that needs
 	closed   atomic.Bool
 	reason   atomic.Uint32
 	wake     chan struct{}
@@ -86,6 +90,7 @@ type session struct {
 	about       atomic.Pointer[about]
 	last        atomic.Pointer[router.Command]
 	active      atomic.Int64 // when it last sent something, Unix nanoseconds
+	kept        atomic.Int64 // when it was last seen waiting for something after a long silence, the same
 	queuedParts atomic.Int32 // of its transaction
 
 	reply replyMode
@@ -94,65 +99,98 @@ type session struct {
 // laneKey is what the session's lane is for.
 func (s *session) laneKey() laneKey { return laneKey{who: s.who, db: s.db, resp3: s.resp3} }
 
-// serve is the session's goroutine. What it gives back at its end takes the shard's lock, so it is not deferred: a
-// panic that comes with the lock held must end the process, and not wait for that lock with everybody else.
+// serve is the session's goroutine, where it has one. What it gives back at its end takes the shard's lock, so it is not
+// deferred: a panic that comes with the lock held must end the process, and not wait for that lock with everybody else.
 func (s *session) serve() {
-	s.serveCommands()
+	for s.prepare() {
+		n, err := s.input.read(s.guard.Want())
+		if !s.received(n, err) {
+			break
+		}
+	}
 	s.end()
 }
 
-// serveCommands reads and submits commands until the connection ends.
-func (s *session) serveCommands() {
+// prepare does what others want of the session, before it reads. False ends the session.
+func (s *session) prepare() bool {
 	for !s.closed.Load() {
-		if t := s.srv.IdleTimeout; t > 0 {
+		if t := s.srv.IdleTimeout; t > 0 && s.sock == nil {
 			_ = s.conn.SetReadDeadline(time.Now().Add(t))
 		}
 		// Behind the deadline: who wants something now, or a drain that begins, sets one after this.
-		if s.wanted.Swap(false) {
-			_ = s.conn.SetReadDeadline(time.Time{})
-			if !s.stand() {
-				return
-			}
-			continue
+		if !s.wanted.Swap(false) {
+			return !s.srv.draining.Load()
 		}
-		if s.srv.draining.Load() {
-			return
-		}
-		n, err := s.input.read(s.guard.Want())
-		if n > 0 {
-			s.active.Store(time.Now().UnixNano())
-		}
-		if n > 0 && !s.consume() {
-			return
-		}
-		switch {
-		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if s.srv.draining.Load() {
-				return
-			}
-			// The deadline may have been one of another purpose that came late.
-			_ = s.conn.SetReadDeadline(time.Time{})
-			t, silent := s.srv.IdleTimeout, time.Since(time.Unix(0, s.active.Load()))
-			if t > 0 && silent >= t && s.inflight.Load() == 0 && s.out.size() == 0 { // else it is not the client who is silent
-				s.close(IdleTimeout)
-			}
-		case errors.Is(err, io.EOF):
-			// A client that closes its sending side still gets the answers to what it sent.
-			s.awaitAnswers()
-			s.out.flush()
-			s.close(ClientGone)
-		default:
-			s.close(ClientGone)
+		_ = s.conn.SetReadDeadline(time.Time{})
+		if !s.stand() {
+			return false
 		}
 	}
+	return false
+}
+
+// received takes what a read has brought, n bytes or an error. False ends the session.
+func (s *session) received(n int, err error) bool {
+	if n > 0 {
+		s.active.Store(time.Now().UnixNano())
+		s.acting.Store(true)
+		alive := s.consume()
+		s.acting.Store(false)
+		if !alive {
+			return false
+		}
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if s.srv.draining.Load() {
+			return false
+		}
+		// The deadline may have been one of another purpose that came late.
+		_ = s.conn.SetReadDeadline(time.Time{})
+		s.endIfSilent()
+	case errors.Is(err, io.EOF):
+		// A client that closes its sending side still gets the answers to what it sent.
+		s.awaitAnswers()
+		s.flushOut()
+		s.close(ClientGone)
+	default:
+		s.close(ClientGone)
+	}
+	return !s.closed.Load()
+}
+
+// endIfSilent closes the session of a client that has been silent for too long, but for one that listens, as a server does.
+func (s *session) endIfSilent() {
+	t, now := s.srv.IdleTimeout, time.Now()
+	if t == 0 || s.silent(now) < t || s.waits() {
+		return
+	}
+	s.sh.lock()
+	listens := s.pins&(pinSubscribed|pinMonitor) != 0
+	s.sh.unlock()
+	if listens {
+		s.kept.Store(now.UnixNano())
+		return
+	}
+	s.close(IdleTimeout)
+}
+
+// silent is how long the client has been silent, and was not waiting for anything.
+func (s *session) silent(now time.Time) time.Duration {
+	return now.Sub(time.Unix(0, max(s.active.Load(), s.kept.Load())))
+}
+
+// waits reports whether it is not the client who is silent.
+func (s *session) waits() bool {
+	return s.acting.Load() || s.inflight.Load() > 0 || s.watching.Load() || s.out.size() > 0
 }
 
 // end gives back what the session holds.
 func (s *session) end() {
 	if s.srv.draining.Load() && !s.closed.Load() {
 		s.awaitAnswers()
-		s.out.flush()
+		s.flushOut()
 	}
 	s.close(ShuttingDown)
 	s.dropPin()
@@ -178,6 +216,7 @@ func (s *session) close(reason CloseReason) {
 
 // bound returns a context that ends with the session, and after d at the latest.
 func (s *session) bound(d time.Duration) (context.Context, context.CancelFunc) {
+	s.turn.StepAside() // something is about to take time
 	ctx, cancel := context.WithTimeout(s.sh.ctx, d)
 	go func() {
 		select {
@@ -229,6 +268,7 @@ func (s *session) consume() bool {
 	if cap(s.args) > keptArgs {
 		s.args, s.places = nil, nil
 	}
+	clear(s.args[:cap(s.args)]) // or a client that is silent from now on keeps the memory that they were read into
 	if cap(s.batch) > keptBatch {
 		s.batch = nil
 	}
@@ -264,7 +304,7 @@ func (s *session) protocolError(err error) bool {
 func (s *session) sayGoodbye(why CloseReason) bool {
 	s.submit()
 	s.awaitAnswers()
-	s.out.flush()
+	s.flushOut()
 	s.close(why)
 	return false
 }
@@ -319,9 +359,15 @@ func (s *session) command(raw []byte, args [][]byte) bool {
 	case cmd.Stateful():
 		return s.keepState(cmd, raw, false)
 	}
+	if why := s.untranslatable(cmd, args, false); why != "" {
+		return s.answer(errorReply(nil, "%s %s", cmd.Name, why))
+	}
 	r := s.request()
 	r.cmd, r.src, r.replies = cmd, raw, 1
 	r.own = s.pins != 0
+	if s.sh.opt.Renumbered && cmd.NamesDatabases(args) {
+		spelled(r, cmd, args)
+	}
 	if cmd.CursorArg > 0 {
 		s.scan(r, args)
 	}
@@ -408,7 +454,7 @@ func (s *session) restock(n int) {
 // replan plans a write that was planned in another state of things, or not at all.
 func (s *session) replan(r *request, h *hints) {
 	r.write.Kind, r.write.DBs, r.unkeyed = ledger.Plain, nil, false
-	r.write.Everywhere, r.write.Unnamed, r.script = false, false, nil
+	r.write.Everywhere, r.write.Unnamed, r.script, r.stays = false, false, nil, false
 	if len(r.parts) > 0 {
 		s.planBlock(r, h)
 		return
@@ -427,15 +473,15 @@ func (s *session) plan(r *request, args [][]byte, h *hints) {
 		r.write.Everywhere = true
 		return
 	case ok:
-		r.write.Kind, r.write.DBs = ledger.Flush, nil
-		for db := first; db <= last; db++ {
-			r.write.DBs = append(r.write.DBs, db)
-		}
+		r.write.Kind, r.write.DBs = ledger.Flush, s.sh.flushedDBs(nil, first, last)
 		return
 	case r.cmd.Class == router.Barrier:
 		a, b, ok := r.cmd.SwapDBs(args)
 		r.write.Kind, r.write.DBs = ledger.Swap, []int{a, b}
 		r.unkeyed = !ok
+		if ok && !s.sh.swapMoves(a, b) {
+			r.write.Kind, r.write.DBs, r.writes = ledger.Plain, nil, false
+		}
 		return
 	}
 	var ok bool
@@ -456,6 +502,9 @@ func (s *session) plan(r *request, args [][]byte, h *hints) {
 	if r.script == nil {
 		r.follows, r.follow = r.cmd.FollowUps(r.follows[:0], args, h.server)
 	}
+	if s.sh.opt.Moves != nil {
+		s.sortOut(r)
+	}
 }
 
 func (s *session) key(k router.Key, args [][]byte) ledger.Key { return s.keyIn(s.db, k, args) }
@@ -466,7 +515,9 @@ func (s *session) keyIn(db int, k router.Key, args [][]byte) ledger.Key {
 		db = k.DB
 	}
 	name := args[k.Arg]
-	return ledger.Key{Hash: s.sh.ledger.Hash(db, name), Name: name, DB: int32(db), Write: k.Write}
+	key := ledger.Key{Hash: s.sh.ledger.Hash(db, name), Name: name, DB: int32(db), Write: k.Write}
+	s.sh.markStay(&key)
+	return key
 }
 
 // mayGoOn waits while the client owes more reading than it may: with very many commands unanswered, whose
@@ -475,13 +526,17 @@ func (s *session) mayGoOn() bool {
 	if s.inflight.Load() >= maxInflight && !s.awaitAnswers() {
 		return false
 	}
-	return s.out.await()
+	return s.out.await(s.turn)
 }
+
+// flushOut waits until the client has everything.
+func (s *session) flushOut() { s.out.flush(s.turn) }
 
 // awaitAnswers waits until the client has the replies to all that was submitted. Only then may the session
 // use another lane, or a command act on the session itself.
 func (s *session) awaitAnswers() bool {
 	for s.inflight.Load() > 0 && !s.closed.Load() {
+		s.turn.StepAside()
 		select {
 		case <-s.wake:
 		case <-s.done:

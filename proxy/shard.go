@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,8 +13,12 @@ import (
 	"time"
 
 	"tandem/internal/instance"
+	"tandem/internal/latency"
 	"tandem/internal/ledger"
+	"tandem/internal/loop"
+	"tandem/internal/moves"
 	"tandem/internal/script"
+	"tandem/internal/trace"
 	"tandem/router"
 )
 
@@ -29,8 +34,15 @@ type Options struct {
 	// AckBoth: a write is answered when the secondary has acknowledged it, after AckTimeout at the latest.
 	AckBoth    bool
 	AckTimeout time.Duration
+	// Descriptors bounds how many file descriptors clients may use; nil: nothing does.
+	Descriptors *Descriptors
 	// PrimaryWait is how long a command waits while the primary is unreachable.
 	PrimaryWait time.Duration
+	// At is the side of the ledger that the primary is. It is the primary's but where clients write at both instances, and this
+	// shard is the one of the secondary's: of the two shards that share a ledger then each has its own instance's clients.
+	At ledger.Side
+	// TwoWay: clients write at both instances (see twoway.go), once it replicates.
+	TwoWay bool
 	// Source is the instance whose clients these are, and by whose rules they log in; nil: the first primary.
 	Source *instance.Instance
 	// Auth is who may come in.
@@ -38,6 +50,12 @@ type Options struct {
 	// MaxReply is how many bytes of one reply are kept together at most, where it cannot be passed on as it comes:
 	// a message of a channel, an EXEC that changes the session. Default 1 GiB.
 	MaxReply int
+	// Moves leaves out what does not move. Nil: everything does.
+	Moves *moves.Filter
+	// Renumbered: databases have other numbers on one of the servers (instance.Renumber).
+	Renumbered bool
+	// Extend is how much longer keys live on the target than on the source, of those that expire, while the source answers.
+	Extend time.Duration
 	// Deny are the commands that are not passed on.
 	Deny *router.Deny
 	// Writes are writing commands that neither the table nor the primary tells of, by name in upper case.
@@ -58,6 +76,7 @@ type Options struct {
 
 	laneBuffer int           // for tests: another size for what replies are read into
 	laneIdle   time.Duration // for tests: another defaultLaneIdle
+	crowdStays time.Duration // for tests: another defaultCrowdStays
 }
 
 // maxReply is the default of Options.MaxReply.
@@ -68,11 +87,15 @@ const maxReply = 1 << 30
 type Shard struct {
 	opt    Options
 	ledger *ledger.Ledger
-	ctx    context.Context
-	stop   context.CancelFunc
-	work   sync.WaitGroup
-	free   *request
-	freed  int
+	// loops wait for clients and for the primary. Where a connection is encrypted, a goroutine of its own does.
+	loops *loop.Set
+	// turn is the one in which replies of the primary are judged just now.
+	turn  *loop.Turn
+	ctx   context.Context
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+	free  *request
+	freed int
 	// news is told when what a session may wait for has changed: a hold, a lane, a backlog.
 	news news
 
@@ -97,6 +120,8 @@ type Shard struct {
 	busy       busyness
 	watches    sync.Once // begins watchBusy and watchIdle
 	scanEpoch  int
+	lateAfter  int64              // see TimeAnswers; 0: no answer is late
+	answers    *latency.Histogram // see MeasureAnswers; nil: nobody measures
 
 	env     router.Env
 	effect  router.Effect // scratch
@@ -108,20 +133,31 @@ type Shard struct {
 	// primaryAhead is the primary's clock minus ours.
 	primaryAhead time.Duration
 	gates        gates
+	shadows      shadows
 	feeds        feeds
 	crowds       map[ledger.Hash]*crowd // who waits for the entries of a stream
+	takers       map[string]*takers     // who waits for something to take, where nobody blocks
 
 	generation atomic.Int64
 	hints      atomic.Pointer[hints]
 	counts     Counts
+	timings    [2]Timings // of the source and the target
+	traces     traces
 }
 
 // Counts are totals since the start.
 type Counts struct {
 	Commands, Writes, Unkeyed uint64
 	LanesLost                 uint64
+	EffectLanesLost           uint64
+	EffectBytes, CopyBytes    uint64            // handed to the secondary's lane
 	MismatchedBy              map[string]uint64 // by command
 	AckTimeouts               uint64
+	// Answers are commands of clients that were answered: by the primary, or in its place because it is out of reach. Errors
+	// are those of them that were an error, Late those that took longer than TimeAnswers has said, without such as block.
+	Answers, Errors, Late uint64
+	// Kinds are the answers by what was asked, of those that the primary gave.
+	Kinds [commandKinds]uint64
 }
 
 // news wakes all who wait for a change. Both methods are called with the shard's lock held, so none is missed
@@ -145,12 +181,14 @@ func (n *news) tell() {
 
 // upstream is the instance that answers, with its lanes.
 type upstream struct {
-	inst  *instance.Instance
-	facts instance.Facts
-	known bool // a lane has connected: no connection of an earlier process is alive, and facts is filled
-	door  door
+	inst    *instance.Instance
+	facts   instance.Facts
+	timings *Timings
+	known   bool // a lane has connected: no connection of an earlier process is alive, and facts is filled
+	door    door
 
-	unblocks sync.Once // see findSliced
+	unblocks      sync.Once // see findSliced
+	unblocksKnown atomic.Bool
 
 	hellos map[int][]byte // what it answers to HELLO, by protocol
 	ctx    context.Context
@@ -205,6 +243,9 @@ func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts
 	if o.laneIdle == 0 {
 		o.laneIdle = defaultLaneIdle
 	}
+	if o.crowdStays == 0 {
+		o.crowdStays = defaultCrowdStays
+	}
 	if o.MaxReply == 0 {
 		o.MaxReply = maxReply
 	}
@@ -212,19 +253,24 @@ func NewShard(l *ledger.Ledger, primary *instance.Instance, facts instance.Facts
 	if o.Source != nil {
 		sh.first = o.Source
 	}
+	var err error
+	if sh.loops, err = loop.Start(max(1, runtime.GOMAXPROCS(0)/2)); err != nil {
+		o.Log.Warn("each connection is waited for by a goroutine, which costs more", "error", err)
+	}
 	sh.scripts.book = script.NewBook(scriptMemory)
 	sh.ctx, sh.stop = context.WithCancel(context.Background())
 	sh.primary = sh.newUpstream(primary, facts)
 	sh.given = map[*instance.Instance]int64{}
 	sh.counts.MismatchedBy = map[string]uint64{}
 	sh.env.DBs = databases
+	sh.traces.left = untraced
 	sh.publish()
 	sh.work.Go(sh.watchSilence)
 	return sh
 }
 
 func (sh *Shard) newUpstream(i *instance.Instance, f instance.Facts) *upstream {
-	u := &upstream{inst: i, facts: f, hellos: map[int][]byte{}, lanes: map[laneKey]*laneSet{}, pinned: map[*lane]struct{}{},
+	u := &upstream{inst: i, facts: f, timings: sh.timingsOf(i), hellos: map[int][]byte{}, lanes: map[laneKey]*laneSet{}, pinned: map[*lane]struct{}{},
 		idle: map[laneKey][]*lane{}}
 	u.ctx, u.stop = context.WithCancel(sh.ctx)
 	return u
@@ -302,6 +348,9 @@ const maxFree = 16 << 10
 
 // freeRequest keeps a request for reuse.
 func (sh *Shard) freeRequest(r *request) {
+	if r.traced != nil {
+		r.tellUnanswered(sh, trace.Unsent)
+	}
 	if sh.freed >= maxFree {
 		return
 	}
@@ -353,6 +402,28 @@ func (sh *Shard) Counts() Counts {
 	return c
 }
 
+// Plus is the sum of two shards' totals.
+func (c Counts) Plus(o Counts) Counts {
+	c.Commands += o.Commands
+	c.Writes += o.Writes
+	c.Unkeyed += o.Unkeyed
+	c.LanesLost += o.LanesLost
+	c.EffectLanesLost += o.EffectLanesLost
+	c.EffectBytes += o.EffectBytes
+	c.CopyBytes += o.CopyBytes
+	c.AckTimeouts += o.AckTimeouts
+	c.Answers += o.Answers
+	c.Errors += o.Errors
+	c.Late += o.Late
+	for kind, n := range o.Kinds {
+		c.Kinds[kind] += n
+	}
+	for command, n := range o.MismatchedBy {
+		c.MismatchedBy[command] += n
+	}
+	return c
+}
+
 // PrimaryUp reports whether the lanes in use are connected.
 func (sh *Shard) PrimaryUp() bool {
 	sh.lock()
@@ -362,6 +433,32 @@ func (sh *Shard) PrimaryUp() bool {
 
 // Connected is PrimaryUp for those who hold the lock.
 func (sh *Shard) Connected() bool { return sh.primary.connected() }
+
+// Gone reports whether no lane to the primary is connected, though some are wanted: nobody is answered then.
+func (sh *Shard) Gone() bool {
+	sh.lock()
+	defer sh.unlock()
+	_, gone := sh.primary.firstDown()
+	for _, ls := range sh.primary.lanes {
+		ls.each(func(ln *lane) { gone = gone && !ln.up })
+	}
+	for ln := range sh.primary.pinned {
+		gone = gone && !ln.up
+	}
+	return gone
+}
+
+// NoneUp reports whether no lane to the primary is connected, wanted or not. The lock is held.
+func (sh *Shard) NoneUp() bool {
+	none := true
+	for _, ls := range sh.primary.lanes {
+		ls.each(func(ln *lane) { none = none && !ln.up })
+	}
+	for ln := range sh.primary.pinned {
+		none = none && !ln.up
+	}
+	return none
+}
 
 // Trouble says why a lane is not connected.
 func (sh *Shard) Trouble() string {
@@ -420,4 +517,5 @@ func (sh *Shard) Close() {
 	sh.unlock()
 	sh.stop()
 	sh.work.Wait()
+	sh.loops.Close()
 }

@@ -39,6 +39,7 @@ func (sh *Shard) watchSilence() {
 		sh.lock()
 		u := sh.primary
 		silent := u.silent(time.Now().Add(-sh.silenceLimit()))
+		sh.ledger.SetSilent(sh.opt.At, len(silent) > 0)
 		sh.unlock()
 		if len(silent) > 0 {
 			sh.giveUpSilent(u, silent)

@@ -52,8 +52,12 @@ func (c *soaker) run() {
 			return
 		default:
 		}
+		if c.c != nil && len(c.doors) > 1 && c.rnd.IntN(16) == 0 {
+			_ = c.c.Close() // nothing is unanswered; perhaps it goes on at the other side
+			c.c = nil
+		}
 		if c.c == nil {
-			conn, err := net.Dial("tcp", c.server.Addr().String())
+			conn, err := net.Dial("tcp", c.doors[c.rnd.IntN(len(c.doors))])
 			if err != nil {
 				c.t.Error(err)
 				return

@@ -27,23 +27,18 @@ import (
 // Lanes are killed from outside, the secondary stops, lags, is cut off or comes back empty, and the roles
 // change.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	newSoak(t, redisd.Options{}).run(20*time.Second, (*soak).cut, (*soak).swap)
 }
 
 // The servers crash and come back with their data, while connections are cut.
 func TestSoakOfCrashes(t *testing.T) {
+	t.Parallel()
 	newSoak(t, redisd.Options{Save: true}).run(8*time.Second, (*soak).cut, (*soak).crash)
 }
 
 func newSoak(t *testing.T, o redisd.Options) *soak {
-	s := &soak{stop: make(chan struct{}), runs: map[string]string{}, seed: uint64(time.Now().UnixNano())}
-	if v := os.Getenv("TANDEM_SEED"); v != "" {
-		var err error
-		if s.seed, err = strconv.ParseUint(v, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Log("seed", s.seed)
+	s := seededSoak(t)
 	s.house = newHouseOn(t, o, o, true, func(o *Options, so *ServerOptions) {
 		o.Lanes = 3
 		o.MaxLagBytes = 256 << 10
@@ -53,7 +48,21 @@ func newSoak(t *testing.T, o redisd.Options) *soak {
 		so.OutputLimit = 64 << 20
 	})
 	s.primary, s.secondary = s.src, s.tgt
+	s.doors = []string{s.server.Addr().String()}
 	s.link = s.house.link(s.src, s.tgt)
+	return s
+}
+
+// seededSoak is a soak without servers.
+func seededSoak(t *testing.T) *soak {
+	s := &soak{stop: make(chan struct{}), runs: map[string]string{}, seed: uint64(time.Now().UnixNano())}
+	if v := os.Getenv("TANDEM_SEED"); v != "" {
+		var err error
+		if s.seed, err = strconv.ParseUint(v, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Log("seed", s.seed)
 	return s
 }
 
@@ -120,11 +129,12 @@ func (h *house) sameSoon() {
 
 type soak struct {
 	*house
-	stop chan struct{}
-	link *link
-	seed uint64
-	done struct{ lanes, effects, copies, pauses, restarts, undone, swaps, crashes int }
-	runs map[string]string // run ids by instance, under the shard's lock
+	doors []string // where clients connect, to any of them
+	stop  chan struct{}
+	link  *link
+	seed  uint64
+	done  struct{ lanes, effects, copies, pauses, restarts, undone, swaps, crashes int }
+	runs  map[string]string // run ids by instance, under the shard's lock
 
 	mu                 sync.Mutex // guards the roles for those who look at them
 	primary, secondary *instance.Instance
@@ -145,6 +155,11 @@ func (s *soak) cut(rnd *rand.Rand) {
 	s.mu.Lock()
 	primary, secondary, server := s.primary.Addr, s.secondary.Addr, s.process(s.secondary)
 	s.mu.Unlock()
+	s.cutBetween(primary, secondary, server, rnd)
+}
+
+// cutBetween breaks connections of two servers, or stops the second for a while.
+func (s *soak) cutBetween(primary, secondary string, server *redisd.Server, rnd *rand.Rand) {
 	switch rnd.IntN(8) {
 	case 0, 1, 2:
 		s.done.lanes += s.kill(primary, "tandem:test:"+lanePrefix, rnd)

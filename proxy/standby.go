@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -69,6 +70,10 @@ func (b *standby) tend(n *Next) bool {
 // open connects the lane, on a goroutine of its own.
 func (b *standby) open(n *Next) {
 	sh := n.sh
+	if !sh.opt.Descriptors.room() {
+		b.failed(errDescriptors.Error())
+		return
+	}
 	ln := sh.newPin(n.u, b.sess.pinned.laneKey)
 	ln.deaf = true
 	b.lane, b.begun, b.answered, b.has = ln, false, false, subscriptions{}
@@ -257,7 +262,28 @@ func (s *session) queueAgain(ln *lane) {
 	if tx == nil || !tx.begun {
 		return
 	}
-	ln.swallow(multiFrame)
+	// What was queued follows when this server is known to queue it: one that refuses MULTI, to this user say, would
+	// execute it. Until then the session's commands wait (see send).
+	ln.opening = true
+	ln.enqueue(&request{src: multiFrame, replies: 1, then: func(reply []byte) []byte {
+		s.opened(ln, tx, reply)
+		return nil
+	}})
+	s.sh.work.Go(ln.flush) // nothing follows that would write it out
+}
+
+// opened goes on with queueAgain when MULTI is answered. The lock is held.
+func (s *session) opened(ln *lane, tx *transaction, reply []byte) {
+	ln.opening = false
+	s.sh.news.tell()
+	switch {
+	case s.pinned != ln || s.tx != tx:
+		return // it was given up meanwhile, and so is the lane
+	case string(reply) != "+OK\r\n":
+		tx.begun, tx.open, tx.unopened = false, false, bytes.Clone(reply)
+		return
+	}
+	ln.multi = true
 	for _, raw := range tx.asides {
 		ln.swallow(raw)
 	}
@@ -272,6 +298,21 @@ func (s *session) queueAgain(ln *lane) {
 		}
 		ln.swallow(raw)
 	}
+	s.sh.work.Go(ln.flush)
+}
+
+// answerUnopened answers a command of a transaction that another primary would not begin. Nothing of it has run. False
+// ends the session.
+func (s *session) answerUnopened(r *request) bool {
+	reply := r.tx.unopened
+	switch {
+	case r.ends && r.cmd.Name == "DISCARD":
+		reply = []byte("+OK\r\n")
+	case r.ends:
+		reply = discardedFor(reply)
+	}
+	s.unsent(r)
+	return s.answerInstead(r, bytes.Clone(reply))
 }
 
 // fenced reports whether all that the primary had to say on lanes of sessions' own, before the hold, is with the

@@ -265,4 +265,4 @@ func (s *session) listens(ln *lane) {
 }
 
 // clean reports whether the server keeps nothing for the lane that another session would notice.
-func (ln *lane) clean() bool { return !ln.listening && !ln.monitoring && !ln.stateful }
+func (ln *lane) clean() bool { return !ln.listening && !ln.monitoring && !ln.stateful && !ln.multi }

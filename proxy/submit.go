@@ -2,7 +2,11 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"time"
+
+	"tandem/internal/instance"
 )
 
 const (
@@ -24,6 +28,14 @@ func (s *session) submit() bool {
 	sh.lock()
 	sh.now = time.Now().UnixNano()
 	ok, n := true, len(s.batch)
+	if sh.traces.left -= n; sh.traces.left < 0 {
+		s.chooseTraced()
+	}
+	if sh.dual && n > 1 {
+		for _, r := range s.batch {
+			sh.ledger.Fetch(&r.write)
+		}
+	}
 	for i, r := range s.batch {
 		s.batch[i] = nil
 		switch {
@@ -37,7 +49,7 @@ func (s *session) submit() bool {
 	s.batch = s.batch[:0]
 	if s.on != nil {
 		// Also when the session has ended: what it has put there holds its keys until it is answered.
-		s.on.flushLocked()
+		s.on.flushSoon(s.turn)
 	}
 	s.restock(min(n, stockMax)) // as many as the next batch is likely to need
 	sh.unlock()
@@ -114,6 +126,12 @@ func (s *session) send(r *request) bool {
 			s.pause(nil)
 			continue
 		}
+		if r.blocked != nil && sh.opt.TwoWay && sh.dual {
+			// It was to block on the server while that was nobody's concern; from now on it must not (see takers).
+			r.blocking.again = true
+			sh.freeRequest(r)
+			return true
+		}
 		ln := s.lane(r)
 		if !ln.up {
 			if late {
@@ -134,12 +152,26 @@ func (s *session) send(r *request) bool {
 				if s.inflight.Load() == 0 && sh.busy.holds() {
 					return s.answerBusy(r) // it cannot be had now: a server that is busy takes no name
 				}
-				if err := s.repin(); err != nil {
+				if limit == nil {
+					limit = time.NewTimer(sh.opt.PrimaryWait)
+				}
+				switch err := s.repin(); {
+				case err == nil:
+				case !passing(err):
+					return s.notSent(r, fmt.Sprintf("has no connection for this client alone; the command was not sent (%v)", err))
+				case s.rest(limit.C):
 					return s.unreachable(r, err.Error())
 				}
 				continue
 			}
 			ln = s.pinned
+			if ln.opening {
+				s.pause(nil)
+				continue
+			}
+			if r.tx != nil && r.tx.unopened != nil {
+				return s.answerUnopened(r)
+			}
 		}
 		if ln.full() {
 			ln.crowded = true
@@ -149,7 +181,7 @@ func (s *session) send(r *request) bool {
 		if s.on != ln && s.inflight.Load() > 0 {
 			// Another lane than before: the replies of that one must be with the client first.
 			if s.on != nil {
-				s.on.flushLocked()
+				s.on.flushLocked(s.turn)
 			}
 			sh.unlock()
 			s.awaitAnswers()
@@ -163,10 +195,10 @@ func (s *session) send(r *request) bool {
 		if r.cursor && r.epoch != sh.scanEpoch {
 			sh.rescan(r)
 		}
+		if h := sh.hints.Load(); r.writes && sh.dual && r.planned != h {
+			s.replan(r, h) // it may turn out that nothing of it moves
+		}
 		if r.writes && sh.dual {
-			if h := sh.hints.Load(); r.planned != h {
-				s.replan(r, h)
-			}
 			if !s.cover(r) {
 				continue
 			}
@@ -179,6 +211,8 @@ func (s *session) send(r *request) bool {
 		if !sh.dual {
 			// Planned for a ledger that is no longer asked.
 			r.follow, r.unkeyed, r.planned = 0, false, nil
+		} else if sh.shadows.odds > 0 {
+			s.chooseShadow(ln, r)
 		}
 		s.inflight.Add(1)
 		ln.enqueue(r)
@@ -196,14 +230,43 @@ func (ln *lane) full() bool {
 // again at everything. The lock is held, and released meanwhile.
 func (s *session) pause(limit <-chan time.Time) (late bool) {
 	if s.on != nil && s.on.out.unsent > 0 && !s.on.writing && s.on.conn != nil {
-		s.on.flushLocked()
+		s.on.flushLocked(s.turn)
 		return false
 	}
 	news := s.sh.news.next()
 	s.sh.unlock()
-	defer s.sh.lock()
+	s.turn.StepAside()
+	defer func() {
+		s.sh.lock()
+		s.sh.now = time.Now().UnixNano() // it was read before the wait, which is none of the time that commands take
+	}()
 	select {
 	case <-news:
+	case <-s.done:
+	case <-limit:
+		return true
+	}
+	return false
+}
+
+// passing reports whether a connection that did not come about may come about when it is tried again.
+func passing(err error) bool {
+	return (errors.Is(err, instance.ErrUnreachable) || errors.Is(err, instance.ErrNoAnswer)) && !errors.Is(err, instance.ErrTLS)
+}
+
+// rest waits before something that failed is tried again. It returns true when the time limit has passed. The lock is
+// held, and released meanwhile.
+func (s *session) rest(limit <-chan time.Time) (late bool) {
+	s.sh.unlock()
+	defer s.sh.lock()
+	select {
+	case <-limit:
+		return true
+	default:
+	}
+	s.turn.StepAside()
+	select {
+	case <-time.After(retryMin):
 	case <-s.done:
 	case <-limit:
 		return true
@@ -216,7 +279,7 @@ func (s *session) pause(limit <-chan time.Time) (late bool) {
 func (s *session) sendWrite(ln *lane, r *request) (sent, alive bool) {
 	sh := s.sh
 	s.inflight.Add(1)
-	if r.unkeyed {
+	if r.unkeyed && !sh.opt.TwoWay {
 		r.unnamed = true
 		sh.ledger.BeginUnnamed()
 		ln.enqueue(r)
@@ -232,11 +295,12 @@ func (s *session) sendWrite(ln *lane, r *request) (sent, alive bool) {
 	// command, before this session looks again. So what happened to it is told to the session.
 	s.ticket = ticketWaits
 	// What is already on the lane must go out, or nothing would ever make room.
-	ln.flushLocked()
-	limit := time.NewTimer(sh.opt.PrimaryWait)
+	ln.flushLocked(s.turn)
+	limit := time.NewTimer(s.sh.patience(r))
 	defer limit.Stop()
 	for late := false; s.ticket == ticketWaits; {
 		sh.unlock()
+		s.turn.StepAside()
 		select {
 		case <-s.wake:
 		case <-s.done:
@@ -254,11 +318,19 @@ func (s *session) sendWrite(ln *lane, r *request) (sent, alive bool) {
 			sh.ledger.Cancel(&r.write)
 			s.close(PrimaryLost)
 			return false, false
+		case late && r.tries != nil && r.tries.late():
+			sh.ledger.Cancel(&r.write)
+			s.inflight.Add(-1)
+			return true, s.refuseInstead(r, r.tries.nothing())
 		case late && !sh.primary.connected():
 			// It waits for a lane that is away, its own or the one that has the keys.
 			sh.ledger.Cancel(&r.write)
 			s.inflight.Add(-1)
 			return true, s.unreachable(r, sh.primary.trouble())
+		case late && sh.opt.TwoWay && sh.ledger.Barred(&r.write):
+			sh.ledger.Cancel(&r.write)
+			s.inflight.Add(-1)
+			return true, s.notHandedOver(r)
 		case late:
 			late = false
 			limit.Reset(max(sh.opt.PrimaryWait, time.Second))
@@ -268,7 +340,7 @@ func (s *session) sendWrite(ln *lane, r *request) (sent, alive bool) {
 		s.inflight.Add(-1)
 		return false, true
 	}
-	ln.flushLocked()
+	ln.flushLocked(s.turn)
 	return true, true
 }
 
@@ -294,14 +366,20 @@ func (s *session) lane(r *request) *lane {
 	return ls.shared[int(s.id)%len(ls.shared)]
 }
 
-// unreachable answers that the primary is not there. A transaction in which a command is missing must not be
-// executed. False ends the session.
+// unreachable answers that the primary is not there. False ends the session.
 func (s *session) unreachable(r *request, why string) bool {
+	return s.notSent(r, fmt.Sprintf("cannot be reached for %s; the command was not sent (%s)", s.sh.opt.PrimaryWait, why))
+}
+
+// notSent answers with what is the matter with the primary. A transaction in which a command is missing must not be
+// executed. False ends the session.
+func (s *session) notSent(r *request, why string) bool {
 	if r.queued == isMulti {
 		r.tx.unsent = true
 	}
-	return s.refuseInstead(r, errorReply(nil, "%s cannot be reached for %s; the command was not sent (%s)",
-		s.sh.primary.inst, s.sh.opt.PrimaryWait, why))
+	s.sh.counts.Answers++
+	s.sh.counts.Errors++
+	return s.refuseInstead(r, errorReply(nil, "%s %s", s.sh.primary.inst, why))
 }
 
 // refuseInstead answers r with an error in the primary's place, and does not send it. A transaction that came whole

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +60,20 @@ func (sh *Shard) openLike(u, other *upstream) {
 	}
 }
 
+// BeyondDatabases are the databases in use, by the source's numbers, that an instance with n databases does not have: no lane can be
+// opened to them there. The lock is not held.
+func (sh *Shard) BeyondDatabases(i *instance.Instance, n int) (dbs []int) {
+	sh.lock()
+	defer sh.unlock()
+	for k := range sh.primary.lanes {
+		if !k.who.absent() && i.Number(k.db) >= n && !slices.Contains(dbs, k.db) {
+			dbs = append(dbs, k.db)
+		}
+	}
+	slices.Sort(dbs)
+	return dbs
+}
+
 // Abandon closes its lanes.
 func (n *Next) Abandon() {
 	n.sh.lock()
@@ -82,7 +97,7 @@ func (sh *Shard) Swap(n *Next, e *EffectLane) {
 	sh.scanEpoch++
 	sh.accounts.forgetPermits()
 	sh.effects = e
-	sh.ledger.SetSink(e)
+	sh.ledger.SetSink(sh.opt.At.Other(), e)
 	// Before any script is sent: what it does on the new primary is reported by nobody yet.
 	sh.feeds.moved()
 	sh.scripts.unseen.tryAgain = time.Time{}
@@ -109,6 +124,28 @@ func (sh *Shard) GiveUp() {
 	}
 	for ln := range u.pinned {
 		ln.giveUp()
+	}
+}
+
+// OweUnanswered makes the keys dirty of all writes that the primary was sent and has not answered, before it is given
+// up. The lock is held.
+func (sh *Shard) OweUnanswered() {
+	owe := func(ln *lane) {
+		for _, q := range []*requestQueue{&ln.queue, &ln.lost} {
+			for r := q.head; r != nil; r = r.next {
+				for i := range r.write.Keys {
+					if k := &r.write.Keys[i]; r.acquired && k.Write {
+						sh.ledger.MakeDirty(k)
+					}
+				}
+			}
+		}
+	}
+	for _, ls := range sh.primary.lanes {
+		ls.each(owe)
+	}
+	for ln := range sh.primary.pinned {
+		owe(ln)
 	}
 }
 

@@ -129,10 +129,15 @@ func idsByName(list string) map[string]int64 {
 // findSliced finds out, once for each primary, whether what blocks on it can be taken back. Where it cannot,
 // commands block for short times only, one after the other, so that roles can change; several clients that wait
 // for one key are served in no order then.
-func (sh *Shard) findSliced() {
+func (s *session) findSliced() {
+	sh := s.sh
 	sh.lock()
 	u := sh.primary
 	sh.unlock()
+	if u.unblocksKnown.Load() {
+		return
+	}
+	s.turn.StepAside()
 	u.unblocks.Do(func() {
 		ctx, cancel := sh.bounded()
 		defer cancel()
@@ -140,6 +145,7 @@ func (sh *Shard) findSliced() {
 		if err == nil && reply[0] == '-' {
 			sh.slices(strings.TrimSpace(string(reply[1:])))
 		}
+		u.unblocksKnown.Store(true)
 	})
 }
 
@@ -179,6 +185,7 @@ func (s *session) unblock(cmd *router.Command, raw []byte, args [][]byte) bool {
 func (s *session) unblockReply(id int64, how string) []byte {
 	done := false
 	if other := s.srv.byID(id); other != nil {
+		s.turn.StepAside() // the primary may be asked, on another connection
 		var err error
 		if done, err = s.sh.unblock(other, how); err != nil {
 			return errorReply(nil, "CLIENT UNBLOCK could not be sent: %v", err)

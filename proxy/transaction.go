@@ -7,6 +7,7 @@ import (
 
 	"tandem/internal/ledger"
 	"tandem/internal/resp"
+	"tandem/internal/trace"
 	"tandem/router"
 )
 
@@ -32,11 +33,15 @@ type transaction struct {
 	sent   int      // how many parts are on the lane
 	begun  bool     // MULTI itself is
 	open   bool     // the server has said so
-	spoilt bool     // it has refused to queue something: EXEC fails, on another server too
+	// unopened is what another primary, to which the session has moved, answers to MULTI, if it does not begin it.
+	unopened []byte
+	spoilt   bool // it has refused to queue something: EXEC fails, on another server too
 }
 
 // answered looks at the reply to a command of the transaction. It reports false when the server executed
-// what it should have queued: that was a write which nobody has seen.
+// what it should have queued: that was a write which nobody has seen, and a sweep is owed for it. No server that has said
+// +OK to MULTI does so, on the connection on which it has, and nothing is sent before it has: so such commands are not
+// marked in the intent map, where EXEC is.
 func (tx *transaction) answered(r *request, reply []byte) bool {
 	switch {
 	case r.queued == isMulti:
@@ -205,7 +210,7 @@ func (s *session) wholeBlock(multi []byte) *request {
 			}
 			return r
 		}
-		if !queueable(cmd) || cmd.Refuse(args) != "" || s.sh.opt.Deny.Denies(cmd) {
+		if !queueable(cmd) || cmd.Refuse(args) != "" || s.sh.opt.Deny.Denies(cmd) || s.untranslatable(cmd, args, true) != "" {
 			break
 		}
 		r.parts = append(r.parts, part{cmd: cmd, from: at - start, to: at + n - start})
@@ -240,6 +245,10 @@ func (s *session) inTransaction(cmd *router.Command, raw []byte, args [][]byte) 
 	if why := cmd.Refuse(args); why != "" {
 		s.tx.aborted = true
 		return s.answer(errorReply(nil, "%s is not supported: %s", cmd.Name, why))
+	}
+	if why := s.untranslatable(cmd, args, true); why != "" {
+		s.tx.aborted = true
+		return s.answer(errorReply(nil, "%s %s", cmd.Name, why))
 	}
 	p := part{cmd: cmd, db: noDB}
 	if !queueable(cmd) {
@@ -367,6 +376,9 @@ func (s *session) execLost(r *request, ln *lane) bool {
 // answerInstead answers a command that is not sent, if the client wants an answer to it. False ends the session.
 func (s *session) answerInstead(r *request, reply []byte) bool {
 	muted := r.mute
+	if r.traced != nil {
+		r.tellUnanswered(s.sh, trace.Unsent)
+	}
 	r.reset()
 	if muted {
 		s.sh.freeRequest(r)
@@ -385,7 +397,7 @@ func (s *session) discard() bool {
 	if ln := s.pinned; ln != nil && ln.up && s.tx.open {
 		ln.discard()
 		s.tx.begun = false
-		ln.flushLocked()
+		ln.flushLocked(s.turn)
 	}
 	s.sh.unlock()
 	s.endTransaction()
@@ -435,16 +447,19 @@ func (s *session) planBlock(r *request, h *hints) {
 			db, elsewhere = p.db, true
 		}
 		switch first, last, ok := p.cmd.FlushedDBs(&router.Env{DB: db, DBs: h.databases}); {
+		case ok && len(s.sh.flushedDBs(nil, first, last)) == 0:
+			continue
 		case ok:
 			p.barrier = true
 			if r.write.Kind == ledger.Plain {
 				r.write.Kind = ledger.Flush
 			}
-			for db := first; db <= last; db++ {
-				r.write.DBs = append(r.write.DBs, db)
-			}
+			r.write.DBs = s.sh.flushedDBs(r.write.DBs, first, last)
 			continue
 		case p.cmd.Class == router.Barrier:
+			if a, b, ok := p.cmd.SwapDBs(args); ok && !s.sh.swapMoves(a, b) {
+				continue
+			}
 			p.barrier = true
 			r.write.Kind = ledger.Swap
 			continue

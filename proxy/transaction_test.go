@@ -214,11 +214,12 @@ func TestALaneLeftInATransactionIsClosed(t *testing.T) {
 // A transaction that came whole while the primary is away gets as many replies as it has commands, so that those of later
 // commands are not taken for its own.
 func TestAWholeTransactionThatIsNotSentIsAnsweredWhole(t *testing.T) {
-	h := newHouse(t, true, func(o *Options, _ *ServerOptions) { o.PrimaryWait = 100 * time.Millisecond })
+	h := newHouse(t, true, nil)
 	c := h.client()
 	c.expect("SET k v", "+OK")
+	h.waitForPrimary(100 * time.Millisecond)
 	h.source.Kill()
-	h.await("the primary is seen to be away", func() bool { return !h.shard.primary.connected() })
+	h.away()
 	c = h.client()
 	for _, parts := range []string{"", "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nw\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n"} {
 		c.send("*1\r\n$5\r\nMULTI\r\n" + parts + "*1\r\n$4\r\nEXEC\r\n*2\r\n$4\r\nECHO\r\n$3\r\nend\r\n")
@@ -244,16 +245,18 @@ func TestAWholeTransactionThatIsNotSentIsAnsweredWhole(t *testing.T) {
 // What a client has sent behind a MULTI that does not reach the primary is not executed on its own when the primary is
 // back.
 func TestWhatFollowsAMULTIThatIsNotSentIsNotExecuted(t *testing.T) {
-	h := newHouseOn(t, redisd.Options{Save: true}, redisd.Options{}, true, func(o *Options, _ *ServerOptions) { o.PrimaryWait = time.Second })
+	h := newHouseOn(t, redisd.Options{Save: true}, redisd.Options{}, true, nil)
 	c := h.client()
 	c.expect("SET k v", "+OK")
+	h.waitForPrimary(100 * time.Millisecond)
 	h.source.Kill()
-	h.await("the primary is seen to be away", func() bool { return !h.shard.primary.connected() })
+	h.away()
 	c = h.client()
 	c.send("*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nw\r\n") // its EXEC comes later
 	if got := c.reply(); !strings.Contains(got, "cannot be reached") {
 		t.Fatalf("MULTI: %s", got)
 	}
+	h.waitForPrimary(30 * time.Second)
 	if err := h.source.Restart(true); err != nil {
 		t.Fatal(err)
 	}
@@ -264,4 +267,32 @@ func TestWhatFollowsAMULTIThatIsNotSentIsNotExecuted(t *testing.T) {
 		t.Errorf("%d sessions were closed for it", n)
 	}
 	h.client().expect("GET k", "$1 v")
+}
+
+// A client that goes while its EXEC waits to be sent leaves a lane behind that is in its transaction. It is nobody else's: he
+// would be answered QUEUED to what he takes to be executed, and execute what the other has queued.
+func TestALaneInTheTransactionOfOneWhoHasGoneIsClosed(t *testing.T) {
+	for _, end := range []string{"EXEC", "DISCARD"} {
+		t.Run(end, func(t *testing.T) {
+			h := newHouse(t, true, nil)
+			gone := h.client()
+			gone.expect("MULTI", "+OK")
+			gone.expect("SET k gone", "+QUEUED")
+			s := h.server.all()[0]
+			h.shard.Hold()
+			gone.send(string(resp.AppendCommand(nil, end)))
+			h.await("it has been read", func() bool { return s.last.Load().Name == end })
+			s.close(ClientGone)
+			h.await("it has gone", func() bool { return h.server.Sessions() == 0 })
+			h.shard.Release()
+			c := h.client()
+			c.expect("WATCH k", "+OK")
+			c.expect("GET k", "$-1")
+			if got := c.transact(false, "INCR n"); got != "*1 :1" {
+				t.Errorf("EXEC: %q", got)
+			}
+			h.settled()
+			h.same()
+		})
+	}
 }

@@ -14,6 +14,8 @@ type Command struct {
 	CursorArg int
 	// Reason says why the command is refused, as a clause for the error's text; empty for other classes.
 	Reason string
+	// Unheard: the server has no such command, and Name is what a client has sent.
+	Unheard bool
 
 	index     int        // in the table, from 1; 0 for what was learned
 	block     *blocking  // nil: never blocks

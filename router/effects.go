@@ -42,13 +42,22 @@ func forwardBlindOK(e *Effect, env *Env, args [][]byte, reply []byte, follow [][
 // forwardExpiring is forwardOK for a command that may bring an expiry from one key to another (RENAME).
 func forwardExpiring(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]byte) {
 	forwardOK(e, env, args, reply, follow)
-	e.MayExpire = true
+	e.carryExpiry(env)
 }
 
 // forwardPositiveExpiring is forwardPositive for such a command (RENAMENX, MOVE).
 func forwardPositiveExpiring(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]byte) {
 	forwardPositive(e, env, args, reply, follow)
+	e.carryExpiry(env)
+}
+
+// carryExpiry is for an effect that may bring an expiry to another key. Where only the primary has one of fields, and so removes
+// them from the other key without a word, it is a copy: the copier sees to those that it has copied.
+func (e *Effect) carryExpiry(env *Env) {
 	e.MayExpire = true
+	if e.Kind != None && env.Primary.HasHashFieldTTL() && !env.Secondary.HasHashFieldTTL() {
+		e.copy()
+	}
 }
 
 // forwardSame: the whole reply must be the same.

@@ -143,6 +143,10 @@ func xclaimEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]b
 	if claimed == 0 && o.lastID == nil && !redis70.in(env.Primary) {
 		return // nothing was made or dropped
 	}
+	if claimed < len(o.ids) && redis70.in(env.Primary) && !redis70.in(env.Secondary) {
+		e.copy() // it may have dropped some, which nothing tells, and the secondary keeps those
+		return
+	}
 	if claimed > 0 {
 		if claimed < len(o.ids) {
 			e.unclaimed(env, args, &o, reply, claimed)

@@ -193,13 +193,24 @@ func sortEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]byt
 
 // flushallEffect empties each migrated database, and leaves the others of the secondary alone.
 func flushallEffect(e *Effect, env *Env, args [][]byte, _ []byte, _ [][]byte) {
-	for db := range env.DBs {
+	flush := func(number int) {
 		e.begin(2, "SELECT", ExpectOK())
-		e.argInt(int64(db))
+		e.argInt(int64(number))
 		flushdb(e, args)
 	}
+	present := env.DB
+	if env.Flushed != nil {
+		present = env.Number
+		for _, number := range env.Flushed {
+			flush(number)
+		}
+	} else {
+		for db := range env.DBs {
+			flush(db)
+		}
+	}
 	e.begin(2, "SELECT", ExpectOK())
-	e.argInt(int64(env.DB))
+	e.argInt(int64(present))
 	e.Blind = true
 }
 

@@ -91,7 +91,7 @@ func (e *Effect) hpersist(env *Env, key []byte, f fieldList, n int, reply []byte
 // hgetexExpiry is the time that HGETEX gave to the fields that had a value.
 func (f *fieldList) hgetexExpiry(env *Env, x expiry, reply []byte, follow [][]byte) when {
 	if x.kind != expiryRelative {
-		return x.after(env, nil)
+		return x.after(env.ofFields(), nil)
 	}
 	if len(follow) != 1 {
 		return when{}
@@ -164,7 +164,7 @@ func hsetexEffect(e *Effect, env *Env, args [][]byte, reply []byte, follow [][]b
 		}
 		e.hsetUntil(env, args[1], f, w)
 	default:
-		e.hsetUntil(env, args[1], f, x.after(env, nil))
+		e.hsetUntil(env, args[1], f, x.after(env.ofFields(), nil))
 	}
 }
 

@@ -49,9 +49,9 @@ func hexpireWith(kind hexpireKind) effectFunc {
 		case hexpireRelative:
 			w = f.followed(env, codes, follow)
 		case hexpireSeconds:
-			w = absolute(env, args[2], 1000)
+			w = absolute(env.ofFields(), args[2], 1000)
 		case hexpireMillis:
-			w = absolute(env, args[2], 1)
+			w = absolute(env.ofFields(), args[2], 1)
 		}
 		e.hpexpireat(env, args[1], f, codes, w)
 		if e.Kind != Copy {
@@ -153,4 +153,14 @@ func hpersistEffect(e *Effect, _ *Env, args [][]byte, reply []byte, _ [][]byte) 
 	case ok && f.count(codes, fieldSet) > 0:
 		e.forward(ExpectSame(reply))
 	}
+}
+
+// ofFields is the environment for expiries of fields, which live no longer on the secondary.
+func (env *Env) ofFields() *Env {
+	if env.Extend == 0 {
+		return env
+	}
+	own := *env
+	own.Extend = 0
+	return &own
 }

@@ -82,7 +82,10 @@ func absolute(env *Env, arg []byte, unit int64) when {
 	if n *= unit; n <= 0 || n <= env.Now-surelyPast {
 		return when{state: whenGone}
 	}
-	return when{state: whenAt, at: n}
+	if n > math.MaxInt64-env.Extend {
+		return when{}
+	}
+	return when{state: whenAt, at: n + env.Extend}
 }
 
 // after tells the expiry of a key after a command with this option. follow are the replies to
@@ -125,7 +128,7 @@ func followed(env *Env, follow [][]byte) when {
 	case t < 0:
 		return when{state: whenGone}
 	}
-	ahead := env.Shift
+	ahead := env.Shift + env.Extend
 	if len(follow) == 2 {
 		ahead += serverTime(follow[1], env.Now)
 	}

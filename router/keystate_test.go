@@ -19,9 +19,10 @@ type keyState struct {
 	near    []int64 // delivery and consumer times, Unix ms
 }
 
-// nearTime is by how much times may differ, in ms, that depend on when a command ran; lateTime, when effects
+// nearTime is by how much times may differ, in ms, that depend on when a command ran, besides what its effect was
+// measured to be behind it; lateTime, when effects
 // run long after their commands.
-const nearTime, lateTime = 2000, 10000
+const nearTime, lateTime = 150, 10000
 
 // describe reads a key. common is the older of the two servers that are compared: what it does not know is
 // left out.

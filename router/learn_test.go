@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"tandem/internal/redisd/redisdtest"
@@ -137,15 +138,21 @@ func (l *learner) compareKeys(learned, known *Command, args [][]byte, want []Key
 	}
 }
 
+// samplesOf are the samples of each command.
+var samplesOf = sync.OnceValue(func() map[*Command][]string {
+	all := map[*Command][]string{}
+	for _, s := range slices.Concat(samples, blockingSamples, scriptSamples) {
+		if c := Lookup(request(strings.Fields(s)...)); c != nil {
+			all[c] = append(all[c], s)
+		}
+	}
+	return all
+})
+
 // guess makes a request of a command, of one of its samples or of words that mean something to one or other
 // command.
 func (l *learner) guess(c *Command) [][]byte {
-	var mine []string
-	for _, s := range slices.Concat(samples, blockingSamples, scriptSamples) {
-		if Lookup(request(strings.Fields(s)...)) == c {
-			mine = append(mine, s)
-		}
-	}
+	mine := samplesOf()[c]
 	if len(mine) > 0 && (c.findKeys != nil || l.r.Intn(3) > 0) {
 		return l.r.request(l.r.pick(mine...))
 	}

@@ -25,8 +25,9 @@ type replay struct {
 	effects    map[string]int // by command: requests that had an effect
 	copies     map[string]int // by command: effects that were copies
 	mismatches int
-	within     int64 // by how much times may differ that depend on when a command ran
-	typed      bool  // copies are made by type, for the servers share no DUMP
+	within     int64     // by how much times may differ that depend on when a command ran
+	sent       time.Time // when the request was, whose effect is applied
+	typed      bool      // copies are made by type, for the servers share no DUMP
 }
 
 func newReplay(t *testing.T, seed int64, primary, secondary redisdtest.Binary) *replay {
@@ -72,6 +73,7 @@ func (p *replay) step(args [][]byte) {
 	}
 	keys, ok := cmd.AppendKeys(nil, args)
 	frames, n := cmd.FollowUps(resp.AppendArgs(nil, args), args, p.env.Primary)
+	p.sent = time.Now()
 	replies := p.a.exchange(frames, n+1)
 	p.env.Now = time.Now().UnixMilli()
 	reply, follow := replies[0], replies[1:]
@@ -143,6 +145,11 @@ func (p *replay) check(cmd *Command, args [][]byte, keys []Key, e *Effect) {
 	}
 }
 
+// behind takes into account how late an effect was executed, on a machine with other work.
+func (p *replay) behind() {
+	p.within = max(p.within, nearTime+time.Since(p.sent).Milliseconds())
+}
+
 // affected are the keys that an effect is about.
 func affected(keys []Key, e *Effect) []Key {
 	if len(e.Keys) == 0 {
@@ -185,6 +192,7 @@ func (p *replay) apply(cmd *Command, args [][]byte, keys []Key, reply []byte, e 
 		p.fail("%q answered %q\n\teffect %q\n\tcommand %d answered %q, which was not expected\n%s",
 			args, reply, frames, i, got, p.story(names(args, keys)...))
 	}
+	p.behind()
 	if !e.Blind {
 		return
 	}
@@ -198,6 +206,7 @@ func (p *replay) apply(cmd *Command, args [][]byte, keys []Key, reply []byte, e 
 			p.fail("%q: blind effect %q on other keys was answered %q", args, frames, got)
 		}
 	}
+	p.behind()
 	for _, k := range affected(keys, e) {
 		if key := string(args[k.Arg]); k.Write {
 			p.settle(p.a, key)

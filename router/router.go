@@ -116,11 +116,17 @@ type Env struct {
 	DB int
 	// DBs is the number of databases that are migrated: 0 to DBs-1.
 	DBs int
+	// Flushed are the numbers, on the secondary, of the databases that FLUSHALL empties there, and Number is DB's. Nil: they
+	// are DBs, and DB.
+	Flushed []int
+	Number  int
 	// Now is the primary's clock at the reply, Unix ms, as well as it is known.
 	Now int64
 	// Shift is added to expiries that the client gave as relative: the secondary's clock minus the
 	// primary's, in ms (0 when clock correction is off or the offset is below its error).
 	Shift int64
+	// Extend is added to every expiry of a key, in ms: how much longer keys live on the secondary. Fields are not concerned.
+	Extend int64
 	// Primary and Secondary are the servers' versions; effects are written in a form Secondary knows.
 	Primary, Secondary Server
 }

@@ -29,13 +29,14 @@ type crash struct {
 // crashes are those of a run: in full each point a few times, early and in the middle of things; otherwise those that
 // part what is known from what is sent, once.
 func crashes() []crash {
-	steps := []crashpoint.Point{crashpoint.RolesSaved, crashpoint.RolesSwapped}
+	steps := []crashpoint.Point{crashpoint.RolesSaved, crashpoint.RolesSwapped,
+		crashpoint.KeptListed, crashpoint.KeptReleased, crashpoint.KeptSynced}
 	start := []crashpoint.Point{crashpoint.Folding, crashpoint.Resumed, crashpoint.SweepEnds, crashpoint.SweepEnded}
 	var all []crash
 	for _, p := range crashpoint.Points {
 		switch {
-		case slices.Contains(steps, p):
-			continue // they have a test of their own
+		case slices.Contains(steps, p), p == crashpoint.CopyBuilt:
+			continue // they have tests of their own
 		case slices.Contains(start, p):
 			all = append(all, crash{p, 1})
 		case p == crashpoint.StateWritten || p == crashpoint.StateRenamed || p == crashpoint.BeforeTurn || p == crashpoint.Cleared ||
@@ -75,6 +76,7 @@ func (w *world) crashed(c crash) {
 // Killed at any point, under load, and started again: no manual step, nobody misses what he was answered, and both
 // servers become equal. The process that is to die at a point is itself one that comes after a crash.
 func TestKilledAtAnyPoint(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{keys: sized(20_000), clients: 6})
 	w.startLoad(func(c *load.Config) { c.Reconnect = true })
 	w.td.Step("start")
@@ -206,6 +208,7 @@ func logged(t *testing.T, log, message, attribute string) int {
 
 // A backfill that is killed goes on at its checkpoint, while a client writes.
 func TestAKilledBackfillGoesOn(t *testing.T) {
+	t.Parallel()
 	keys := sized(120_000)
 	w := newWorld(t, worldOptions{keys: keys,
 		settings: []string{"backfill:", fmt.Sprintf("  max_keys_per_s: %d", keys/8), "  scan_count: 100"}})

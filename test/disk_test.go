@@ -1,7 +1,11 @@
 package test
 
 import (
+	"errors"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +31,7 @@ func fillDisk(t *testing.T, td *program.Tandem) (free func()) {
 // With a full disk under the state directory clients go on, what must be written down is refused with the reason, and
 // all is well as soon as there is room.
 func TestAFullDiskRefusesStepsAndNothingElse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{keys: sized(5000), clients: 4})
 	w.startLoad(nil)
 	blocked := func(s program.Status) bool {
@@ -77,4 +82,50 @@ func TestAFullDiskRefusesStepsAndNothingElse(t *testing.T) {
 	}
 	w.mustBeEqual()
 	w.mustBeTruthful()
+}
+
+// A start for which there is no room, or no place to write, says so and ends; nothing is left behind that would be in the
+// way, and with room it begins, or goes on, as if nothing had been.
+func TestAStartWithoutRoom(t *testing.T) {
+	w := newWorld(t, worldOptions{keys: sized(2000)})
+	w.td.Step("start")
+	w.td.WaitSynced()
+	w.td.Signal(unix.SIGTERM)
+	binary, err := program.Binary()
+	must(t, err)
+	start := func(limit string, dir string) (status int, said string) {
+		t.Helper()
+		args := slices.Concat([]string{"-c", "ulimit -f " + limit + `; exec "$0" "$@"`, binary}, w.td.Args, []string{"--state-dir", dir})
+		cmd := exec.Command("sh", args...)
+		cmd.Env = program.Environment()
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			t.Fatalf("it ended with %v:\n%s", err, out)
+		}
+		return exit.ExitCode(), string(out)
+	}
+	fresh := filepath.Join(t.TempDir(), "state")
+	plain := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(plain, nil, 0o600))
+	for _, c := range []struct{ name, limit, dir, says string }{
+		{"no room for the intent map", "8", fresh, "make intent map: write " + fresh}, // 4 KiB
+		{"no room at all", "0", fresh, "there is no room in " + fresh},
+		{"no directory", "unlimited", filepath.Join(plain, "state"), "state directory"},
+		{"no room for what there is", "0", w.td.Dir, "there is no room in " + w.td.Dir},
+	} {
+		if status, said := start(c.limit, c.dir); status != 1 || !strings.Contains(said, c.says) {
+			t.Errorf("%s: exit status %d, %q", c.name, status, said)
+		}
+	}
+	if names, err := filepath.Glob(filepath.Join(fresh, "*.tmp")); err != nil || len(names) > 0 {
+		t.Errorf("%v is left behind, %v", names, err)
+	}
+	before := len(w.td.Logged())
+	w.td.Start()
+	w.td.WaitSettled()
+	if log := w.td.Logged()[before:]; !strings.Contains(log, "nothing was left unsettled") {
+		t.Errorf("with room again:\n%s", log)
+	}
+	w.mustBeEqual()
 }

@@ -30,6 +30,7 @@ func TestClientsDoNotWaitForATargetInTrouble(t *testing.T) {
 	td.Start()
 	td.WaitSynced()
 
+	stands := false
 	states := []struct {
 		name       string
 		addr       string
@@ -38,6 +39,14 @@ func TestClientsDoNotWaitForATargetInTrouble(t *testing.T) {
 	}{
 		{"no target", alone.Addr, nil, nil, nil},
 		{"target well", td.Addr, nil, nil, nil},
+		{"target slow", td.Addr, nil, func() { stands = false; must(t, target.Continue()) }, func() {
+			// It stands half of the time.
+			if stands = !stands; stands {
+				must(t, target.Pause())
+			} else {
+				must(t, target.Continue())
+			}
+		}},
 		{"target hangs", td.Addr, func() { must(t, target.Pause()) }, func() { must(t, target.Continue()) }, nil},
 		{"target refuses", td.Addr, func() { do(t, target.Addr, "CONFIG", "SET", "maxmemory", "1") },
 			func() { do(t, target.Addr, "CONFIG", "SET", "maxmemory", "0") }, nil},

@@ -44,6 +44,7 @@ func TestMigrationUnderLoad(t *testing.T) {
 // The same at a small size for every pair of versions that DUMP can bridge, with hash field expiries where
 // the servers have them.
 func TestMigrationBetweenVersions(t *testing.T) {
+	t.Parallel()
 	for _, pair := range [][2]string{
 		{"redis-7.0", "redis-7.0"}, {"redis-6.0", "redis-7.0"}, {"redis-7.0", "redis-8.0"},
 		{"redis-7.0", "valkey-8.1"}, {"redis-8.0", "redis-8.0"}, {"valkey-9.1", "valkey-9.1"},

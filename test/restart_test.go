@@ -15,6 +15,7 @@ import (
 // Ctrl-C at any moment: what was answered is on both sides or will be, the exit status is 0, and the next start
 // goes on in the same phase. Clients that connect again miss nothing that they were answered.
 func TestInterruptAtAnyMomentDrainsAndARestartResumes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{keys: sized(200_000), largeBytes: 1 << 20, clients: 8,
 		settings: throttled(true, sized(200_000))})
 	w.startLoad(func(c *load.Config) { c.Reconnect = true })

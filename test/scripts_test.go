@@ -126,6 +126,7 @@ func (q *queue) jobs(t *testing.T, td *program.Tandem, n int64) {
 // A large list and a sorted set, served by scripts, are copied when the migration begins and not for any job, in
 // every phase; no job is lost or done twice across a cutover and a rollback, and both sides are equal at the end.
 func TestALuaQueueIsMigratedWithoutCopyingItPerJob(t *testing.T) {
+	t.Parallel()
 	for _, pair := range [][2]string{{"redis-7.0", "redis-7.0"}, {"redis-7.0", "valkey-9.1"}, {"redis-6.0", "redis-8.0"}} {
 		found, ok := redisdtest.Find(t, pair[0], pair[1])
 		if !ok {

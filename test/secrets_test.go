@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,8 @@ const mark = "5ecret"
 var secrets = map[string]string{
 	"source": "src-5ecret-Kd83", "target": "tgt-5ecret-%40w", "token": "token-5ecret-000000000000", "app": "app-5ecret-9fJq",
 	"guess": "guess-5ecret-1111", "next": "next-5ecret-2222", "made": "made-5ecret-3333", "migrate": "mig-5ecret-4444",
-	"misplaced": "mis-5ecret-5555",
+	"misplaced": "mis-5ecret-5555", "hook": "hook-5ecret-66666666", "signing": "sign-5ecret-77777777",
+	"named": "named-5ecret-888888888", "collector": "otlp-5ecret-99999999",
 }
 
 // listener collects all that the program says to anybody.
@@ -44,6 +46,7 @@ func (l *listener) ask(c *wire.Conn, args ...string) wire.Reply {
 // A run in which everything goes wrong that has to do with a password: nothing that the program prints, answers or
 // writes has any of them.
 func TestNoSecretIsEverShown(t *testing.T) {
+	t.Parallel()
 	source := redisdtest.Start(t, redisd.Options{Password: secrets["source"]})
 	target := redisdtest.Start(t, redisd.Options{Password: secrets["target"]})
 	onSource := func(args ...string) {
@@ -61,9 +64,44 @@ func TestNoSecretIsEverShown(t *testing.T) {
 	onSource("ACL", "SETUSER", "app", "on", ">"+secrets["app"], "~*", "&*", "+@all")
 	onSource("CONFIG", "SET", "slowlog-log-slower-than", "0")
 
+	// A hook that takes nothing, whose URL is a secret; and one that is told all.
+	signing := filepath.Join(t.TempDir(), "signing")
+	if err := os.WriteFile(signing, []byte(secrets["signing"]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hooked := make(chan string, 10_000)
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		hooked <- string(body)
+		if r.URL.Path != "/all" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	defer receiver.Close()
+	hooks := fmt.Sprintf("hooks: [{on: [process, phase, step, sweep, fault, lag, verify, difference], url: %q, secret_file: %q}, "+
+		"{on: [phase], url: %q}, {on: [phase], url: %q, retry_for: 1s}, {on: [phase], command: [\"false\"], retry_for: 0s}]",
+		receiver.URL+"/all", signing, receiver.URL+"/"+secrets["hook"], "http://user:"+secrets["hook"]+"@127.0.0.1:1/"+secrets["hook"])
+
+	// A token with a name, and a collector of traces that wants one of its own; the audit log is among the files of the end.
+	files := t.TempDir()
+	for name, text := range map[string]string{"token": secrets["named"], "headers": "Authorization: Bearer " + secrets["collector"]} {
+		must(t, os.WriteFile(filepath.Join(files, name), []byte(text+"\n"), 0o600))
+	}
+	traced := make(chan string, 10_000)
+	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		traced <- string(body)
+		if len(traced) > 1 {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	defer collector.Close()
+
 	heard := &listener{t: t, said: map[string]string{}}
 	td := program.Prepare(t, "redis://:"+secrets["source"]+"@"+source.Addr, "redis://:"+strings.ReplaceAll(secrets["target"], "%", "%25")+"@"+target.Addr,
-		"log: {level: debug}", "admin: {token: "+secrets["token"]+"}", "primary: {wait: 300ms}", "auth: {cache: 0s}", "scripts: auto")
+		"log: {level: debug}", fmt.Sprintf("admin: {token: %s, tokens: [{name: alice, file: %q}]}", secrets["token"], files+"/token"),
+		fmt.Sprintf("audit: {file: %q}", files+"/audit.jsonl"),
+		fmt.Sprintf("tracing: {endpoint: %q, share: 1, keys: true, every: 10ms, headers_file: %q}", collector.URL+"/v1/traces", files+"/headers"), "primary: {wait: 300ms}", "auth: {cache: 0s}", "scripts: auto", hooks)
 	td.Launch()
 	request := func(method, path, token string) {
 		r, err := http.NewRequest(method, td.Admin+path, nil)
@@ -82,7 +120,7 @@ func TestNoSecretIsEverShown(t *testing.T) {
 		heard.heard(method+" "+path, fmt.Sprint(resp.StatusCode, resp.Header, string(body)))
 	}
 	pages := func() {
-		for _, path := range []string{"/", "/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/verify/1", "/api/v1/none"} {
+		for _, path := range []string{"/", "/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/verify/1", "/api/v1/none", "/api/v1/events", "/api/v1/report", "/report"} {
 			for _, token := range []string{"", secrets["guess"], secrets["token"]} {
 				request("GET", path, token)
 			}
@@ -120,6 +158,7 @@ func TestNoSecretIsEverShown(t *testing.T) {
 		} {
 			c := client()
 			_, _ = c.Do("AUTHX", secrets["misplaced"]) // the server quotes it, to the one who has sent it
+			_, _ = c.Do(secrets["misplaced"])          // ... and here
 			heard.ask(c, login...)
 			heard.ask(c, "SET", "k", "v")
 			heard.ask(c, "CLIENT", "LIST")
@@ -160,6 +199,7 @@ func TestNoSecretIsEverShown(t *testing.T) {
 		{"status", "--admin", td.Admin}, {"status", "--json", "--admin", td.Admin}, {"cutover", "--admin", td.Admin},
 		{"precheck", "--source", "redis://:" + secrets["guess"] + "@" + source.Addr, "--target", "redis://:" + secrets["guess"] + "@" + target.Addr},
 		{"precheck", "--json", "--source", "redis://app:" + secrets["app"] + "@" + source.Addr, "--target", "redis://" + secrets["misplaced"] + "@" + target.Addr},
+		{"report", "--admin", td.Admin},
 		{"config", "print", "--source", "redis://app:" + secrets["app"] + "@h", "--target", "rediss://:" + secrets["guess"] + "@h"},
 		{"serve", "--source", "redis:/" + secrets["misplaced"], "--target", "//u:" + secrets["misplaced"] + "@h:x"},
 		{"config", "check", "--source", "redis://u:p@h:" + secrets["misplaced"], "--target", "redis://h/" + secrets["misplaced"]},
@@ -171,14 +211,29 @@ func TestNoSecretIsEverShown(t *testing.T) {
 	}
 	td.Signal(15)
 	heard.heard("log", td.Logged())
+	if n := strings.Count(td.Logged(), "a hook was not told of an event"); n < 3 {
+		t.Errorf("hooks failed %d times", n)
+	}
+	for len(traced) > 0 {
+		heard.heard("traces", <-traced)
+	}
+	record, err := os.ReadFile(files + "/audit.jsonl")
+	if must(t, err); len(record) == 0 || heard.said["traces"] == "" {
+		t.Error("nothing is recorded, or nothing traced")
+	}
+	heard.heard("audit log", string(record))
+	close(hooked) // nobody is told any more
+	for body := range hooked {
+		heard.heard("a hook", body)
+	}
 	if !strings.Contains(td.Logged(), "refuses the password") {
 		t.Error("nothing went wrong")
 	}
-	files, err := filepath.Glob(filepath.Join(td.Dir, "*"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%q, %v", files, err)
+	written, err := filepath.Glob(filepath.Join(td.Dir, "*"))
+	if err != nil || len(written) == 0 {
+		t.Fatalf("%q, %v", written, err)
 	}
-	for _, name := range files {
+	for _, name := range written {
 		content, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +246,7 @@ func TestNoSecretIsEverShown(t *testing.T) {
 	total := 0
 	for where, what := range heard.said {
 		total += len(what)
-		for rest := what; ; {
+		for rest := strings.ToLower(what); ; { // commands are shown in upper case
 			at := strings.Index(rest, mark)
 			if at < 0 {
 				break

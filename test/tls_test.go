@@ -87,6 +87,7 @@ func clientConfig(t *testing.T, ca *tlstest.CA, p tlstest.Pair) *tls.Config {
 // TestTLSEverywhere is a migration under load in which all that is on the network is encrypted and everybody
 // shows a certificate, which is renewed on the way.
 func TestTLSEverywhere(t *testing.T) {
+	t.Parallel()
 	ca := tlstest.NewCA(t, "authority of the test")
 	servers, proxyCert, client := ca.Issue(t, tlstest.Leaf{}), ca.Issue(t, tlstest.Leaf{CommonName: "first"}), ca.Issue(t, tlstest.Leaf{})
 	w := &world{t: t, clients: 4, layout: keyspace.Layout{Keys: 20000, Seed: seed, LargeBytes: 4 << 20}}
@@ -156,6 +157,7 @@ func redisCLI(t *testing.T, addr string, args ...string) string {
 
 // TestPrecheckExplainsTLS: whoever gets TLS wrong learns which setting to mend, from the command meant for it.
 func TestPrecheckExplainsTLS(t *testing.T) {
+	t.Parallel()
 	ca, other := tlstest.NewCA(t, "authority of the test"), tlstest.NewCA(t, "another")
 	good := ca.Issue(t, tlstest.Leaf{})
 	source, url := tlsServer(t, ca, good, "yes")

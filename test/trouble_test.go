@@ -12,6 +12,7 @@ import (
 // The secondary dies and comes back, empty or with its data, in each phase, under load. Clients see no error
 // and no long wait, and both sides become equal.
 func TestSecondaryKilledAndRestarted(t *testing.T) {
+	t.Parallel()
 	for _, phase := range []string{"backfill", "synced", "reversed"} {
 		for _, keeps := range []bool{false, true} {
 			name := map[bool]string{false: "empty", true: "with its data"}[keeps]
@@ -93,6 +94,7 @@ func (w *world) settledAgain(phase string) {
 // A secondary that hangs (stopped, its connections open) for some seconds is dropped when too much waits for
 // it, and caught up with when it is back. Clients notice nothing; memory stays bounded.
 func TestSecondaryHangs(t *testing.T) {
+	t.Parallel()
 	for _, phase := range []string{"backfill", "synced", "reversed"} {
 		t.Run("in "+phase, func(t *testing.T) {
 			w := newWorld(t, worldOptions{keys: sized(200_000), clients: 8,

@@ -75,6 +75,7 @@ func in(t *testing.T, addr string, db int, cmds ...string) {
 // A verify under load finds exactly what was planted on the target behind the proxy's back: nothing less, and
 // nothing of what the load is changing meanwhile. Repair mends it.
 func TestVerifyFindsExactlyThePlantedDifferences(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{keys: sized(200_000), largeBytes: 1 << 20, clients: 8})
 	makeNoise(t, w.source.Addr, "plant:bit", bitBytes())
 	for _, p := range plants {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,10 +24,11 @@ import (
 
 	"tandem/internal/admin"
 	"tandem/internal/crashpoint"
+	"tandem/internal/history"
+	"tandem/internal/journal"
+	"tandem/internal/report"
 	"tandem/internal/status"
 )
-
-var update = flag.Bool("update", false, "write the generated reference instead of comparing it")
 
 // binary is the program under test, built once.
 var binary string
@@ -157,7 +159,15 @@ func (m *fakeMigration) Status() status.Status {
 	defer m.mu.Unlock()
 	return m.status
 }
-func (m *fakeMigration) Ready() error { return nil }
+func (m *fakeMigration) Throttle(ctx context.Context, o admin.ThrottleOptions) (status.ThrottleStatus, error) {
+	text, _ := json.Marshal(o)
+	return m.status.Throttle, m.note(ctx, "throttle %s", text)
+}
+func (m *fakeMigration) Ready() error                      { return nil }
+func (m *fakeMigration) Events(int64, int) []journal.Event { return nil }
+func (m *fakeMigration) Report() report.Report {
+	return report.Make(report.Input{ID: "0123456789abcdef", Now: time.Now(), Status: m.Status(), Source: report.Server{Address: "old:6379"}})
+}
 func (m *fakeMigration) Start(ctx context.Context, o admin.StepOptions) (string, error) {
 	return m.id, m.note(ctx, "start %s", o.Force)
 }
@@ -179,6 +189,9 @@ func (m *fakeMigration) Finish(ctx context.Context, o admin.StepOptions) (admin.
 func (m *fakeMigration) Verify(ctx context.Context, o admin.VerifyOptions) (string, error) {
 	return m.id, m.note(ctx, "verify %s %v", o.Mode, o.Repair)
 }
+func (m *fakeMigration) LeadVerify(ctx context.Context, id string, step admin.VerifyStep) (status.VerifySummary, error) {
+	return status.VerifySummary{ID: id, State: status.Failed}, m.note(ctx, "%s verify %s", step, id)
+}
 func (m *fakeMigration) VerifyResults(_ context.Context, id string, from int, yield func(status.Difference) error) (status.VerifySummary, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,10 +211,26 @@ func (m *fakeMigration) VerifyResults(_ context.Context, id string, from int, yi
 	return s, nil
 }
 
+func (m *fakeMigration) LastEvent() int64 { return 0 }
+func (m *fakeMigration) Precheck(context.Context) (status.Precheck, error) {
+	return status.Precheck{}, nil
+}
+func (m *fakeMigration) Checked() status.Precheck     { return status.Precheck{} }
+func (m *fakeMigration) History(int64) history.Series { return history.Series{} }
+func (m *fakeMigration) Clients() status.Clients      { return status.Clients{} }
+
+// callersOf is who may ask with a token; everybody where there is none.
+func callersOf(token string) []admin.Caller {
+	if token == "" {
+		return nil
+	}
+	return []admin.Caller{{Token: token}}
+}
+
 // serveAdmin serves m on a loopback address until the test ends, and returns its URL.
 func serveAdmin(t *testing.T, m *fakeMigration, token string) string {
 	t.Helper()
-	s, err := admin.Listen(admin.Options{Addr: "127.0.0.1:0", Token: token, Controller: m,
+	s, err := admin.Listen(admin.Options{Addr: "127.0.0.1:0", Callers: callersOf(token), Controller: m,
 		Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler), ShutdownTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ if both servers held the same in the end and no client saw an error.`,
 		Args: noArguments,
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&o.JSON, "json", false, "print each step as a JSON object {step, ok, text} instead")
 	flags.IntVar(&o.Keys, "keys", o.Keys, "keys in the source")
 	flags.IntVar(&o.Clients, "clients", o.Clients, "clients that go on reading and writing")
 	flags.IntVar(&o.PerSecond, "rate", o.PerSecond, "commands a second of all clients together, at most")
@@ -39,9 +40,7 @@ if both servers held the same in the end and no client saw an error.`,
 			return fmt.Errorf("find the program of the proxy: %w", err)
 		}
 		o.Binary, o.Out = binary, cmd.OutOrStdout()
-		if file, ok := o.Out.(*os.File); ok {
-			o.Look = demo.LookOf(file)
-		}
+		o.Look = demo.LookOf(o.Out)
 		// A terminal that is closed must not leave servers behind.
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
 		defer stop()

@@ -6,8 +6,10 @@ import (
 	"tandem/config"
 	"tandem/internal/admin"
 	"tandem/internal/intent"
+	"tandem/internal/kept"
 	"tandem/internal/state"
 	"tandem/internal/status"
+	"tandem/migration"
 )
 
 // The exit statuses, a contract: scripts decide by them.
@@ -28,8 +30,8 @@ var exitStatuses = []struct {
 	{exitFailed, "Failed: the admin address is not reachable, a step was undone, or `serve` ended with writes unsettled."},
 	{exitUsage, "Usage or configuration: nothing was tried."},
 	{exitRefused, "Refused: the precheck failed, a step is not ready, another process holds the state directory or this pair of servers, " +
-		"or the state directory belongs to another pair or a newer version."},
-	{exitDifferent, "Differences were found."},
+		"or the state directory belongs to another pair or a newer version, or has changes of two-way that only listen_target can go on with."},
+	{exitDifferent, "Differences were found, or `migrate` cannot promise that there are none: others wrote to the source, which does not report changes."},
 }
 
 // usageError is a mistake on the command line.
@@ -57,10 +59,10 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage), errors.As(err, &configuration), errors.Is(err, admin.ErrUnauthorized):
 		return exitUsage
-	case errors.As(err, &refused), errors.Is(err, errRefused), errors.Is(err, state.ErrLocked), errors.Is(err, state.ErrOtherPair),
-		errors.Is(err, state.ErrNewerFormat), errors.Is(err, intent.ErrNewerFormat):
+	case errors.As(err, &refused), errors.Is(err, errRefused), errors.Is(err, state.ErrLocked), errors.Is(err, state.ErrOtherPair), errors.Is(err, migration.ErrMoves), errors.Is(err, migration.ErrTwoWay),
+		errors.Is(err, state.ErrNewerFormat), errors.Is(err, intent.ErrNewerFormat), errors.Is(err, kept.ErrNewerFormat):
 		return exitRefused
-	case errors.Is(err, errDifferent):
+	case errors.Is(err, errDifferent), errors.Is(err, migration.ErrDifferent), errors.Is(err, migration.ErrUnwatched):
 		return exitDifferent
 	}
 	return exitFailed

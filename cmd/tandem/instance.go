@@ -13,11 +13,14 @@ func newInstance(role instance.Role, c config.Instance, log *slog.Logger) (*inst
 	wrong := func(key string, err error) error {
 		return &config.Error{Problems: []config.Problem{{Key: string(role) + "." + key, Wrong: "cannot be used", Do: err.Error()}}}
 	}
-	url, err := c.DialURL()
-	if err != nil {
-		return nil, wrong("url", err)
-	}
 	var o instance.Options
+	var err error
+	if c.PasswordFile != "" {
+		if o.Password, err = c.ReadPassword(); err != nil {
+			return nil, wrong("password_file", err)
+		}
+		o.Reread = c.ReadPassword
+	}
 	if c.URL.TLS() {
 		t := c.TLSOptions(role)
 		t.Log = log.With("instance", string(role))
@@ -29,7 +32,7 @@ func newInstance(role instance.Role, c config.Instance, log *slog.Logger) (*inst
 				"instance", string(role), "setting", t.Keys+"insecure_skip_verify")
 		}
 	}
-	i, err := instance.New(role, url, o)
+	i, err := instance.New(role, string(c.URL), o)
 	if err != nil {
 		return nil, wrong("url", err)
 	}

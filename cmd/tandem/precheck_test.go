@@ -10,6 +10,7 @@ import (
 	"tandem/internal/precheck"
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
+	"tandem/internal/terminal/terminaltest"
 )
 
 func TestPrecheckOfTwoServers(t *testing.T) {
@@ -53,5 +54,16 @@ func TestPrecheckThatFailedExitsWith3(t *testing.T) {
 	var report precheck.Report
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != exitRefused || report.Result != precheck.Failed {
 		t.Errorf("%d %v %s", code, err, stdout)
+	}
+}
+
+// On a terminal there is a line of progress meanwhile, which is gone at the end.
+func TestPrecheckOnATerminal(t *testing.T) {
+	source, target := redisdtest.Start(t, redisd.Options{}), redisdtest.Start(t, redisd.Options{})
+	cmd := command(t, []string{"LC_ALL=C.UTF-8", "TERM=xterm"}, "precheck", "--source", source.URL(), "--target", target.URL())
+	term := terminaltest.Start(t, cmd, 120, 200, "")
+	text := term.Until(watchTime, "Result: ")
+	if code := term.Wait(watchTime); code != exitDone || !term.Wrote("precheck  ") || strings.Contains(text, "precheck  ") {
+		t.Errorf("%d\n%s", code, text)
 	}
 }

@@ -2,12 +2,13 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"tandem/internal/generated"
 )
 
 const referenceFile = "../../docs/reference/commands.md"
@@ -15,18 +16,7 @@ const referenceFile = "../../docs/reference/commands.md"
 // TestReferenceIsCurrent fails when the reference does not say what the commands say.
 func TestReferenceIsCurrent(t *testing.T) {
 	want := commandReference(newRootCommand())
-	if *update {
-		if err := os.WriteFile(referenceFile, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(referenceFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != want {
-		t.Errorf("%s is not what the commands say; run: go generate ./cmd/tandem", referenceFile)
-	}
+	generated.File(t, referenceFile, want, "go generate ./cmd/tandem")
 }
 
 // commandReference is the page about all commands.
@@ -35,7 +25,7 @@ func commandReference(root *cobra.Command) string {
 	b.WriteString("<!-- Generated from cmd/tandem by: go generate ./cmd/tandem -->\n# Commands\n\n")
 	b.WriteString("Settings come from flags, else from the environment, else from the file given with `-c`: see\n" +
 		"[configuration](configuration.md). Commands that talk to a running tandem find it by `--admin`, else by\n" +
-		"`TANDEM_ADMIN_LISTEN`, and take the token from `TANDEM_ADMIN_TOKEN`. Results go to stdout, everything else to stderr.\n\n")
+		"`TANDEM_ADMIN_LISTEN`, and take the token from `TANDEM_ADMIN_TOKEN` or the file\n`TANDEM_ADMIN_TOKEN_FILE`. Results go to stdout, everything else to stderr.\n\nWith `--json`, stdout is for programs: one object, or lines of them where it says so. What has gone wrong is an object, too, `{error, blockers,\nproblems}`: the blockers of a step, the mistakes of a configuration.\n\n")
 	b.WriteString("## Exit status\n\n| status | meaning |\n|---|---|\n")
 	for _, s := range exitStatuses {
 		fmt.Fprintf(&b, "| %d | %s |\n", s.code, s.meaning)
@@ -65,21 +55,6 @@ func describe(b *strings.Builder, c *cobra.Command) {
 	for _, below := range c.Commands() {
 		describe(b, below)
 	}
-}
-
-func about(c *cobra.Command) string {
-	if c.Long != "" {
-		return c.Long
-	}
-	return c.Short + "."
-}
-
-func unindent(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, l := range lines {
-		lines[i] = strings.TrimSpace(l)
-	}
-	return strings.Join(lines, "\n")
 }
 
 func flagRow(f *pflag.Flag) string {

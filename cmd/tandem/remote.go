@@ -21,16 +21,23 @@ func addRemote(cmd *cobra.Command) *remote {
 }
 
 // client returns a client of the running tandem, which the caller closes. The token comes from
-// TANDEM_ADMIN_TOKEN alone: a flag would show it to everybody who lists processes.
+// TANDEM_ADMIN_TOKEN, or the file that TANDEM_ADMIN_TOKEN_FILE names: a flag would show it to everybody who lists processes.
 func (r *remote) client() (*admin.Client, error) {
 	if problems := config.CheckEnvironment(); len(problems) > 0 {
 		return nil, &config.Error{Problems: problems}
 	}
 	address := r.address
 	if address == "" {
-		address = reachable(os.Getenv("TANDEM_ADMIN_LISTEN"))
+		if address = reachable(os.Getenv("TANDEM_ADMIN_LISTEN")); os.Getenv("TANDEM_ADMIN_TLS_CERT_FILE") != "" {
+			address = "https://" + address
+		}
 	}
-	c, err := admin.NewClient(address, os.Getenv("TANDEM_ADMIN_TOKEN"))
+	settings := config.Admin{Token: config.Secret(os.Getenv("TANDEM_ADMIN_TOKEN")), TokenFile: os.Getenv("TANDEM_ADMIN_TOKEN_FILE")}
+	token, err := settings.ReadToken()
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	c, err := admin.NewClient(address, token)
 	if err != nil {
 		return nil, &usageError{err}
 	}

@@ -51,7 +51,9 @@ before; when both hold the same data, a cutover makes the target answer, and a r
 	}
 	add(groupRun, newServeCommand(), newMigrateCommand(), newDemoCommand())
 	add(groupSteps, newStepCommands()...)
-	add(groupLook, newPrecheckCommand(), newStatusCommand(), newVerifyCommand(), newConfigCommand(), newVersionCommand())
+	add(groupSteps, newThrottleCommand(), newReloadCommand(), newLogCommand())
+	add(groupLook, newPrecheckCommand(), newStatusCommand(), newVerifyCommand(), newReportCommand(), newConfigCommand(), newVersionCommand())
+	root.AddCommand(newManCommand())
 	return root
 }
 

@@ -30,7 +30,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		// Until a command has started, all that can be wrong is the command line.
 		err = &usageError{err}
 	}
-	report(stderr, cmd, err)
+	explain(stderr, cmd, err)
+	if err != nil && !errors.Is(err, errSaid) && wantsJSON(cmd) {
+		_ = writeJSON(stdout, failureOf(err)) // it was said on stderr
+	}
 	return exitCode(err)
 }
 
@@ -62,8 +65,8 @@ func withSignals(parent context.Context, stderr io.Writer) (ctx context.Context,
 	}
 }
 
-// report says what went wrong, and for a mistyped command where to read on.
-func report(stderr io.Writer, cmd *cobra.Command, err error) {
+// explain says what went wrong, and for a mistyped command where to read on.
+func explain(stderr io.Writer, cmd *cobra.Command, err error) {
 	var usage *usageError
 	switch {
 	case err == nil || errors.Is(err, errSaid):
@@ -76,7 +79,7 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) {
 		case errors.Is(err, admin.ErrUnreachable):
 			fmt.Fprintln(stderr, "Is tandem serve running there? --admin names another address.")
 		case errors.Is(err, admin.ErrUnauthorized):
-			fmt.Fprintln(stderr, "TANDEM_ADMIN_TOKEN holds the token that serve was given.")
+			fmt.Fprintln(stderr, "TANDEM_ADMIN_TOKEN, or the file that TANDEM_ADMIN_TOKEN_FILE names, holds a token that serve was given; one with the role read takes no step.")
 		}
 	}
 }

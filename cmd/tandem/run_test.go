@@ -16,6 +16,7 @@ import (
 	"tandem/config"
 	"tandem/internal/admin"
 	"tandem/internal/intent"
+	"tandem/internal/kept"
 	"tandem/internal/state"
 )
 
@@ -24,7 +25,7 @@ func TestExitCodeOfEachKindOfError(t *testing.T) {
 		exitDone:      {nil},
 		exitFailed:    {errors.New("x"), admin.ErrUnreachable, admin.ErrPrimaryDown, admin.ErrUndone, admin.ErrUnknownVerify, state.ErrCorrupt},
 		exitUsage:     {&usageError{errors.New("x")}, &config.Error{}, admin.ErrUnauthorized},
-		exitRefused:   {&admin.Refused{}, errRefused, state.ErrLocked, state.ErrOtherPair, state.ErrNewerFormat, intent.ErrNewerFormat},
+		exitRefused:   {&admin.Refused{}, errRefused, state.ErrLocked, state.ErrOtherPair, state.ErrNewerFormat, intent.ErrNewerFormat, kept.ErrNewerFormat},
 		exitDifferent: {errDifferent, fmt.Errorf("%w: %w", errDifferent, errSaid)},
 	} {
 		for _, err := range errs {
@@ -51,9 +52,9 @@ func TestMistakesOnTheCommandLineExitWith2(t *testing.T) {
 		"cutover extra":            "takes no argument",
 		"cutover --admin redis://": "the admin URL is not one",
 		"verify --mode fast":       "use full, sample or keys",
-		"migrate":                  "migrate is not available in this version",
-		"migrate --source redis://a --target redis://b --dry-run": "not available",
-		"version --json": "unknown flag",
+		"migrate --for -1s":        "--for is negative",
+		"migrate --for soon":       "invalid argument",
+		"version --quietly":        "unknown flag",
 	} {
 		code, stdout, stderr := tandem(t, nil, strings.Fields(args)...)
 		if code != exitUsage || stdout != "" {

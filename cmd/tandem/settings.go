@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tandem/config"
+	"tandem/internal/admin"
 )
 
 // A settingFlag is a flag that sets a key of the configuration.
@@ -21,13 +22,17 @@ var instanceFlags = []settingFlag{
 	{"target", "target.url", "server to move to, as `URL`"},
 }
 
+// acceptFlag names warnings of the precheck.
+var acceptFlag = settingFlag{"accept", "precheck.accept", "warnings of the precheck that are as they should be, as `NAMES` with commas in between"}
+
 // serveFlags are the settings that differ from one run to the next; the others belong into a file.
 var serveFlags = append([]settingFlag{
 	{"listen", "listen", "`ADDR` that clients connect to"},
-	{"listen-target", "listen_target", "`ADDR` that fronts the target (not in this version)"},
+	{"listen-target", "listen_target", "`ADDR` that fronts the target, for clients on both instances"},
 	{"admin", "admin.listen", "`ADDR` of the admin API, metrics and dashboard"},
 	{"state-dir", "state_dir", "`DIR` that holds what must survive a restart"},
 	{"start", "start", "whether the backfill starts by itself, as `WHEN`: auto or manual"},
+	acceptFlag,
 }, instanceFlags...)
 
 // settingsSource reads the configuration of a command with such flags.
@@ -60,13 +65,25 @@ func (s *settingsSource) load() (*config.Config, error) {
 
 // newLogger makes the log that the configuration asks for. Validation has checked both values.
 func newLogger(w io.Writer, c config.Log) *slog.Logger {
+	log, _ := newLevelledLogger(w, c)
+	return log
+}
+
+// newLevelledLogger is newLogger, with the level, which may be changed.
+func newLevelledLogger(w io.Writer, c config.Log) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(levelOf(c))
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: admin.LevelName}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o)), level
+	}
+	return slog.New(slog.NewTextHandler(w, o)), level
+}
+
+func levelOf(c config.Log) slog.Level {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		level = slog.LevelInfo
+		return slog.LevelInfo
 	}
-	o := &slog.HandlerOptions{Level: level}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return level
 }

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tandem/internal/admin"
+	"tandem/internal/terminal"
+	"tandem/internal/watch"
 )
 
 // watchInterval is how often --watch asks.
@@ -19,11 +23,15 @@ func newStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the migration stands",
-		Args:  noArguments,
+		Long: `Show how the migration stands: the phase, what was copied, how far the other server is behind, what stands in the way
+of the next step, and what to do. With --watch on a terminal it is a screen that goes on, with the last minutes as curves: arrow
+keys and the tab key scroll what does not fit, q ends it. NO_COLOR has it without colours; TERM=dumb, or output that
+goes elsewhere, as lines.`,
+		Args: noArguments,
 	}
 	remote := addRemote(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print the status as JSON, one object per line")
-	watch := cmd.Flags().Bool("watch", false, "show it again every second, until interrupted")
+	goOn := cmd.Flags().Bool("watch", false, "go on showing it: full screen on a terminal, else again every second")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		client, err := remote.client()
 		if err != nil {
@@ -34,8 +42,15 @@ func newStatusCommand() *cobra.Command {
 		if *asJSON {
 			show = showStatusJSON
 		}
-		if *watch {
-			return watchStatus(cmd.Context(), client, show, cmd.OutOrStdout(), isTerminal(cmd.OutOrStdout()) && !*asJSON)
+		look := terminal.LookOf(cmd.OutOrStdout())
+		switch {
+		case *goOn && look.Live && !*asJSON:
+			if err := watch.Run(cmd.Context(), client, cmd.OutOrStdout().(*os.File), look); err != nil {
+				return fmt.Errorf("status: %w", err)
+			}
+			return nil
+		case *goOn:
+			return watchStatus(cmd.Context(), client, show, cmd.OutOrStdout())
 		}
 		if err := show(cmd.Context(), client, cmd.OutOrStdout()); err != nil {
 			return fmt.Errorf("status: %w", err)
@@ -62,23 +77,26 @@ func showStatusJSON(ctx context.Context, client *admin.Client, w io.Writer) erro
 	return err
 }
 
-// watchStatus shows the status until ctx ends, which is how it is meant to end. A tandem that has answered
+// watchStatus writes the status again and again until ctx ends, which is how it is meant to end. A tandem that has answered
 // once may go away for a while: it may be restarted.
-func watchStatus(ctx context.Context, client *admin.Client, show func(context.Context, *admin.Client, io.Writer) error, w io.Writer, redraw bool) error {
+func watchStatus(ctx context.Context, client *admin.Client, show func(context.Context, *admin.Client, io.Writer) error, w io.Writer) error {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for first := true; ; first = false {
-		frame := &frame{w: w, redraw: redraw, clear: first}
-		err := show(ctx, client, frame)
+		var picture bytes.Buffer // whole, for who reads it line by line
+		err := show(ctx, client, &picture)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && (first || !errors.Is(err, admin.ErrUnreachable)):
 			return fmt.Errorf("status: %w", err)
 		case err != nil:
-			fmt.Fprintf(frame, "%s  %v\n", time.Now().Format(time.TimeOnly), err)
+			fmt.Fprintf(&picture, "%s  %v\n", time.Now().Format(time.TimeOnly), err)
 		}
-		if err := frame.flush(); err != nil {
+		if !first && bytes.Count(picture.Bytes(), []byte("\n")) > 1 {
+			fmt.Fprintln(w)
+		}
+		if _, err := picture.WriteTo(w); err != nil {
 			return fmt.Errorf("status: %w", err)
 		}
 		select {

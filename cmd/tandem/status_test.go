@@ -40,9 +40,9 @@ lag       3.25 ms, 12.1 KiB
           102 dirty keys, 4 unsettled writes
 effects   7,654,321 forwarded, 1 mismatched, 2 dropped
 copies    0 done, 0 raced, 0 failed
-verify    never run
-cutover   never done
-tracking  nobody watches for writes that bypass tandem
+verify    none since tandem has started
+cutover   none since tandem has started
+tracking  nobody is seen to write past tandem
 
 source    connected, version 7.0.15, clock -0.3 ms
 target    not connected
@@ -77,6 +77,12 @@ func TestStatusSaysWhatIsNext(t *testing.T) {
 		"tracking  running: 3 writes bypassed tandem\n": func(s *status.Status) {
 			s.Tracking = status.TrackingStatus{State: status.Running, ForeignWrites: status.Known[int64](3)}
 		},
+		"9 keys were on the target before: 4 overwritten, 3 skipped, 2 removed; 1 still kept; listed in /var/lib/list\n": func(s *status.Status) {
+			s.Duplicates = status.DuplicatesStatus{Found: 9, Overwritten: 4, Skipped: 3, Removed: 2, Kept: 1, List: "/var/lib/list"}
+		},
+		"verify    done: 10 keys compared, 0 different, 3 kept keys left out\n": func(s *status.Status) {
+			s.Verify = status.VerifyStatus{State: status.Done, Compared: 10, Kept: 3}
+		},
 		"5 keys were on the target before: 4 overwritten, 1 skipped\n":      func(s *status.Status) { s.Duplicates = status.DuplicatesStatus{Found: 5, Overwritten: 4, Skipped: 1} },
 		"backfill  running\n          0 of unknown keys scanned, 0 copied,": func(s *status.Status) { s.Backfill.State = status.Running },
 		"connected, version 7, clock +0.0 ms\n": func(s *status.Status) {
@@ -92,6 +98,17 @@ func TestStatusSaysWhatIsNext(t *testing.T) {
 		}
 		expectParts(t, "status", out.String(), want)
 	}
+}
+
+// A client's name may hold what a terminal obeys.
+func TestStatusObeysNobody(t *testing.T) {
+	s := running()
+	s.Blockers[0].Message, s.Blockers[0].Remedy, s.Duplicates = "by \x1b[2Jclient\n\x07", "a\rb", status.DuplicatesStatus{Found: 1, List: "\x1b]0;x"}
+	var out bytes.Buffer
+	if err := writeStatus(&out, s); err != nil || strings.ContainsAny(out.String(), "\x1b\x07\r") {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	expectParts(t, "status", out.String(), "  backfill_running  by ?[2Jclient ?\n")
 }
 
 func TestStatusJSONIsWhatTheServerSays(t *testing.T) {
@@ -138,32 +155,5 @@ func TestWatchShowsChangesUntilInterrupted(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("interrupting a watch is its normal end, but: %v", err)
-	}
-}
-
-func TestFrameReplacesTheOneBefore(t *testing.T) {
-	for _, c := range []struct {
-		redraw, first bool
-		want          string
-	}{
-		{true, true, "\x1b[2J\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J"},
-		{true, false, "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J"},
-		{false, true, "a\nb\n"},
-		{false, false, "\na\nb\n"},
-	} {
-		var out bytes.Buffer
-		f := &frame{w: &out, redraw: c.redraw, clear: c.first}
-		f.Write([]byte("a\nb\n"))
-		if err := f.flush(); err != nil || out.String() != c.want {
-			t.Errorf("%+v: %q, %v", c, out.String(), err)
-		}
-	}
-}
-
-func TestBarIsFullOnlyAtTheEnd(t *testing.T) {
-	for percent, want := range map[float64]string{0: "[----------]", 9.9: "[----------]", 55: "[#####-----]", 99.9: "[#########-]", 100: "[##########]", 130: "[##########]", -1: "[----------]"} {
-		if got := bar(percent, 10); got != want {
-			t.Errorf("%v: %s, want %s", percent, got, want)
-		}
 	}
 }

@@ -89,7 +89,7 @@ func TestTokenAndAddressComeFromTheEnvironment(t *testing.T) {
 		if code != exitUsage {
 			t.Errorf("%v: %d", env, code)
 		}
-		expectParts(t, "stderr", stderr, "the token is missing or wrong", "TANDEM_ADMIN_TOKEN holds the token")
+		expectParts(t, "stderr", stderr, "the token is missing or wrong", "TANDEM_ADMIN_TOKEN_FILE")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"tandem/internal/admin"
 	"tandem/internal/demo/text"
 	"tandem/internal/status"
+	"tandem/internal/terminal"
 )
 
 // verifyInterval is how often a running verify is asked for what it has found.
@@ -25,9 +26,10 @@ func newVerifyCommand() *cobra.Command {
 		Short: "Compare both keyspaces while clients write",
 		Long: `Compare both servers' keys, both ways, on live data, and list what differs: on stdout, one line per key; with
 --json, one JSON object per line. Progress goes to stderr. The exit status is 4 if anything differs, repaired
-or not.`,
+or not. One that a restart of tandem interrupts goes on by itself.`,
 		Args: noArguments,
 	}
+	cmd.AddCommand(newLeadVerifyCommands()...)
 	remote := addRemote(cmd)
 	var v verification
 	cmd.Flags().StringVar(&v.options.Mode, "mode", admin.VerifyFull, "what to compare, as `MODE`: full, sample (some keys) or keys (only which there are)")
@@ -45,7 +47,7 @@ or not.`,
 		}
 		defer client.Close()
 		v.client, v.stdout, v.stderr = client, cmd.OutOrStdout(), cmd.ErrOrStderr()
-		v.progress = newProgress(v.stderr)
+		v.progress = terminal.NewProgress(v.stderr)
 		return v.run(cmd.Context())
 	}
 	return cmd
@@ -57,7 +59,7 @@ type verification struct {
 	options        admin.VerifyOptions
 	json           bool
 	stdout, stderr io.Writer
-	progress       *progress
+	progress       *terminal.Progress
 	listed         int // differences printed
 }
 
@@ -73,23 +75,23 @@ func (v *verification) run(ctx context.Context) error {
 		summary, err := v.client.VerifyResults(ctx, id, v.listed, v.print)
 		switch {
 		case errors.Is(err, context.Canceled):
-			v.progress.clear()
-			return errors.New("verify: interrupted: it goes on by itself; tandem status shows it")
+			v.progress.Clear()
+			return errors.New("verify: interrupted: it goes on by itself; tandem status shows it, tandem verify cancel ends it")
 		case errors.Is(err, admin.ErrUnknownVerify):
-			v.progress.clear()
+			v.progress.Clear()
 			return errors.New("verify: tandem knows nothing of it any more: was it restarted? Run verify again")
 		case err != nil:
-			v.progress.clear()
+			v.progress.Clear()
 			return fmt.Errorf("verify: %w", err)
 		case ended:
-			v.progress.clear()
+			v.progress.Clear()
 			return v.conclude(summary)
 		case summary.State == status.Done || summary.State == status.Failed:
 			// It may have ended between the last difference that was sent and the summary: ask once more.
 			ended = true
 			continue
 		}
-		v.progress.show(verifyLine(summary))
+		v.progress.Show(verifyStage(summary))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -99,7 +101,7 @@ func (v *verification) run(ctx context.Context) error {
 
 // print writes one difference.
 func (v *verification) print(d status.Difference) error {
-	v.progress.clear()
+	v.progress.Clear()
 	v.listed++
 	if v.json {
 		return json.NewEncoder(v.stdout).Encode(d)
@@ -116,7 +118,10 @@ func (v *verification) conclude(s status.VerifySummary) error {
 	if s.Different > s.Listed {
 		fmt.Fprintf(v.stderr, "Only the first %s differences are listed.\n", text.Count(s.Listed))
 	}
-	fmt.Fprintf(v.stderr, "%s keys compared, %s different.\n", text.Count(s.Compared), text.Count(s.Different))
+	fmt.Fprintf(v.stderr, "%s.\n", s.Text())
+	if s.File != "" {
+		fmt.Fprintf(v.stderr, "They are listed in %s, too, on Tandem's machine.\n", s.File)
+	}
 	switch {
 	case s.Different == 0:
 		return nil
@@ -128,11 +133,8 @@ func (v *verification) conclude(s status.VerifySummary) error {
 	return fmt.Errorf("%w: %w", errDifferent, errSaid)
 }
 
-// verifyLine is the progress of a verify.
-func verifyLine(s status.VerifySummary) string {
-	share := "          "
-	if percent, ok := s.Percent.Get(); ok {
-		share = fmt.Sprintf("%s %5.1f %%", bar(percent, 24), percent)
-	}
-	return fmt.Sprintf("verify  %s  %s compared  %s different", share, text.Count(s.Compared), text.Count(s.Different))
+// verifyStage is how far a verify is.
+func verifyStage(s status.VerifySummary) terminal.Stage {
+	return terminal.Stage{Name: "verify", Percent: s.Percent,
+		Text: fmt.Sprintf("%s keys compared, %s different", text.Count(s.Compared), text.Count(s.Different))}
 }

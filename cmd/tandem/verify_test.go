@@ -96,3 +96,36 @@ func TestVerifyThatDoesNotComeToAnEnd(t *testing.T) {
 		expectParts(t, "stderr", stderr, want)
 	}
 }
+
+func TestAVerifyIsLed(t *testing.T) {
+	m := &fakeMigration{status: status.New()}
+	url := serveAdmin(t, m, "")
+	if code, _, stderr := tandem(t, nil, "verify", "cancel", "--admin", url); code != exitFailed || !strings.Contains(stderr, "there was none") {
+		t.Errorf("without a verify: %d %s", code, stderr)
+	}
+	m.status.Verify.ID = "7"
+	code, stdout, stderr := tandem(t, nil, "verify", "pause", "--admin", url)
+	if code != exitDone || stdout != "Verify 7 is failed: 0 keys compared, 0 different.\n" {
+		t.Errorf("%d %q %s", code, stdout, stderr)
+	}
+	tandem(t, nil, "verify", "cancel", "3", "--admin", url)
+	if got := strings.Join(m.asked, ", "); got != "pause verify 7, cancel verify 3" {
+		t.Errorf("asked %s", got)
+	}
+	if code, _, _ := tandem(t, nil, "verify", "resume", "3", "4", "--admin", url); code != exitUsage {
+		t.Errorf("two ids: exit status %d", code)
+	}
+	if code, _, _ := tandem(t, nil, "verify", "stop", "--admin", url); code != exitUsage {
+		t.Errorf("an unknown command: exit status %d", code)
+	}
+}
+
+func TestVerifySaysHowSureASampleIs(t *testing.T) {
+	m := differing()
+	m.summaries = []status.VerifySummary{{State: status.Done, Mode: "sample", Compared: 3000, AtMostDifferent: status.Known(0.00099807)}}
+	_, _, stderr := tandem(t, nil, "verify", "--mode", "sample", "--admin", serveAdmin(t, m, ""))
+	expectParts(t, "stderr", stderr, "3,000 keys compared, 0 different: with 95 % confidence less than 0.1 % of all keys differ in value, type or expiry.")
+	m.summaries = []status.VerifySummary{{State: status.Done, Mode: "keys", Compared: 3000}}
+	_, _, stderr = tandem(t, nil, "verify", "--mode", "keys", "--admin", serveAdmin(t, m, ""))
+	expectParts(t, "stderr", stderr, "3,000 keys compared by their names only, not their values or expiry, 0 different.")
+}

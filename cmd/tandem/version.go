@@ -12,16 +12,26 @@ import (
 var version string
 
 func newVersionCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of this program",
 		Args:  noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "tandem %s (%s, %s/%s)\n", versionOf(version, info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
 	}
+	asJSON := addJSON(cmd, "print it as JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *asJSON {
+			return writeJSON(cmd.OutOrStdout(), map[string]string{"version": ownVersion(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+		}
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "tandem %s (%s, %s/%s)\n", ownVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return err
+	}
+	return cmd
+}
+
+// ownVersion is what this program calls itself.
+func ownVersion() string {
+	info, _ := debug.ReadBuildInfo()
+	return versionOf(version, info)
 }
 
 // versionOf is the linked version, else that of the module, else the commit that was built.

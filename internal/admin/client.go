@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"tandem/internal/report"
 	"tandem/internal/status"
 )
 
@@ -74,6 +75,20 @@ func (c *Client) StatusJSON(ctx context.Context) (json.RawMessage, error) {
 	return s, err
 }
 
+// Report asks for the report.
+func (c *Client) Report(ctx context.Context) (report.Report, error) {
+	var r report.Report
+	err := c.ask(ctx, http.MethodGet, "api/v1/report", nil, &r)
+	return r, err
+}
+
+// ReportJSON asks for the report as the server writes it, with fields that this program may not know.
+func (c *Client) ReportJSON(ctx context.Context) (json.RawMessage, error) {
+	var r json.RawMessage
+	err := c.ask(ctx, http.MethodGet, "api/v1/report", nil, &r)
+	return r, err
+}
+
 // Step takes one of the steps start, pause, resume, cutover, rollback and finish, and waits until it is
 // completed. The id is that of a backfill that was started; otherwise the result says what was reached.
 func (c *Client) Step(ctx context.Context, name string, o StepOptions) (r Result, id string, err error) {
@@ -85,7 +100,7 @@ func (c *Client) Step(ctx context.Context, name string, o StepOptions) (r Result
 		return Result{}, "", err
 	}
 	pause := time.Duration(answer.PauseMs * float64(time.Millisecond))
-	return Result{Phase: answer.Phase, Pause: pause}, answer.ID, nil
+	return Result{Phase: answer.Phase, Pause: pause, Planned: answer.Planned}, answer.ID, nil
 }
 
 // Verify starts a verify.
@@ -93,6 +108,18 @@ func (c *Client) Verify(ctx context.Context, o VerifyOptions) (id string, err er
 	var answer started
 	err = c.ask(ctx, http.MethodPost, "api/v1/verify", o, &answer)
 	return answer.ID, err
+}
+
+// LeadVerify pauses, resumes or cancels a verify.
+func (c *Client) LeadVerify(ctx context.Context, id string, step VerifyStep) (status.VerifySummary, error) {
+	var answer lastLine
+	if err := c.ask(ctx, http.MethodPost, "api/v1/verify/"+url.PathEscape(id)+"/"+string(step), nil, &answer); err != nil {
+		return status.VerifySummary{}, err
+	}
+	if answer.Summary == nil {
+		return status.VerifySummary{}, fmt.Errorf("%w: there is no summary", ErrUnreachable)
+	}
+	return *answer.Summary, nil
 }
 
 // VerifyResults is that of Controller.
@@ -188,6 +215,8 @@ func (c *Client) failed(response *http.Response) error {
 	switch response.StatusCode {
 	case http.StatusConflict:
 		return &Refused{Message: answer.Error, Blockers: answer.Blockers}
+	case http.StatusBadRequest:
+		return &remoteError{answer.Error, ErrInvalid}
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return &remoteError{answer.Error, ErrUnauthorized}
 	case http.StatusNotFound:

@@ -49,6 +49,16 @@ func TestClientGetsWhatTheControllerSays(t *testing.T) {
 	}
 }
 
+func TestClientGetsWhatToWatch(t *testing.T) {
+	c := client(t, serve(t, &fake{events: 70}, withToken), testToken)
+	if s, err := c.History(context.Background(), 1000); err != nil || len(s) != 1 || s[0].At != 2000 {
+		t.Errorf("history: %+v, %v", s, err)
+	}
+	if list, err := c.LastEvents(context.Background(), 0, 5); err != nil || len(list) != 5 || list[4].Seq != 70 || list[0].Name != status.Synced {
+		t.Errorf("events: %+v, %v", list, err)
+	}
+}
+
 func TestClientReadsDifferencesWhole(t *testing.T) {
 	f := &fake{differences: []status.Difference{
 		{Key: []byte("plain"), DB: 2, Kind: "value", Detail: "d"},

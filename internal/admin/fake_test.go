@@ -15,6 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"tandem/internal/history"
+	"tandem/internal/journal"
+	"tandem/internal/report"
 	"tandem/internal/status"
 )
 
@@ -34,6 +37,7 @@ type fake struct {
 	step        func(ctx context.Context) error
 	differences []status.Difference
 	resultsErr  error // after the differences
+	events      int64 // how many the journal holds
 }
 
 func (f *fake) note(ctx context.Context, what string) error {
@@ -53,12 +57,41 @@ func (f *fake) Status() status.Status {
 	return s
 }
 func (f *fake) Ready() error { return f.err }
+func (f *fake) Events(after int64, limit int) (list []journal.Event) {
+	for seq := after + 1; seq <= f.events && len(list) < limit; seq++ {
+		list = append(list, journal.Event{Seq: seq, Kind: journal.Phase, Name: status.Synced})
+	}
+	return list
+}
+func (f *fake) LastEvent() int64 { return f.events }
+func (f *fake) Precheck(ctx context.Context) (status.Precheck, error) {
+	return f.Checked(), f.note(ctx, "precheck")
+}
+func (f *fake) Checked() status.Precheck {
+	return status.Precheck{At: status.Known(int64(77)), Result: "success", Items: []status.PrecheckItem{{Name: "login", Status: "success"}}}
+}
+func (f *fake) History(after int64) history.Series {
+	return history.Series{{At: 1000}, {At: 2000}}[min(2, max(0, after/1000)):]
+}
+func (f *fake) Clients() status.Clients {
+	return status.Clients{Connections: 3, Groups: []status.ClientGroup{{Host: "10.0.0.7", User: "app", Connections: 3}}}
+}
+func (f *fake) Report() report.Report {
+	return report.Make(report.Input{ID: "0123456789abcdef", Now: time.Now(), Status: f.Status(), Source: report.Server{Address: "old:6379"}})
+}
 func (f *fake) Start(ctx context.Context, o StepOptions) (string, error) {
 	return f.id, f.note(ctx, "start "+o.Force)
 }
 func (f *fake) Pause(ctx context.Context, o StepOptions) error { return f.note(ctx, "pause "+o.Force) }
 func (f *fake) Resume(ctx context.Context, o StepOptions) error {
 	return f.note(ctx, "resume "+o.Force)
+}
+func (f *fake) Throttle(ctx context.Context, o ThrottleOptions) (status.ThrottleStatus, error) {
+	t := status.ThrottleStatus{Window: status.NoWindows, Governor: status.GovernorOff, Workers: 4}
+	if o.MaxKeysPerS != nil {
+		t.KeysPerS = status.Known(int64(*o.MaxKeysPerS))
+	}
+	return t, f.note(ctx, "throttle")
 }
 func (f *fake) Cutover(ctx context.Context, o StepOptions) (Result, error) {
 	return f.result, f.note(ctx, "cutover "+o.Force)
@@ -75,6 +108,9 @@ func (f *fake) Verify(ctx context.Context, o VerifyOptions) (string, error) {
 		repair = "repair"
 	}
 	return f.id, f.note(ctx, "verify "+o.Mode+" "+repair)
+}
+func (f *fake) LeadVerify(ctx context.Context, id string, step VerifyStep) (status.VerifySummary, error) {
+	return status.VerifySummary{ID: id, State: status.Paused}, f.note(ctx, string(step)+" "+id)
 }
 func (f *fake) VerifyResults(ctx context.Context, id string, from int, yield func(status.Difference) error) (status.VerifySummary, error) {
 	if err := f.note(ctx, "results "+id); err != nil {
@@ -143,7 +179,7 @@ func run(t *testing.T, s *Server) (string, func() error) {
 	return "http://127.0.0.1:" + port, stop
 }
 
-func withToken(o *Options) { o.Token = testToken }
+func withToken(o *Options) { o.Callers = []Caller{{Token: testToken}} }
 
 // send sends one request; change may alter it.
 func send(t *testing.T, method, url, body string, change ...func(*http.Request)) (code int, answer string, header http.Header) {

@@ -39,7 +39,7 @@ func FuzzRequest(f *testing.F) {
 		f.Fatal(err)
 	}
 	_ = l.Close() // only its address is used
-	s := newServer(Options{Addr: l.Addr().String(), Token: testToken, Controller: c, Metrics: prometheus.NewRegistry(),
+	s := newServer(Options{Addr: l.Addr().String(), Callers: []Caller{{Token: testToken}}, Controller: c, Metrics: prometheus.NewRegistry(),
 		Log: slog.New(slog.DiscardHandler)}, l, requestTimeout)
 	f.Cleanup(s.end)
 	f.Fuzz(func(t *testing.T, method, target, host, origin, authorization, body string) {

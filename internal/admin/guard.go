@@ -1,8 +1,7 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,16 +26,27 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		if loopback && !isOwnHost(r.Host, listenHost) {
+			s.denied(r, "it asks for another host")
 			writeError(w, http.StatusForbidden, "this address serves only its own machine: ask for localhost or 127.0.0.1")
 			return
 		}
 		if origin := r.Header.Get("Origin"); origin != "" && !sameOrigin(origin, r.Host) || isForeignStep(r) {
+			s.denied(r, "it is from a page of another site")
 			writeError(w, http.StatusForbidden, "requests from pages of other sites are refused")
 			return
 		}
-		if s.options.Token != "" && !isOpen(r.URL.Path) && !s.hasToken(r) {
+		all := *s.callers.Load()
+		who, ok := all.of(r)
+		if ok {
+			r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
+		} else if len(all) > 0 && !s.isOpen(r.URL.Path) {
+			s.denied(r, "its token is missing or wrong")
 			w.Header().Set("WWW-Authenticate", `Bearer realm="tandem"`)
 			writeError(w, http.StatusUnauthorized, "the token is missing or wrong: send Authorization: Bearer TOKEN")
+			return
+		}
+		if who.readOnly && r.Method != http.MethodGet && r.Method != http.MethodHead && !asksOnly(r.URL.Path) {
+			s.mayOnlyRead(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -57,14 +67,18 @@ func extendWriting(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 }
 
-// isOpen are the paths that need no token: probes, which say yes or no, and the page, which holds nothing.
-func isOpen(path string) bool { return path == "/healthz" || path == "/readyz" || path == "/" }
+// isOpen are the paths that need no token: probes, which say yes or no, and the dashboard's files, which hold nothing.
+func (s *Server) isOpen(path string) bool {
+	return path == "/healthz" || path == "/readyz" || s.page.Has(path)
+}
 
-// hasToken compares digests, whose length tells nothing of the token's.
-func (s *Server) hasToken(r *http.Request) bool {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(s.options.Token))
-	return subtle.ConstantTimeCompare(got[:], want[:]) == 1 && strings.EqualFold(scheme, "Bearer")
+// asksOnly are the paths at which a POST may ask and change nothing; what is there looks itself.
+func asksOnly(path string) bool { return path == "/api/v1/throttle" || path == "/api/v1/log" }
+
+// mayOnlyRead answers a caller whose token is for reading.
+func (s *Server) mayOnlyRead(w http.ResponseWriter, r *http.Request) {
+	s.denied(r, "its token is for reading only")
+	writeError(w, http.StatusForbidden, "the token of "+caller(r).name+" may read and change nothing: its role is read")
 }
 
 // isLoopback tells whether only this machine can connect to an address that is listened on.

@@ -18,6 +18,7 @@ import (
 type stepResult struct {
 	Phase   string  `json:"phase"`
 	PauseMs float64 `json:"pause_ms"`
+	Planned bool    `json:"planned,omitempty"`
 }
 
 // started is the answer to a step that goes on by itself.
@@ -48,7 +49,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		writeText(w, http.StatusOK, "ok\n")
-	case s.options.Token == "" || s.hasToken(r):
+	case len(*s.callers.Load()) == 0 || caller(r) != known{}:
 		writeText(w, http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n")
 	default:
 		writeText(w, http.StatusServiceUnavailable, "not ready\n")
@@ -64,8 +65,13 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request) {
 	if !readBody(w, r, &o) {
 		return
 	}
+	t, ok := s.begin(w, r, "start", o.Force, given(o))
+	if !ok {
+		return
+	}
+	o.Force = withoutAudit(o.Force)
 	id, err := s.options.Controller.Start(r.Context(), o)
-	s.logStep("start", o.Force, err)
+	t.end(err)
 	switch {
 	case err != nil:
 		writeFailure(w, err)
@@ -95,13 +101,22 @@ func (s *Server) step(name string, step stepFunc) http.HandlerFunc {
 		if !readBody(w, r, &o) {
 			return
 		}
+		t, ok := s.begin(w, r, name, o.Force, given(o))
+		if !ok {
+			return
+		}
+		o.Force = withoutAudit(o.Force)
 		result, err := step(r.Context(), o)
-		s.logStep(name, o.Force, err)
+		t.end(err)
 		if err != nil {
 			writeFailure(w, err)
 			return
 		}
-		writeJSON(w, http.StatusOK, stepResult{Phase: result.Phase, PauseMs: milliseconds(result.Pause)})
+		code := http.StatusOK
+		if result.Planned {
+			code = http.StatusAccepted
+		}
+		writeJSON(w, code, stepResult{Phase: result.Phase, PauseMs: milliseconds(result.Pause), Planned: result.Planned})
 	}
 }
 
@@ -117,13 +132,43 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, fmt.Sprintf("mode is %q: use full, sample or keys", o.Mode))
 		return
 	}
+	name := "verify"
+	if o.Repair {
+		name = "verify repair"
+	}
+	t, ok := s.begin(w, r, name, "", o)
+	if !ok {
+		return
+	}
 	id, err := s.options.Controller.Verify(r.Context(), o)
-	s.logStep("verify", "", err)
+	t.end(err)
 	if err != nil {
 		writeFailure(w, err)
 		return
 	}
 	writeJSON(w, http.StatusAccepted, started{ID: id})
+}
+
+// leadVerify pauses, resumes or cancels a verify.
+func (s *Server) leadVerify(w http.ResponseWriter, r *http.Request) {
+	step := VerifyStep(r.PathValue("step"))
+	switch step {
+	case PauseVerify, ResumeVerify, CancelVerify:
+	default:
+		writeError(w, http.StatusNotFound, "there is nothing at "+r.URL.Path)
+		return
+	}
+	t, ok := s.begin(w, r, "verify "+string(step), "", map[string]string{"id": shown(r.PathValue("id"))})
+	if !ok {
+		return
+	}
+	summary, err := s.options.Controller.LeadVerify(r.Context(), r.PathValue("id"), step)
+	t.end(err)
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, lastLine{Summary: &summary})
 }
 
 // verifyResults writes the differences found so far as JSON lines, and a last line with the summary. The
@@ -206,6 +251,8 @@ func writeFailure(w http.ResponseWriter, err error) {
 			blockers = []status.Blocker{}
 		}
 		writeJSON(w, http.StatusConflict, failure{err.Error(), blockers})
+	case errors.Is(err, ErrInvalid):
+		writeError(w, http.StatusBadRequest, err.Error())
 	case errors.Is(err, ErrUnknownVerify):
 		writeError(w, http.StatusNotFound, err.Error())
 	case errors.Is(err, ErrPrimaryDown):
@@ -239,13 +286,4 @@ func write(w http.ResponseWriter, code int, contentType string, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
 	_, _ = w.Write(body) // if the caller is gone, nobody reads it
-}
-
-// logStep notes who moved the migration; requests that only ask are not logged.
-func (s *Server) logStep(name, force string, err error) {
-	if err != nil {
-		s.options.Log.Warn("admin request failed", "step", name, "force", force, "err", err)
-		return
-	}
-	s.options.Log.Info("admin request", "step", name, "force", force)
 }

@@ -65,7 +65,9 @@ func TestStepsReachTheController(t *testing.T) {
 		"cutover":  {"\n", "cutover ", 200, `{"phase":"reversed","pause_ms":12.345}`},
 		"rollback": {`{"force":"primary_down"}`, "rollback primary_down", 200, `{"phase":"reversed","pause_ms":12.345}`},
 		"finish":   {`{"force":""}`, "finish ", 200, `{"phase":"reversed","pause_ms":12.345}`},
-		"verify":   {`{"mode":"keys","repair":true}`, "verify keys repair", 202, `{"id":"b1"}`},
+		"throttle": {`{"max_keys_per_s":5000}`, "throttle", 200, `{"keys_per_s":5000,"bytes_per_s":null,"window_bytes":0,"workers":4,` +
+			`"changed":false,"window":"none","window_until":null,"governor":"off","governor_keys_per_s":null,"latency_ms":null,"usual_latency_ms":null,"slowed":0}`},
+		"verify": {`{"mode":"keys","repair":true}`, "verify keys repair", 202, `{"id":"b1"}`},
 	} {
 		t.Run(path, func(t *testing.T) {
 			f := &fake{id: "b1", result: Result{Phase: status.Reversed, Pause: 12345 * time.Microsecond}}
@@ -176,7 +178,7 @@ func TestVerifyResultsAreJSONLinesWithASummary(t *testing.T) {
 		{Key: []byte("a"), DB: 1, Kind: "value", Detail: "d"}, {Key: []byte{'k', 0xff}, Kind: "extra"},
 	}}
 	url := serve(t, f)
-	summary := `{"summary":{"id":"v1","state":"done","mode":"","repair":false,"percent":null,"compared":0,"different":2,"listed":0}}` + "\n"
+	summary := `{"summary":{"id":"v1","state":"done","mode":"","repair":false,"percent":null,"compared":0,"kept":0,"staying":0,"unheld":0,"different":2,"listed":0,"at_most_different":null,"file":""}}` + "\n"
 	second := `{"key":"k\\xff","key_base64":"a/8=","db":0,"kind":"extra","detail":""}` + "\n"
 	for query, want := range map[string]string{
 		"":        `{"key":"a","db":1,"kind":"value","detail":"d"}` + "\n" + second + summary,
@@ -205,12 +207,12 @@ func TestVerifyResultsAreJSONLinesWithASummary(t *testing.T) {
 
 // A step may take longer than the time that a request has to arrive in.
 func TestStepOutlastsTheRequestsTimeout(t *testing.T) {
-	const timeout = 50 * time.Millisecond
+	const timeout = 500 * time.Millisecond
 	f := &fake{step: func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(4 * timeout):
+		case <-time.After(2 * timeout):
 			return nil
 		}
 	}}
@@ -316,25 +318,6 @@ func TestListenSaysWhatIsWrong(t *testing.T) {
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.org:0", "nonsense"} {
 		if _, err := Listen(Options{Addr: addr}); err == nil || !strings.Contains(err.Error(), "needs a token") {
 			t.Errorf("%s without a token: %v", addr, err)
-		}
-	}
-}
-
-func TestPageHoldsOneScriptThatItsPolicyNames(t *testing.T) {
-	code, answer, h := send(t, "GET", serve(t, &fake{})+"/", "")
-	if code != 200 || !strings.HasPrefix(h.Get("Content-Type"), "text/html") {
-		t.Errorf("%d %q", code, h.Get("Content-Type"))
-	}
-	if n := strings.Count(answer, "<script"); n != 1 {
-		t.Errorf("%d scripts", n)
-	}
-	policy := h.Get("Content-Security-Policy")
-	if !strings.Contains(policy, "script-src 'sha256-"+scriptHash([]byte(answer))+"'") || !strings.Contains(policy, "default-src 'none'") {
-		t.Errorf("policy %q", policy)
-	}
-	for _, s := range []string{"innerHTML", "src=\"http", "href=\"http", " onclick"} {
-		if strings.Contains(answer, s) {
-			t.Errorf("the page holds %q", s)
 		}
 	}
 }

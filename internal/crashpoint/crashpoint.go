@@ -19,6 +19,7 @@ const (
 	BeforeAck    Point = "before-ack"    // the secondary has answered; the ledger does not know
 	Acked        Point = "acked"         // it does
 	CopyRead     Point = "copy-read"     // keys are read for their copies
+	CopyBuilt    Point = "copy-built"    // a value is whole in a temporary key of the secondary
 	CopyAppended Point = "copy-appended" // the copies are on the lane to the secondary
 	BeforeTurn   Point = "before-turn"   // a generation of the intent map has settled
 	Cleared      Point = "cleared"       // it is cleared, and not the current one yet
@@ -30,12 +31,15 @@ const (
 	RolesSwapped Point = "roles-swapped" // they are in use, and clients are held still
 	Folding      Point = "folding"       // what was found in the intent map is together, and nothing cleared
 	Resumed      Point = "resumed"       // it is taken up, and nothing is connected
+	KeptListed   Point = "kept-listed"   // the list of kept keys is on disk, and the migration has not begun
+	KeptReleased Point = "kept-released" // keys have left it in memory, for writes that wait
+	KeptSynced   Point = "kept-synced"   // and on disk; the writes have not been sent
 )
 
 // Points are all of them.
 var Points = []Point{BeforeMark, Marked, BeforeSend, Sent, Replied, Judged, Answering, EffectSend, EffectSent, BeforeAck, Acked,
-	CopyRead, CopyAppended, BeforeTurn, Cleared, SweepEnds, SweepEnded, StateWritten, StateRenamed, RolesSaved, RolesSwapped,
-	Folding, Resumed}
+	CopyRead, CopyBuilt, CopyAppended, BeforeTurn, Cleared, SweepEnds, SweepEnded, StateWritten, StateRenamed, RolesSaved, RolesSwapped,
+	Folding, Resumed, KeptListed, KeptReleased, KeptSynced}
 
 var reached func(p Point)
 

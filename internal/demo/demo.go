@@ -22,6 +22,7 @@ import (
 	"tandem/internal/demo/text"
 	"tandem/internal/redisd"
 	"tandem/internal/status"
+	"tandem/internal/terminal"
 )
 
 // Options says how large a demo is, and where it is seen.
@@ -38,7 +39,9 @@ type Options struct {
 	Dwell time.Duration
 
 	Out  io.Writer
-	Look Look
+	Look terminal.Look
+	// JSON writes one object per step instead: {step, ok, text}.
+	JSON bool
 }
 
 const (
@@ -81,7 +84,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	d := &demo{Options: o, screen: newScreen(o.Out, o.Look), started: time.Now()}
+	d := &demo{Options: o, screen: newScreen(o), started: time.Now()}
 	defer d.screen.close()
 	err := d.play(ctx)
 	d.stopDisplay()
@@ -90,6 +93,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if ctx.Err() != nil {
 		err = ErrInterrupted
+		d.screen.object(d.step, false, err.Error())
 		d.screen.line("", "  Interrupted; stopping everything that was started.")
 	} else if err != nil {
 		d.screen.fail(d.step, err)
@@ -129,7 +133,7 @@ type demo struct {
 // play is the story. Each step prints its line when it has succeeded.
 func (d *demo) play(ctx context.Context) error {
 	d.screen.line("", fmt.Sprintf("  %s %s keys move from one server to another while %d clients go on writing.",
-		d.screen.paint(bold, "Tandem demo:"), text.Count(d.Keys), d.Clients), "")
+		d.screen.Paint(terminal.Bold, "Tandem demo:"), text.Count(d.Keys), d.Clients), "")
 	steps := []struct {
 		name string
 		do   func(context.Context) error
@@ -179,8 +183,8 @@ func (d *demo) startServers(context.Context) error {
 func (d *demo) fill(ctx context.Context) error {
 	began := time.Now()
 	err := fillSource(ctx, d.source.Addr, d.Keys, func(done int) {
-		percent := 100 * float64(done) / float64(d.Keys)
-		d.screen.draw([]string{"", fmt.Sprintf("    filling the source  %s %3.0f %%", d.screen.bar(percent), percent)})
+		stage := terminal.Stage{Name: "    filling the source", Percent: status.Known(100 * float64(done) / float64(d.Keys))}
+		d.screen.draw([]string{"", d.screen.Line(stage)})
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"tandem/internal/demo/text"
 	"tandem/internal/status"
+	"tandem/internal/terminal"
 )
 
 // scene is what the picture and the lines below it show: a moment of the demo.
@@ -53,45 +54,35 @@ func (s scene) roles() (source, target arrow, sourceText, targetText string) {
 //	                      ┏━━▶ source  127.0.0.1:40001  answers
 //	8 clients ━━▶ tandem ━┫
 //	                      ┗╌╌▷ target  127.0.0.1:40002  holds the same
-func (s scene) picture(l Look) []string {
+func (s scene) picture(l terminal.Look) []string {
 	source, target, sourceText, targetText := s.roles()
 	row := func(corner string, a arrow, name, addr, text string) string {
-		i := faint
+		i := terminal.Faint
 		switch a {
 		case answers:
-			i = cyan
+			i = terminal.Strong
 		case follows:
-			i = green
+			i = terminal.Green
 		}
-		return l.paint(i, fmt.Sprintf("%s%s %s", corner, l.glyph(a.unicode, a.ascii), name)) +
-			l.paint(faint, fmt.Sprintf("  %-15s  ", addr)) + l.paint(i, text)
+		return l.Paint(i, fmt.Sprintf("%s%s %s", corner, l.Glyph(a.unicode, a.ascii), name)) +
+			l.Paint(terminal.Faint, fmt.Sprintf("  %-15s  ", addr)) + l.Paint(i, text)
 	}
 	left := fmt.Sprintf("%13s %s tandem %s", fmt.Sprintf("%d clients", s.clients),
-		l.glyph(answers.unicode, answers.ascii), l.glyph("━", "="))
+		l.Glyph(answers.unicode, answers.ascii), l.Glyph("━", "="))
 	indent := strings.Repeat(" ", utf8.RuneCountInString(left))
 	return []string{
-		indent + row(l.glyph("┏", "+"), source, "source", s.source, sourceText),
-		l.paint(bold, left) + l.glyph("┫", "+"),
-		indent + row(l.glyph("┗", "+"), target, "target", s.target, targetText),
+		indent + row(l.Glyph("┏", "+"), source, "source", s.source, sourceText),
+		l.Paint(terminal.Bold, left) + l.Glyph("┫", "+"),
+		indent + row(l.Glyph("┗", "+"), target, "target", s.target, targetText),
 	}
-}
-
-// barWidth is the number of cells of a progress bar.
-const barWidth = 20
-
-// bar draws percent of 100 as cells.
-func (l Look) bar(percent float64) string {
-	full := int(min(max(percent, 0), 100) / 100 * barWidth)
-	return l.paint(cyan, strings.Repeat(l.glyph("█", "#"), full)) +
-		l.paint(faint, strings.Repeat(l.glyph("░", "."), barWidth-full))
 }
 
 // below are the lines under the picture: progress while there is some, then the clients, then how far the
 // secondary is behind.
-func (s scene) below(l Look) []string {
+func (s scene) below(l terminal.Look) []string {
 	var lines []string
 	add := func(name, text string) {
-		lines = append(lines, fmt.Sprintf("    %s %s", l.paint(faint, fmt.Sprintf("%-9s", name)), text))
+		lines = append(lines, fmt.Sprintf("    %s %s", l.Paint(terminal.Faint, fmt.Sprintf("%-9s", name)), text))
 	}
 	st := s.status
 	switch {
@@ -114,29 +105,26 @@ func (s scene) below(l Look) []string {
 	return lines
 }
 
-// progress is the backfill in one line: bar, percent, rate, time left.
-func (s scene) progress(l Look) string {
+// progress is the backfill in one line: bar, percent, time left, rate.
+func (s scene) progress(l terminal.Look) string {
 	b := s.status.Backfill
 	percent, _ := b.Percent.Get()
-	line := fmt.Sprintf("%s %3.0f %%", l.bar(percent), percent)
+	stage := terminal.Stage{Percent: status.Known(percent), LeftS: b.EtaS}
 	if rate, ok := b.KeysPerS.Get(); ok {
-		line += fmt.Sprintf("  %s keys/s", text.Count(rate))
+		stage.Text = text.Count(rate) + " keys/s"
 	}
-	if left, ok := b.EtaS.Get(); ok {
-		line += fmt.Sprintf("  %d s left", left)
-	}
-	return line
+	return l.Line(stage)
 }
 
 // verified is the verify in one line.
-func (s scene) verified(l Look) string {
+func (s scene) verified(l terminal.Look) string {
 	percent, _ := s.verify.Percent.Get()
-	return fmt.Sprintf("%s %3.0f %%  %s keys compared, %d different", l.bar(percent), percent,
-		text.Count(s.verify.Compared), s.verify.Different)
+	return l.Line(terminal.Stage{Percent: status.Known(percent),
+		Text: fmt.Sprintf("%s compared, %d different", text.Count(s.verify.Compared), s.verify.Different)})
 }
 
 // lines is the whole region.
-func (s scene) lines(l Look) []string {
+func (s scene) lines(l terminal.Look) []string {
 	lines := append([]string{""}, s.picture(l)...)
 	lines = append(lines, "")
 	return append(lines, s.below(l)...)

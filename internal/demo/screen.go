@@ -1,88 +1,45 @@
 package demo
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"tandem/internal/terminal"
 )
 
 // liveWidth is the least width of a terminal that the picture and the progress are redrawn on: no line of
 // theirs is longer, so none wraps and the number of rows to go back over is known.
 const liveWidth = 80
 
-// Look says what the output may use. The zero value is plain ASCII, line by line: right for a file or a pipe.
-type Look struct {
-	// Live redraws the picture and the progress in place.
-	Live bool
-	// Color uses a few of the terminal's own colours.
-	Color bool
-	// Unicode draws with box characters instead of ASCII.
-	Unicode bool
-}
-
-// LookOf is what suits the file: a terminal wide enough is live, NO_COLOR and TERM=dumb are honoured, and
-// characters follow the locale.
-func LookOf(file *os.File) Look {
-	var look Look
-	if size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ); err == nil {
-		dumb := os.Getenv("TERM") == "dumb"
-		look.Live = size.Col >= liveWidth && !dumb
-		look.Color = os.Getenv("NO_COLOR") == "" && !dumb
-	}
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if locale := os.Getenv(name); locale != "" {
-			locale = strings.ToLower(locale)
-			look.Unicode = strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8")
-			break
-		}
+// LookOf is what suits an output: on a terminal that is too narrow nothing is redrawn.
+func LookOf(w io.Writer) terminal.Look {
+	look := terminal.LookOf(w)
+	if columns, _, _ := terminal.Size(w); columns < liveWidth {
+		look.Live = false
 	}
 	return look
-}
-
-// The few styles; what is not emphasised has none.
-type ink string
-
-const (
-	bold  ink = "1"
-	faint ink = "2"
-	green ink = "32"
-	red   ink = "31"
-	cyan  ink = "1;36" // what answers the clients
-)
-
-// paint colours text, or leaves it.
-func (l Look) paint(i ink, text string) string {
-	if !l.Color || text == "" {
-		return text
-	}
-	return "\x1b[" + string(i) + "m" + text + "\x1b[0m"
-}
-
-// glyph chooses between a character and its ASCII form.
-func (l Look) glyph(unicode, ascii string) string {
-	if l.Unicode {
-		return unicode
-	}
-	return ascii
 }
 
 // screen is the output: what has happened, line after line, and below it, on a live terminal, a region that
 // is drawn again and again. It may be used by several goroutines.
 type screen struct {
-	Look
+	terminal.Look
 	mu    sync.Mutex
 	out   io.Writer
-	drawn int // rows of the region, above the cursor
+	json  bool // one object per step, and nothing else
+	drawn int  // rows of the region, above the cursor
 }
 
-func newScreen(out io.Writer, look Look) *screen {
-	s := &screen{Look: look, out: out}
-	if look.Live {
-		fmt.Fprint(out, "\x1b[?25l") // no cursor jumping about
+func newScreen(o Options) *screen {
+	s := &screen{Look: o.Look, out: o.Out, json: o.JSON}
+	if o.JSON {
+		s.Look = terminal.Look{}
+	}
+	if s.Live {
+		fmt.Fprint(s.out, "\x1b[?25l") // no cursor jumping about
 	}
 	return s
 }
@@ -101,6 +58,9 @@ func (s *screen) close() {
 func (s *screen) line(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.json {
+		return
+	}
 	s.erase()
 	for _, line := range lines {
 		fmt.Fprintln(s.out, line)
@@ -140,18 +100,34 @@ const nameWidth = 12
 
 // done adds a step that succeeded.
 func (s *screen) done(name, format string, args ...any) {
-	s.step(s.paint(green, s.glyph("✓ ", "ok")), name, fmt.Sprintf(format, args...))
+	words := fmt.Sprintf(format, args...)
+	s.object(name, true, words)
+	s.step(s.Paint(terminal.Green, s.Glyph("✓ ", "ok")), name, words)
 }
 
 // fail adds the step that did not, and why.
 func (s *screen) fail(name string, err error) {
+	s.object(name, false, err.Error())
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
-	s.step(s.paint(red, s.glyph("✗ ", "!!")), name, lines[0])
+	s.step(s.Paint(terminal.Red, s.Glyph("✗ ", "!!")), name, lines[0])
 	for _, line := range lines[1:] {
-		s.line("      " + s.paint(faint, line))
+		s.line("      " + s.Paint(terminal.Faint, line))
+	}
+}
+
+// object adds a step for programs, if that is wanted.
+func (s *screen) object(name string, ok bool, words string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.json {
+		_ = json.NewEncoder(s.out).Encode(struct {
+			Step string `json:"step"`
+			OK   bool   `json:"ok"`
+			Text string `json:"text"`
+		}{name, ok, words}) // if nobody reads it, nobody would read an error
 	}
 }
 
 func (s *screen) step(mark, name, text string) {
-	s.line(fmt.Sprintf("  %s %s %s", mark, s.paint(bold, fmt.Sprintf("%-*s", nameWidth, name)), text))
+	s.line(fmt.Sprintf("  %s %s %s", mark, s.Paint(terminal.Bold, fmt.Sprintf("%-*s", nameWidth, name)), text))
 }

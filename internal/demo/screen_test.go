@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"tandem/internal/status"
+	"tandem/internal/terminal"
 )
 
 var escapes = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]")
@@ -35,7 +36,7 @@ func scenes() map[string]scene {
 
 func TestNothingWrapsOnATerminal(t *testing.T) {
 	for name, s := range scenes() {
-		for _, look := range []Look{{}, {Unicode: true}, {Live: true, Color: true, Unicode: true}} {
+		for _, look := range []terminal.Look{{}, {Unicode: true}, {Live: true, Color: true, Unicode: true}} {
 			for _, line := range s.lines(look) {
 				if n := utf8.RuneCountInString(escapes.ReplaceAllString(line, "")); n >= liveWidth {
 					t.Errorf("%s: %d columns: %s", name, n, line)
@@ -59,7 +60,7 @@ func TestThePictureHasItsPlace(t *testing.T) {
 		if s.clients == 1 {
 			continue
 		}
-		rows := s.picture(Look{Unicode: true})
+		rows := s.picture(terminal.Look{Unicode: true})
 		got := [3]int{column(rows[0], "source"), column(rows[1], "tandem"), column(rows[2], "target")}
 		if want == [3]int{} {
 			want = got
@@ -71,7 +72,7 @@ func TestThePictureHasItsPlace(t *testing.T) {
 }
 
 func TestTheArrowIsWhereTheAnswersComeFrom(t *testing.T) {
-	look := Look{}
+	look := terminal.Look{}
 	for phase, want := range map[string][2]string{
 		status.Passthrough: {"==>", " . "}, status.Backfill: {"==>", "-->"}, status.Synced: {"==>", "-->"},
 		status.Reversed: {"-->", "==>"}, status.Finished: {" . ", "==>"},
@@ -85,7 +86,7 @@ func TestTheArrowIsWhereTheAnswersComeFrom(t *testing.T) {
 
 func TestALiveScreenGoesBackOverWhatItDrew(t *testing.T) {
 	var out strings.Builder
-	s := newScreen(&out, Look{Live: true})
+	s := newScreen(Options{Out: &out, Look: terminal.Look{Live: true}})
 	s.draw([]string{"one", "two"})
 	s.draw([]string{"three"})
 	s.done("step", "%d of them", 7)
@@ -98,7 +99,7 @@ func TestALiveScreenGoesBackOverWhatItDrew(t *testing.T) {
 
 func TestAPlainScreenHasNoEscapes(t *testing.T) {
 	var out strings.Builder
-	s := newScreen(&out, Look{})
+	s := newScreen(Options{Out: &out})
 	s.draw([]string{"never seen"})
 	s.fail("backfill", errors.New("no memory\nlast line of a log"))
 	plain := plainDisplay{screen: s}
@@ -109,18 +110,23 @@ func TestAPlainScreenHasNoEscapes(t *testing.T) {
 	if strings.Contains(out.String(), "\x1b") || strings.Contains(out.String(), "never seen") {
 		t.Errorf("got %q", out.String())
 	}
-	for _, once := range []string{"  !! backfill     no memory\n      last line of a log\n", " 48 %  312,345 keys/s  600 s left\n", "+==> source"} {
+	for _, once := range []string{"  !! backfill     no memory\n      last line of a log\n", " 48.4 %  10 min 0 s left  312,345 keys/s\n", "+==> source"} {
 		if strings.Count(out.String(), once) != 1 {
 			t.Errorf("%q is not there once:\n%s", once, out.String())
 		}
 	}
 }
 
-func TestBarsAreFullAtTheEnd(t *testing.T) {
-	for percent, want := range map[float64]int{-5: 0, 0: 0, 50: barWidth / 2, 99.9: barWidth - 1, 100: barWidth, 130: barWidth} {
-		bar := Look{}.bar(percent)
-		if len(bar) != barWidth || strings.Count(bar, "#") != want {
-			t.Errorf("%v %%: %s", percent, bar)
-		}
+func TestStepsForPrograms(t *testing.T) {
+	var out strings.Builder
+	s := newScreen(Options{Out: &out, JSON: true, Look: terminal.Look{Live: true, Color: true}})
+	s.draw([]string{"never seen"})
+	s.line("never seen")
+	s.done("data", "%d keys", 7)
+	s.fail("verify", errors.New("two\nlines"))
+	s.close()
+	want := `{"step":"data","ok":true,"text":"7 keys"}` + "\n" + `{"step":"verify","ok":false,"text":"two\nlines"}` + "\n"
+	if out.String() != want {
+		t.Errorf("got %swant %s", out.String(), want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"tandem/internal/admin"
 	"tandem/internal/demo/text"
 	"tandem/internal/status"
+	"tandem/internal/terminal"
 )
 
 const (
@@ -139,11 +140,11 @@ func (d *demo) summary() {
 		{"took", text.Duration(time.Since(d.started))},
 	}
 	s := d.screen
-	s.line("", "  "+s.paint(bold, "What you saw"))
+	s.line("", "  "+s.Paint(terminal.Bold, "What you saw"))
 	for _, row := range rows {
-		s.line(fmt.Sprintf("    %s %s", s.paint(faint, fmt.Sprintf("%-*s", nameWidth+1, row[0])), row[1]))
+		s.line(fmt.Sprintf("    %s %s", s.Paint(terminal.Faint, fmt.Sprintf("%-*s", nameWidth+1, row[0])), row[1]))
 	}
-	s.line("", "  "+s.paint(bold, "With servers of your own"),
+	s.line("", "  "+s.Paint(terminal.Bold, "With servers of your own"),
 		"    tandem precheck --source redis://HOST:PORT --target redis://HOST:PORT",
 		"    tandem serve    --source redis://HOST:PORT --target redis://HOST:PORT",
 		"    Point the application at tandem (127.0.0.1:6380), then: tandem status --watch,",

@@ -210,7 +210,8 @@ func TestConfigurationFilesAreRight(t *testing.T) {
 // checkConfig runs tandem config check. What files leave out for the sake of brevity is given by flags.
 func checkConfig(t *testing.T, text string) (out []byte, err error) {
 	t.Helper()
-	text = strings.ReplaceAll(text, "/etc/tandem/", shownFiles(t)+"/")
+	shown := shownFiles(t) + "/"
+	text = strings.NewReplacer("/etc/tandem/", shown, "/var/log/tandem/", shown).Replace(text)
 	file := filepath.Join(t.TempDir(), "tandem.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -243,8 +244,10 @@ func shownFiles(t *testing.T) (dir string) {
 		ca.IssueInto(t, tlstest.Pair{Cert: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+".key")}, tlstest.Leaf{})
 	}
 	for name, content := range map[string][]byte{
-		"ca.pem": authority, "source-ca.pem": authority, "clients-ca.pem": authority, "source-password": []byte("a password\n"),
-		"app-password": []byte("another\n"),
+		"ca.pem": authority, "source-ca.pem": authority, "clients-ca.pem": authority, "source-password": []byte("a password\n"), "target-password": []byte("a password\n"),
+		"app-password": []byte("another\n"), "hook-secret": []byte("a secret of some length\n"),
+		"token-alice": []byte("a-token-of-some-length-alices"), "token-deploy": []byte("a-token-of-some-length-deploys"),
+		"token-prometheus": []byte("a-token-of-some-length-prometheus"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)

@@ -3,12 +3,14 @@ package docs
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tidwall/redcon"
 
+	"tandem/internal/generated"
 	"tandem/internal/resp"
 	"tandem/router"
 )
@@ -150,7 +152,7 @@ func TestRedisCommandsReference(t *testing.T) {
 	}
 	b.WriteString(refusedIntro)
 	b.WriteString(refusals(t, byClass[router.Refused]))
-	generated(t, "docs/reference/redis-commands.md", b.String())
+	generated.File(t, filepath.Join(root, "docs/reference/redis-commands.md"), b.String(), "go generate ./internal/docs")
 }
 
 // TestThereIsAPageOfEveryCommand: this page leads to it, and shows what it has no room for.

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/internal/generated"
 	"tandem/internal/redisd"
 	"tandem/internal/redisd/redisdtest"
 )
@@ -30,8 +31,8 @@ type metric struct {
 	labels           []string
 }
 
-// metrics are those that migration/metrics.go describes: desc("name", "help", "label"...), each sent by count
-// or gauge.
+// metrics are those that migration/metrics.go describes: desc("name", "help", "label"...), each sent by count,
+// gauge or timed.
 func metrics(t *testing.T) (all []metric) {
 	t.Helper()
 	path := filepath.Join(root, "migration/metrics.go")
@@ -52,7 +53,7 @@ func metrics(t *testing.T) (all []metric) {
 				all = append(all, metric{name: "tandem_" + texts[0], help: texts[1], labels: texts[2:]})
 			}
 		case *ast.CallExpr:
-			for function, kind := range map[string]string{"count": "counter", "gauge": "gauge"} {
+			for function, kind := range map[string]string{"count": "counter", "gauge": "gauge", "timed": "histogram"} {
 				if !isCallOf(n, function) || len(n.Args) < 2 {
 					continue
 				}
@@ -104,7 +105,7 @@ const metricsIntro = `<!-- Generated from migration/metrics.go by: go generate .
 those of the Go runtime (` + "`go_...`" + `) and of the process (` + "`process_...`" + `). Counters begin at 0 with each start of the
 process. A gauge whose value is not known is left out: the lag while the secondary is not connected, the
 pause before the first cutover. A counter with a label for the command appears with the first one that it
-counts.
+counts, a histogram with the first command of its class.
 
 | metric | type | labels | meaning |
 |---|---|---|---|
@@ -121,7 +122,7 @@ func TestMetricsReference(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, labels, m.help)
 	}
-	generated(t, "docs/reference/metrics.md", b.String())
+	generated.File(t, filepath.Join(root, "docs/reference/metrics.md"), b.String(), "go generate ./internal/docs")
 }
 
 // TestMetricsAreThoseOfAProcess scrapes a running tandem and compares what it sends with what is described.
@@ -151,6 +152,9 @@ func TestMetricsAreThoseOfAProcess(t *testing.T) {
 
 var sample = regexp.MustCompile(`^(\w+)(?:\{(.*)\})? `)
 
+// of ends the name of a histogram's samples, bound is the label of its buckets.
+var of, bound = regexp.MustCompile(`_(bucket|sum|count)$`), regexp.MustCompile(`,?le="[^"]*"`)
+
 // scrape runs tandem between two servers and reads its metrics.
 func scrape(t *testing.T) map[string]metric {
 	t.Helper()
@@ -168,6 +172,10 @@ func scrape(t *testing.T) map[string]metric {
 			f.kind = kind
 			families[name] = f
 		} else if m := sample.FindStringSubmatch(line); m != nil {
+			if base := of.ReplaceAllString(m[1], ""); families[base].kind == "histogram" {
+				m[1] = base
+				m[2] = bound.ReplaceAllString(m[2], "")
+			}
 			f := families[m[1]]
 			if m[2] != "" && f.labels == nil {
 				for _, pair := range strings.Split(m[2], ",") {

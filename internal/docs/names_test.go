@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"tandem/config"
+	"tandem/internal/history"
+	"tandem/internal/hook"
+	"tandem/internal/report"
 	"tandem/internal/status"
 	"tandem/proxy"
 )
@@ -19,7 +22,7 @@ func TestNamesExist(t *testing.T) {
 	known := names(t)
 	looksLikeOne := regexp.MustCompile(`^[a-z][a-z0-9]*([._][a-z0-9]+)+$`)
 	setting := regexp.MustCompile(`^([a-z_.]+): [^\s.]\S*$`)
-	file := regexp.MustCompile(`\.(yaml|toml|json|md|go|service|conf|sh|log|svg|internal)$`)
+	file := regexp.MustCompile(`\.(yaml|toml|jsonl?|html|md|go|service|conf|sh|log|svg|internal)$`)
 	checked := 0
 	for _, p := range pages(t) {
 		for i, l := range p.lines {
@@ -166,6 +169,24 @@ func TestTroubleHasEverySweep(t *testing.T) {
 	}
 }
 
+// TestTroubleLeadsThroughEveryAlert: who is woken by one must find where to look, what to do, and when it is over.
+func TestTroubleLeadsThroughEveryAlert(t *testing.T) {
+	guide := read(t, "docs/guide-trouble.md")
+	alerts := find(t, "deploy/prometheus/alerts.yaml", `- alert: (\w+)`)
+	if len(alerts) < 15 {
+		t.Fatalf("only %d alerts found", len(alerts))
+	}
+	for _, name := range alerts {
+		_, section, _ := strings.Cut(guide, "\n### "+name+"\n")
+		section, _, _ = strings.Cut(section, "\n#")
+		for _, part := range []string{"\n- **Look:** ", "\n- **Do:** ", "\n- **Over when:** "} {
+			if !strings.Contains(section, part) {
+				t.Errorf("alert %s has no %q in guide-trouble.md", name, strings.TrimSpace(part))
+			}
+		}
+	}
+}
+
 // TestMigrationExplainsEveryCheck: the report of a precheck names items, and the guide says more of each.
 func TestMigrationExplainsEveryCheck(t *testing.T) {
 	guide := read(t, "docs/guide-migrate.md")
@@ -187,6 +208,11 @@ func names(t *testing.T) map[string]bool {
 		known[key] = true
 	}
 	statusFields(known, reflect.TypeFor[status.Status](), "")
+	statusFields(known, reflect.TypeFor[report.Report](), "")
+	statusFields(known, reflect.TypeFor[hook.Message](), "")
+	for _, m := range regexp.MustCompile(`Kind: journal\.Fault, Name: "([a-z_]+)"`).FindAllStringSubmatch(sourceOf(t, "migration"), -1) {
+		known[m[1]] = true
+	}
 	for _, m := range metrics(t) {
 		known[m.name] = true
 	}
@@ -196,8 +222,17 @@ func names(t *testing.T) map[string]bool {
 	for _, name := range find(t, "internal/precheck/checks.go", `\{name: "([a-z_]+)"`) {
 		known[name], known["source_"+name], known["target_"+name] = true, true, true
 	}
-	// Fields of other answers of the API, of INFO, and a metric of the Go client.
-	for _, name := range []string{"pause_ms", "key_base64", "evicted_keys", "process_resident_memory_bytes"} {
+	for _, name := range slices.Concat(find(t, "internal/trace/otlp.go", `(?:\btexts?\(|\bnumber\(|\{)"([a-z_]+\.[a-z_.]+)"`),
+		find(t, "internal/trace/command.go", `= "([a-z_]+)"`), find(t, "internal/admin/steps.go", `AuditUnwritable = "([a-z_]+)"`),
+		find(t, "internal/audit/audit.go", "json:\"([a-z_]+)")) {
+		known[name] = true
+	}
+	for _, name := range history.Columns() {
+		known[name] = true
+	}
+	// Fields of other answers of the API, of INFO, metrics of the Go client and a label that Prometheus makes.
+	for _, name := range []string{"pause_ms", "key_base64", "exported_instance", "left_out", "last_event", "checked_at", "evicted_keys", "latest_fork_usec",
+		"process_resident_memory_bytes", "process_cpu_seconds_total", "go_gc_duration_seconds"} {
 		known[name] = true
 	}
 	return known
@@ -212,8 +247,11 @@ func settings() map[string]string {
 			f := t.Field(i)
 			key := prefix + f.Tag.Get("key")
 			keys[key] = f.Tag.Get("default")
-			if f.Type.Kind() == reflect.Struct {
+			switch {
+			case f.Type.Kind() == reflect.Struct:
 				add(f.Type, key+".")
+			case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
+				add(f.Type.Elem(), "") // by the names that they have in their objects
 			}
 		}
 	}

@@ -12,8 +12,6 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the generated reference instead of comparing it")
-
 // root is the repository's, seen from this package.
 const root = "../.."
 
@@ -51,6 +49,8 @@ type line struct {
 	text string
 	// code is the language of the block it stands in, "indented" for one without fences, "" for prose.
 	code string
+	// info is what the block's fence says besides: what is to become of its commands (run_test.go).
+	info string
 	// first tells a block's first line.
 	first bool
 }
@@ -86,18 +86,18 @@ func pages(t *testing.T) []page {
 // split tells code from prose.
 func split(text string) []line {
 	var lines []line
-	fence, first := "", false
+	fence, info, first := "", "", false
 	for _, s := range strings.Split(text, "\n") {
-		l := line{text: s, code: fence, first: first}
+		l := line{text: s, code: fence, info: info, first: first}
 		first = false
 		switch lang, isFence := strings.CutPrefix(strings.TrimSpace(s), "```"); {
 		case isFence && fence == "":
-			if fence = lang; fence == "" {
+			if fence, info, _ = strings.Cut(lang, " "); fence == "" {
 				fence = "plain"
 			}
 			first = true
 		case isFence:
-			l.code, fence = "", ""
+			l.code, l.info, fence, info = "", "", "", ""
 		case fence == "" && strings.HasPrefix(s, "    "):
 			l.code = "indented"
 		}
@@ -121,24 +121,6 @@ func (l line) spans() (all []string) {
 
 // at names a line, counted from 0, as editors do.
 func (p page) at(i int) string { return fmt.Sprintf("%s:%d", p.path, i+1) }
-
-// generated compares a generated page with what it should be, or writes it.
-func generated(t *testing.T, path, want string) {
-	t.Helper()
-	path = filepath.Join(root, path)
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != want {
-		t.Errorf("%s is stale; run: go generate ./internal/docs", path)
-	}
-}
 
 func read(t *testing.T, path string) string {
 	t.Helper()

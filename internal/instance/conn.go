@@ -42,6 +42,10 @@ func (i *Instance) dialTCP(ctx context.Context) (net.Conn, error) {
 		}
 		return nil, fmt.Errorf("%s %w: %w", i, ErrUnreachable, err)
 	}
+	if err := i.leadsBack(c); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
 	// Go sets it already; said here because lanes rest on it: a batch must not wait for the ACK of the last.
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetNoDelay(true)
@@ -74,7 +78,8 @@ func (i *Instance) Open(ctx context.Context, name string, db int) (c net.Conn, n
 	return i.open(ctx, greeting{name: name, db: db})
 }
 
-func (i *Instance) open(ctx context.Context, g greeting) (net.Conn, bool, error) {
+// openOnce is open with the password there is.
+func (i *Instance) openOnce(ctx context.Context, g greeting) (net.Conn, bool, error) {
 	c, err := i.Dial(ctx)
 	if err != nil {
 		return nil, false, err

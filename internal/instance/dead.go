@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -63,7 +62,7 @@ func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool,
 		case err != nil:
 			return killed, err
 		default:
-			old := slices.DeleteFunc(clients, func(cl client) bool { return !isOurs(cl.name) || !match(cl.name) })
+			old := slices.DeleteFunc(clients, func(cl Client) bool { return !isOurs(cl.Name) || !match(cl.Name) })
 			if len(old) == 0 {
 				if i.unnamed.Load() {
 					return killed, quiet.wait(ctx, c.Conn)
@@ -92,36 +91,6 @@ func (i *Instance) EnsureDead(ctx context.Context, match func(name string) bool,
 	}
 }
 
-// Others returns the ids, sorted, of other tandem processes (other than id) that have connections to this
-// server. It fails with ErrCommandRefused where CLIENT LIST is not to be had, or shows a proxy's connections
-// and not ours: then nobody knows.
-func (i *Instance) Others(ctx context.Context, id string) ([]string, error) {
-	c, err := i.control(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	clients, err := c.clients(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var others []string
-	for _, cl := range clients {
-		if other, _, _, ok := ParseConnName(cl.name); ok && other != id && other != TrialID {
-			others = append(others, other)
-		}
-	}
-	slices.Sort(others)
-	return slices.Compact(others), nil
-}
-
-// client is a line of CLIENT LIST.
-type client struct {
-	id   int64
-	addr string
-	name string
-}
-
 func isOurs(name string) bool {
 	_, _, _, ok := ParseConnName(name)
 	return ok
@@ -142,63 +111,10 @@ func (i *Instance) control(ctx context.Context) (*control, error) {
 	return &control{c, name}, nil
 }
 
-// clients asks CLIENT LIST. A list without the connection that asks is as good as a refused one.
-func (c *control) clients(ctx context.Context) ([]client, error) {
-	v, err := c.Do(ctx, "CLIENT", "LIST")
-	if err != nil {
-		return nil, err
-	}
-	clients, err := parseClientList(string(v.Str))
-	if err != nil {
-		return nil, fmt.Errorf("%s: CLIENT LIST: %w", c.i, err)
-	}
-	if c.Named && !slices.ContainsFunc(clients, func(cl client) bool { return cl.name == c.name }) {
-		return nil, fmt.Errorf("%s: CLIENT LIST does not show our own connection: %w", c.i, ErrCommandRefused)
-	}
-	return clients, nil
-}
-
-// parseClientList reads lines of key=value pairs. Fields come and go with versions; id, addr and name have
-// been there since 2.8. A line without an id or an addr cannot be killed and is an error: passing over it
-// would call a connection dead that is not. The addr may be empty, though: that of a connection which its
-// client has reset, before the server asked for it the first time. Such a one may have commands to be executed
-// still, and is killed by that empty addr.
-func parseClientList(text string) ([]client, error) {
-	var clients []client
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
-		}
-		var cl client
-		hasID, hasAddr := false, false
-		for field := range strings.SplitSeq(line, " ") {
-			key, value, _ := strings.Cut(field, "=")
-			switch key {
-			case "id":
-				n, err := strconv.ParseInt(value, 10, 64)
-				if err != nil {
-					return nil, fmt.Errorf("%w: id %q", ErrNotRedis, value)
-				}
-				cl.id, hasID = n, true
-			case "addr":
-				cl.addr, hasAddr = value, true
-			case "name":
-				cl.name = value
-			}
-		}
-		if !hasID || !hasAddr {
-			return nil, fmt.Errorf("%w: a client without id or addr", ErrNotRedis)
-		}
-		clients = append(clients, cl)
-	}
-	return clients, nil
-}
-
 // kill sends CLIENT KILL for each and returns how many were there to be killed.
-func (c *control) kill(ctx context.Context, old []client) (killed int, err error) {
+func (c *control) kill(ctx context.Context, old []Client) (killed int, err error) {
 	for _, cl := range old {
-		v, err := c.Do(ctx, "CLIENT", "KILL", "ID", strconv.FormatInt(cl.id, 10), "ADDR", cl.addr)
+		v, err := c.Do(ctx, "CLIENT", "KILL", "ID", strconv.FormatInt(cl.ID, 10), "ADDR", cl.Addr)
 		if err != nil {
 			return killed, err
 		}

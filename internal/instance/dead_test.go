@@ -392,7 +392,9 @@ func TestClientListThatCannotBeRead(t *testing.T) {
 		}
 	}
 	clients, err := parseClientList("id=1 addr=a:1 laddr=b:2 fd=8 name= age=1\r\nid=2 addr=/run/s.sock:0 name=tandem:x:y:1 cmd=client|list\n\nid=3 addr= laddr=b:2 name=c\n")
-	if err != nil || !slices.Equal(clients, []client{{1, "a:1", ""}, {2, "/run/s.sock:0", "tandem:x:y:1"}, {3, "", "c"}}) {
+	if err != nil || !slices.Equal(clients, []Client{
+		{ID: 1, Addr: "a:1", Age: time.Second}, {ID: 2, Addr: "/run/s.sock:0", Name: "tandem:x:y:1", Command: "client|list"}, {ID: 3, Name: "c"},
+	}) {
 		t.Fatalf("%v, %v", clients, err)
 	}
 }

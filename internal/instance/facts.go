@@ -38,8 +38,13 @@ type Facts struct {
 	UsedMemory, MaxMemory int64
 	// MaxMemoryPolicy is what the server evicts by: noeviction, allkeys-lru, ...
 	MaxMemoryPolicy string
+	// Expired and Evicted count the keys, and fields of hashes, that the server has let expire, and the keys that it has
+	// evicted, since it was started.
+	Expired, Evicted int64
 	// Keys has the number of keys of each database that has any, expired ones that still stand included.
 	Keys map[int]int64
+	// ExpiringFields is how many hashes have fields that expire.
+	ExpiringFields int64
 	// ClockOffset is the server's clock minus ours, give or take ClockError.
 	ClockOffset, ClockError time.Duration
 }
@@ -141,11 +146,16 @@ func parseInfo(text string) (f Facts, hasKeyspace bool, err error) {
 			f.UsedMemory = number(value)
 		case "maxmemory":
 			f.MaxMemory = number(value)
+		case "expired_keys", "expired_subkeys", "expired_fields": // of hashes: the later two, Redis' and Valkey's
+			f.Expired += number(value)
+		case "evicted_keys":
+			f.Evicted = number(value)
 		case "maxmemory_policy":
 			f.MaxMemoryPolicy = value
 		default:
 			if db, keys, ok := parseKeyspace(key, value); ok {
 				f.Keys[db] = keys
+				f.ExpiringFields += parseExpiringFields(value)
 			}
 		}
 	}
@@ -175,6 +185,20 @@ func parseKeyspace(key, value string) (db int, keys int64, ok bool) {
 		}
 	}
 	return 0, 0, false
+}
+
+// parseExpiringFields reads how many of a database's hashes have fields that expire: subexpiry=1 in Redis,
+// keys_with_volatile_items=1 in Valkey.
+func parseExpiringFields(value string) int64 {
+	for field := range strings.SplitSeq(value, ",") {
+		name, number, _ := strings.Cut(field, "=")
+		if name == "subexpiry" || name == "keys_with_volatile_items" {
+			if n, err := strconv.ParseInt(number, 10, 64); err == nil && n >= 0 && n <= maxKeys {
+				return n
+			}
+		}
+	}
+	return 0
 }
 
 // maxDatabases bounds the probing for the number of databases. Providers offer up to 16,384 at most.

@@ -31,10 +31,10 @@ func FuzzClientList(f *testing.F) {
 			t.Fatalf("%d clients in %d lines", len(clients), lines)
 		}
 		for _, c := range clients {
-			if strings.ContainsAny(c.name+c.addr, " \n") || c.addr != "" && !strings.Contains(text, fmt.Sprint("addr=", c.addr)) {
+			if strings.ContainsAny(c.Name+c.Addr, " \n") || c.Addr != "" && !strings.Contains(text, fmt.Sprint("addr=", c.Addr)) {
 				t.Fatalf("%+v is not in %q", c, text)
 			}
-			_ = isOurs(c.name)
+			_ = isOurs(c.Name)
 		}
 	})
 }

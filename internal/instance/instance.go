@@ -9,6 +9,7 @@ package instance
 
 import (
 	"fmt"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,8 @@ const (
 type Options struct {
 	// Password is used when the URL has none (it comes from a file, say).
 	Password string
+	// Reread gives that password anew, when the server refuses the one there is. Default: there is no newer one.
+	Reread func() (string, error)
 	// DialTimeout bounds a TCP connect, and the greeting that follows it. Default 5 s.
 	DialTimeout time.Duration
 	// ReplyTimeout bounds the wait for one reply of a Conn. Default 10 s. A server that is busy for longer
@@ -73,11 +76,15 @@ type Instance struct {
 	// DB is the database named in the URL, 0 if none is.
 	DB int
 
-	opts Options
-	tls  *tlsconn.Client // nil without TLS
+	opts    Options
+	numbers numbers
+	listens []net.TCPAddr   // see NotAt
+	tls     *tlsconn.Client // nil without TLS
 	// A function, because fmt prints the fields of a struct, unexported ones too, but not what a function
 	// would return.
 	password func() string
+	// renew has the password read anew that the server has refused, and reports whether it is another one now.
+	renew func(refused string) (renewed bool, err error)
 	// auth is false when the URL names neither user nor password: nothing to say to the server then.
 	auth bool
 	// unnamed becomes true when a connection could not be named: EnsureDead cannot find such a connection
@@ -93,16 +100,21 @@ func New(role Role, rawURL string, opts Options) (*Instance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s URL: %w", role, err)
 	}
-	password, given := u.password, u.hasPassword
+	text, given := u.password, u.hasPassword
 	if !given && opts.Password != "" {
-		password, given = opts.Password, true
+		text, given = opts.Password, true
 	}
 	if u.user != "" && !given {
 		// The user is not quoted: who forgets the colon has written the password there.
 		return nil, fmt.Errorf("%s URL: names a user and no password: write redis://user:password@host:port, "+
 			"redis://:password@host:port for a password alone, redis://user:@host:port for a user without", role)
 	}
-	opts.Password = ""
+	own := new(password)
+	own.present.Store(&text)
+	if !u.hasPassword {
+		own.reread = opts.Reread
+	}
+	opts.Password, opts.Reread = "", nil
 	switch {
 	case opts.TLS != nil && !u.tls:
 		return nil, fmt.Errorf("%s URL: begins with redis://, and TLS is configured: write rediss://", role)
@@ -118,7 +130,8 @@ func New(role Role, rawURL string, opts Options) (*Instance, error) {
 		DB:       u.db,
 		opts:     opts.withDefaults(),
 		tls:      opts.TLS,
-		password: func() string { return password },
+		password: own.get,
+		renew:    own.renew,
 		auth:     given,
 	}, nil
 }

@@ -92,7 +92,6 @@ func TestTroubleWithTLSIsExplained(t *testing.T) {
 	p := ca.Issue(t, tlstest.Leaf{Names: []string{"127.0.0.1", "redis.internal"}})
 	s, addr := startTLS(t, ca, p, "yes")
 	mine := tlsconn.Files{Cert: p.Cert, Key: p.Key, CA: ca.File}
-	dial := Options{DialTimeout: 500 * time.Millisecond}
 	for name, c := range map[string]struct {
 		url  string
 		tls  tlsconn.ClientOptions
@@ -110,7 +109,10 @@ func TestTroubleWithTLSIsExplained(t *testing.T) {
 		"plain to a TLS port": {"redis://" + addr, tlsconn.ClientOptions{}, ErrNoAnswer, "rediss://"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := dial
+			o := Options{DialTimeout: 10 * time.Second}
+			if name == "TLS to a plain port" { // where nobody answers
+				o.DialTimeout = 500 * time.Millisecond
+			}
 			if strings.HasPrefix(c.url, "rediss:") {
 				c.tls.Keys = "source.tls."
 				var err error

@@ -15,7 +15,7 @@ import (
 )
 
 // Format is the version of the file that this program writes, and the newest that it reads.
-const Format = 1
+const Format = 2
 
 // ErrNewerFormat: a newer version of the program wrote the file.
 var ErrNewerFormat = errors.New("intent map has a newer format")
@@ -67,6 +67,11 @@ func Open(path string, o Options) (*Map, error) {
 	if err != nil {
 		return nil, err
 	}
+	if why == "" {
+		if err := extend(path, o); err != nil {
+			return nil, fmt.Errorf("extend intent map: %w", err)
+		}
+	}
 	if why != "" {
 		if err := create(path, o); err != nil {
 			return nil, fmt.Errorf("make intent map: %w", err)
@@ -114,7 +119,8 @@ func examine(path string, o Options) (why string, err error) {
 			"or a newer one", path, ErrNewerFormat, h.Format, Format)
 	}
 	switch {
-	case h.Format < 1, h.Sum != sum(raw), h.Stripes != uint64(o.Stripes), info.Size() != size(o):
+	case h.Format < 1, h.Sum != sum(raw), h.Stripes != uint64(o.Stripes), h.Format == Format && info.Size() != size(o),
+		h.Format < Format && (info.Size() < sizeBefore(o) || info.Size() > size(o)):
 		return "it is damaged", nil
 	case text(h.ID[:]) != o.ID:
 		return "it is of another state directory", nil
@@ -133,11 +139,38 @@ func text(b []byte) string { return string(bytes.TrimRight(b, "\x00")) }
 // setSize is the bytes of one set.
 func setSize(o Options) int { return (o.Stripes/8 + page - 1) / page * page }
 
-func size(o Options) int64 { return int64(page + 4*setSize(o)) }
+func size(o Options) int64 { return int64(page + 5*setSize(o)) }
+
+// sizeBefore is that of format 1, which had no sides.
+func sizeBefore(o Options) int64 { return int64(page + 4*setSize(o)) }
+
+// extend gives a file of format 1 the room for what it has not. Its header says so only when it is opened; a file that is
+// extended in part is extended again.
+func extend(path string, o Options) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	raw := make([]byte, binary.Size(header{}))
+	var h header
+	if _, err := f.ReadAt(raw, 0); err != nil {
+		return err
+	}
+	if _, err := binary.Decode(raw, binary.LittleEndian, &h); err != nil || h.Format == Format {
+		return err
+	}
+	if _, err := f.WriteAt(make([]byte, setSize(o)), sizeBefore(o)); err != nil {
+		return err
+	}
+	return f.Sync()
+}
 
 // encode makes the header of a file of this boot.
-func (o Options) encode(boot string) ([]byte, error) {
-	h := header{Format: Format, Stripes: uint64(o.Stripes), Check: o.Check}
+func (o Options) encode(boot string) ([]byte, error) { return o.encodeAs(Format, boot) }
+
+func (o Options) encodeAs(format uint32, boot string) ([]byte, error) {
+	h := header{Format: format, Stripes: uint64(o.Stripes), Check: o.Check}
 	copy(h.Magic[:], magic)
 	copy(h.ID[:], o.ID)
 	copy(h.Boot[:], boot)
@@ -209,7 +242,7 @@ func open(path string, o Options) (*Map, error) {
 		return unsafe.Slice((*uint64)(unsafe.Pointer(&data[page+i*setSize(o)])), (o.Stripes+63)/64)
 	}
 	m.generations = [2][]uint64{set(0), set(1)}
-	m.standing, m.expiring = set(2), set(3)
+	m.standing, m.expiring, m.sides = set(2), set(3), set(4)
 	var h header
 	_, err = binary.Decode(data, binary.LittleEndian, &h)
 	clean := m.words.clean.Load() != 0

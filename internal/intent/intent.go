@@ -22,6 +22,8 @@
 //	            and becomes the current one
 //	standing    stripes with a key that is dirty or blocked on, for as long as it is
 //	expiring    stripes in which a time to live was ever set: no mark, but known to the ledger in the same way
+//	sides       stripes of which the secondary has the truth, where clients write at both instances: no mark either, but
+//	            what a mark means depends on it
 //
 // A map that is opened holds what was found in all three sets together in its older generation, where it stays until
 // the ledger has worked it off (Held). The union is made before anything is cleared, so a crash while opening
@@ -58,6 +60,7 @@ type Map struct {
 	now         []uint64 // the current generation
 	standing    []uint64
 	expiring    []uint64
+	sides       []uint64
 	found       Found
 	held        bool  // what was found is still in the older generation
 	file        *file // nil: it is only in memory
@@ -71,12 +74,13 @@ type words struct {
 	sweep   atomic.Uint64 // number<<1, and 1 if it is owed
 	again   atomic.Uint64 // 1: one more is, when that has ended
 	clean   atomic.Uint64 // 1: closed, with everything on disk
+	side    atomic.Uint64 // the side that has the truth of what belongs to no key
 }
 
 // NewMemory returns a map without a file, for so many stripes: for an instance alone, and for tests.
 func NewMemory(stripes int) *Map {
 	set := func() []uint64 { return make([]uint64, (stripes+63)/64) }
-	m := &Map{words: &words{}, generations: [2][]uint64{set(), set()}, standing: set(), expiring: set()}
+	m := &Map{words: &words{}, generations: [2][]uint64{set(), set()}, standing: set(), expiring: set(), sides: set()}
 	m.take()
 	return m
 }
@@ -151,6 +155,16 @@ func (m *Map) Sweep() (number uint64, owed bool) {
 // Expiring is the set of stripes in which a time to live may have been set; it is the caller's to change.
 func (m *Map) Expiring() []uint64 { return m.expiring }
 
+// Sides is the set of stripes of which the secondary has the truth: should the process end, marks there say that the
+// primary's state is in doubt. It is the caller's to change.
+func (m *Map) Sides() []uint64 { return m.sides }
+
+// SetSide notes which side, 0 or 1, has the truth of what belongs to no key.
+func (m *Map) SetSide(side uint8) { m.words.side.Store(uint64(side)) }
+
+// Side returns what SetSide was last told, by this process or an earlier one.
+func (m *Map) Side() uint8 { return uint8(m.words.side.Load() & 1) }
+
 // Found is what an earlier process has left. It is in the older generation when the map is opened, and must stay there,
 // so Turn must not be called, until it is worked off.
 func (m *Map) Found() *Found { return &m.found }
@@ -186,7 +200,7 @@ func (w *words) all() bool {
 // Reopen returns the map that another process would find after this one was killed. It is for tests of maps without
 // a file.
 func (m *Map) Reopen() *Map {
-	n := &Map{words: m.words, generations: m.generations, standing: m.standing, expiring: m.expiring}
+	n := &Map{words: m.words, generations: m.generations, standing: m.standing, expiring: m.expiring, sides: m.sides}
 	n.take()
 	return n
 }

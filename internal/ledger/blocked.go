@@ -25,6 +25,7 @@ func (l *Ledger) Block(b *Blocked) {
 		return
 	}
 	b.waiting = true
+	l.unkeepBlocked(b)
 	l.blocking++
 	if l.blockedOn == nil {
 		l.blockedOn = map[Hash]int32{}
@@ -60,7 +61,10 @@ func (l *Ledger) Unblock(b *Blocked, served bool) {
 	if len(b.Keys) == 0 {
 		l.EndUnnamed()
 	}
-	if served && l.sink != nil && l.without&ruleServedDirty == 0 {
+	if served && l.feeds > 0 {
+		l.unfeed(b.Keys)
+	}
+	if served && l.to[Secondary].sink != nil && l.without&ruleServedDirty == 0 {
 		for i := range b.Keys {
 			if !b.Keys[i].Write {
 				continue

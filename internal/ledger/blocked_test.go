@@ -29,7 +29,7 @@ func TestBlockedOnIsCopied(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			f := newFixture(t)
-			lane := f.AddLane()
+			lane := f.AddLane(Primary)
 			b := blockedOn("a", "b")
 			f.Block(b)
 			if got := f.done(lane, x.effect, x.keys...); got != x.want {
@@ -46,7 +46,7 @@ func TestBlockedOnIsCopied(t *testing.T) {
 // TestBlockedUntilTheLast of those who block on a key has gone.
 func TestBlockedUntilTheLast(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	one, two := blockedOn("a", "a"), blockedOn("a")
 	f.Block(one)
 	f.Block(one) // told twice
@@ -75,7 +75,7 @@ func TestBlockedUntilTheLast(t *testing.T) {
 // TestServedIsDirty, for what only reads its key nothing is, and where nothing is replicated nothing.
 func TestServedIsDirty(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	before := f.sent(lane, "a")
 	b := blockedOn("a", "b")
 	b.Keys[1].Write = false
@@ -93,7 +93,7 @@ func TestServedIsDirty(t *testing.T) {
 		t.Errorf("a blind write from after: outcome %d", got)
 	}
 	f.Block(b)
-	f.SetSink(nil)
+	f.SetSink(Secondary, nil)
 	f.Unblock(b, true)
 	if f.IsDirty(a.Hash) {
 		t.Error("a key is dirty though nothing is replicated")

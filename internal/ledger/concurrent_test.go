@@ -185,11 +185,11 @@ func (x *live) lander() {
 			x.Lock()
 			x.down = true
 			x.out.clear()
-			x.SecondaryLost()
+			x.SinkLost(Secondary)
 			x.Unlock()
 			x.Lock()
 			x.down = false
-			x.Wake()
+			x.Wake(Secondary)
 			x.Unlock()
 			continue
 		}
@@ -198,7 +198,7 @@ func (x *live) lander() {
 			v = Differs
 		}
 		x.Lock()
-		x.Acked(v, "")
+		x.Acked(Secondary, v, "")
 		x.Unlock()
 	}
 }
@@ -208,7 +208,7 @@ func (x *live) copier(lane LaneID, changed chan struct{}) {
 	granted := make(chan struct{}, 1)
 	for i := 0; ; i++ {
 		x.Lock()
-		d, wait := x.NextDirty(time.Now())
+		d, wait := x.NextDirty(Primary, time.Now())
 		if d == nil {
 			x.Unlock()
 			if wait == 0 {
@@ -329,11 +329,11 @@ func TestConcurrent(t *testing.T) {
 	var work, clients sync.WaitGroup
 	for range 3 {
 		q := newQueue[*liveWrite]()
-		x.AddLane()
+		x.AddLane(Primary)
 		x.lanes = append(x.lanes, q)
 		work.Go(func() { x.lane(q) })
 	}
-	copierLane := x.AddLane()
+	copierLane := x.AddLane(Primary)
 	for range 4 {
 		x.changed = append(x.changed, make(chan struct{}, 1))
 	}
@@ -342,7 +342,7 @@ func TestConcurrent(t *testing.T) {
 			wake(c)
 		}
 	})
-	x.SetSink(x)
+	x.SetSink(Secondary, x)
 	x.OweSweep("a test", 0)
 	work.Go(x.lander)
 	work.Go(func() { x.copier(copierLane, x.changed[0]) })

@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,8 +17,8 @@ func (discard) AppendCopy(*Copy, *State) bool { return true }
 func (discard) Granted(*Write)                {}
 func discarding(o Options) (l *Ledger, id LaneID) {
 	l = New(o)
-	l.SetSink(discard{})
-	return l, l.AddLane()
+	l.SetSink(Secondary, discard{})
+	return l, l.AddLane(Primary)
 }
 
 // load is what one lane does for a command: with some effects always on the way to the secondary.
@@ -54,7 +55,18 @@ func newLoad(keys int, sweeping bool, step Step) *load {
 	return x
 }
 
-// command is one write, from the session's submit to the secondary's acknowledgement of an earlier one.
+// commandOf is command for a write of the next so many keys.
+func (x *load) commandOf(keys int) {
+	if x.i+keys > len(x.keys) {
+		x.i = 0
+	}
+	x.w.Lane = x.lane
+	x.w.Keys = append(x.w.Keys[:0], x.keys[x.i:x.i+keys]...)
+	x.i += keys
+	x.send()
+}
+
+// command is one write of one key, from the session's submit to the secondary's acknowledgement of an earlier one.
 func (x *load) command() {
 	k := &x.keys[x.i]
 	if x.i++; x.i == len(x.keys) {
@@ -62,6 +74,10 @@ func (x *load) command() {
 	}
 	x.w.Lane = x.lane
 	x.w.Keys = append(x.w.Keys[:0], *k)
+	x.send()
+}
+
+func (x *load) send() {
 	x.l.Lock()
 	if !x.l.Acquire(&x.w) {
 		panic("it had to wait")
@@ -74,12 +90,12 @@ func (x *load) command() {
 	if x.lag < 1000 {
 		x.lag++
 	} else {
-		x.l.Acked(Good, "")
+		x.l.Acked(Secondary, Good, "")
 	}
 	x.l.Unlock()
 }
 
-// TestSteadyStateAllocatesNothing: for an effect of one key, blind or on an exact key, sweeping or not.
+// TestSteadyStateAllocatesNothing: for an effect of one key or ten, blind or on an exact key, sweeping or not.
 func TestSteadyStateAllocatesNothing(t *testing.T) {
 	for _, step := range []Step{{Blind: true}, {Blind: true, MayExpire: true}, {}} {
 		for _, sweeping := range []bool{false, true} {
@@ -92,6 +108,12 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 				if n := testing.AllocsPerRun(20_000, x.command); n != 0 {
 					t.Errorf("%v allocations for each command", n)
 				}
+				for range 3000 {
+					x.commandOf(10)
+				}
+				if n := testing.AllocsPerRun(2000, func() { x.commandOf(10) }); n != 0 {
+					t.Errorf("%v allocations for each command of ten keys", n)
+				}
 			})
 		}
 	}
@@ -101,13 +123,13 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 // clock. With one key all is in the caches; with 2^20 random ones its stripe is not.
 func BenchmarkCommand(b *testing.B) {
 	for _, keys := range []int{1, 1 << 20} {
-		for name, step := range map[string]Step{"blind": {Blind: true}, "exact": {}} {
+		for _, name := range []string{"blind", "exact"} {
+			step := Step{Blind: name == "blind"}
 			for _, sweeping := range []bool{false, true} {
-				b.Run(fmt.Sprintf("%s/keys=%d/sweeping=%v", name, keys, sweeping), func(b *testing.B) {
-					if sweeping && name == "exact" && keys > 1 {
-						name = "blind" // some are forgotten, and would be dirty
-						step.Blind = true
-					}
+				if sweeping && name == "exact" && keys > 1 {
+					continue // some are forgotten, and would be dirty
+				}
+				b.Run(fmt.Sprintf("effect=%s/keyspace=%d/sweeping=%v", name, keys, sweeping), func(b *testing.B) {
 					x := newLoad(keys, sweeping, step)
 					b.ReportAllocs()
 					began := processorTime()
@@ -118,6 +140,45 @@ func BenchmarkCommand(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// BenchmarkKeys is the same for a write of several keys, of which the lock is taken as often as of one.
+func BenchmarkKeys(b *testing.B) {
+	for _, keys := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("effect=blind/keyspace=%d/keys=%d", 1<<20, keys), func(b *testing.B) {
+			x := newLoad(1<<20, false, Step{Blind: true})
+			b.ReportAllocs()
+			for b.Loop() {
+				x.commandOf(keys)
+			}
+		})
+	}
+}
+
+// BenchmarkContended has two lanes' goroutines at one ledger, as two of the primary's have: each with keys of its own.
+func BenchmarkContended(b *testing.B) {
+	for _, goroutines := range []int{1, 2} {
+		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {
+			first := newLoad(1<<16, false, Step{Blind: true})
+			loads := []*load{first}
+			for len(loads) < goroutines {
+				half := len(first.keys) / 2
+				loads = append(loads, &load{l: first.l, lane: first.l.AddLane(Primary), e: Effect{Steps: first.e.Steps}, keys: first.keys[half:]})
+				first.keys = first.keys[:half:half]
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			var all sync.WaitGroup
+			for _, x := range loads {
+				all.Go(func() {
+					for range b.N / goroutines {
+						x.command()
+					}
+				})
+			}
+			all.Wait()
+		})
 	}
 }
 
@@ -153,7 +214,7 @@ func BenchmarkCopy(b *testing.B) {
 			b.Fatal("the copy was not won")
 		}
 		if i++; i > 1000 {
-			x.l.Acked(Good, "")
+			x.l.Acked(Secondary, Good, "")
 		}
 	}
 }
@@ -166,14 +227,14 @@ func BenchmarkMakeDirty(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		x.l.MakeDirty(&x.keys[i&(1<<20-1)])
-		d, _ := x.l.NextDirty(now)
+		d, _ := x.l.NextDirty(Primary, now)
 		c := Copy{Key: d.Key, Dirty: d}
 		if !x.l.BeginCopy(&c) || x.l.EndCopy(&c, &State{}) != Won {
 			b.Fatal("the copy was not won")
 		}
 		x.l.Done(d)
 		if i++; i > 1000 {
-			x.l.Acked(Good, "")
+			x.l.Acked(Secondary, Good, "")
 		}
 	}
 }

@@ -14,18 +14,28 @@ type Dirty struct {
 	Failures int
 	// Why the last copy failed.
 	Why string
+	// Long is the copier's note of a value that is more than the secondary takes in one piece; nil for nearly all.
+	Long *Long
 
 	since     uint64 // seq when it last became dirty
+	truth     Side   // where it is copied from
 	served    uint64 // ... because a blocked command was served from it
+	unkept    uint64 // what must be on disk of the list of kept keys before it is copied
 	state     dirtyState
 	notBefore time.Time
+}
+
+// Long says how many bytes the longest piece of a key's copy had when it was last read.
+type Long struct {
+	Bytes int64
+	Read  time.Time
 }
 
 type dirtyState uint8
 
 const (
 	dirtyIdle    dirtyState = iota // in later
-	dirtyQueued                    // in todo
+	dirtyQueued                    // in todo, or passed over
 	dirtyCopying                   // with the copier
 	dirtyProbed                    // on the Sink, after a failure: exact when it is acknowledged
 )
@@ -35,10 +45,12 @@ const (
 // sweep is owed instead.
 func (l *Ledger) MakeDirty(k *Key) *Dirty {
 	l.seq++
+	l.dirtied[k.Hash.Stripe()%dirtyCounts]++
 	if l.without&ruleDirtyRaise == 0 {
 		l.stripes[k.Hash.Stripe()].version = l.seq
 	}
 	l.exact.remove(k.Hash)
+	l.reportKept(k.Hash)
 	d := l.dirty.of(k.Hash)
 	if d == nil {
 		if l.dirty.full(k, l.opt.MaxDirty) {
@@ -47,18 +59,22 @@ func (l *Ledger) MakeDirty(k *Key) *Dirty {
 			return nil
 		}
 		d = &Dirty{Key: Key{Hash: k.Hash, Name: bytes.Clone(k.Name), DB: k.DB, Write: true}}
+		d.truth = l.sideOf(k.Hash.Stripe())
 		l.stand(k.Hash.Stripe(), ruleDirtyStands)
 		l.dirty.add(d)
 		l.enqueueDirty(d)
+		l.stir()
+	} else if l.two != nil && d.truth != l.sideOf(k.Hash.Stripe()) {
+		l.turnDirty(d)
 	}
 	d.since = l.seq
 	l.onChange()
 	return d
 }
 
-// NextDirty hands the oldest queued dirty key to the copier, which must end it with a Done or Retry. It
-// returns nil when there is none, with the time to come back for those that back off (zero: none).
-func (l *Ledger) NextDirty(now time.Time) (d *Dirty, wait time.Duration) {
+// NextDirty hands the oldest queued dirty key whose truth is on the side from to the copier, which must end it with a Done or
+// Retry. It returns nil when there is none, with the time to come back for those that back off (zero: none).
+func (l *Ledger) NextDirty(from Side, now time.Time) (d *Dirty, wait time.Duration) {
 	for len(l.later) > 0 {
 		d := l.later[0]
 		if l.idle(d) {
@@ -66,13 +82,17 @@ func (l *Ledger) NextDirty(now time.Time) (d *Dirty, wait time.Duration) {
 				break
 			}
 			d.state = dirtyQueued
-			l.todo.push(d)
+			l.to[d.truth.Other()].todo.push(d)
 		}
 		l.later.pop()
 	}
-	for d = l.todo.pop(); d != nil; d = l.todo.pop() {
+	for d = l.popDirty(from); d != nil; d = l.popDirty(from) {
 		if !l.queued(d) {
 			continue // cleared by a blind effect or forgotten meanwhile
+		}
+		if l.stillListed(d) {
+			l.kept.passed = append(l.kept.passed, d)
+			continue
 		}
 		d.state = dirtyCopying
 		l.copying++
@@ -99,15 +119,20 @@ func (l *Ledger) Retry(d *Dirty, now time.Time, pause time.Duration) {
 		l.enqueueDirty(d)
 	}
 	l.onChange()
+	if l.waitingBarriers > 0 {
+		l.stir()
+		l.settleStir()
+	}
 }
 
 // enqueueDirty puts d behind all that the copier is to take.
 func (l *Ledger) enqueueDirty(d *Dirty) {
-	if l.todo.len() >= maxStale+2*l.dirty.len() {
-		l.todo.keep(l.queued) // nobody takes any, and they are cleared as fast as they come
+	todo := &l.to[d.truth.Other()].todo
+	if todo.len() >= maxStale+2*l.dirty.len() {
+		todo.keep(l.queued) // nobody takes any, and they are cleared as fast as they come
 	}
 	d.state = dirtyQueued
-	l.todo.push(d)
+	todo.push(d)
 }
 
 // putOff leaves d alone until then. If it was queued it is skipped there.
@@ -132,6 +157,13 @@ func (l *Ledger) Failing(n int, f func(d *Dirty) bool) {
 	}
 }
 
+// EachDirty calls f for every dirty key, in no order.
+func (l *Ledger) EachDirty(f func(d *Dirty)) {
+	for _, d := range l.dirty.keys {
+		f(d)
+	}
+}
+
 // IsDirty reports whether a copy of the key is owed.
 func (l *Ledger) IsDirty(h Hash) bool {
 	return l.dirty.of(h) != nil
@@ -143,12 +175,14 @@ func (l *Ledger) Forget() {
 	l.forgetDirty()
 	l.everywhere.owed, l.everywhere.why = false, ""
 	l.onChange()
+	l.stir()
+	l.settleStir()
 }
 
 // forgetDirty drops all dirty keys.
 func (l *Ledger) forgetDirty() {
 	l.dirty = newDirtySet() // a million are not cleared under the lock
-	l.todo = dirtyQueue{}
-	l.later = nil
+	l.to[Primary].todo, l.to[Secondary].todo = dirtyQueue{}, dirtyQueue{}
+	l.later, l.kept.passed = nil, nil
 	l.standAnew()
 }

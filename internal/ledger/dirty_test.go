@@ -20,7 +20,7 @@ func (f *fixture) dirty(names ...string) {
 
 // next takes the name of the next dirty key, "" if there is none.
 func (f *fixture) next() (*Dirty, string) {
-	d, _ := f.NextDirty(f.clock)
+	d, _ := f.NextDirty(Primary, f.clock)
 	if d == nil {
 		return nil, ""
 	}
@@ -48,7 +48,7 @@ func TestDirtyKeysComeInOrder(t *testing.T) {
 // TestClearedWhileTheCopierHasIt: another Dirty takes its place, and the old one is not given back.
 func TestClearedWhileTheCopierHasIt(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	f.dirty("a")
 	old, _ := f.next()
 	f.done(lane, blind(), "a")
@@ -80,19 +80,19 @@ func TestRetryWaits(t *testing.T) {
 	if _, got := f.next(); got != "c" {
 		t.Fatalf("next is %q", got)
 	}
-	if d, wait := f.NextDirty(f.clock); d != nil || wait != 10*time.Millisecond {
+	if d, wait := f.NextDirty(Primary, f.clock); d != nil || wait != 10*time.Millisecond {
 		t.Fatalf("there is one, or the wait is %v", wait)
 	}
 	f.clock = f.clock.Add(10 * time.Millisecond)
 	if _, got := f.next(); got != "b" {
 		t.Fatalf("next is %q", got)
 	}
-	if d, wait := f.NextDirty(f.clock); d != nil || wait != 20*time.Millisecond {
+	if d, wait := f.NextDirty(Primary, f.clock); d != nil || wait != 20*time.Millisecond {
 		t.Fatalf("there is one, or the wait is %v", wait)
 	}
 	// One that is cleared is waited for no longer.
-	f.done(f.AddLane(), blind(), "a")
-	if d, wait := f.NextDirty(f.clock); d != nil || wait != 0 {
+	f.done(f.AddLane(Primary), blind(), "a")
+	if d, wait := f.NextDirty(Primary, f.clock); d != nil || wait != 0 {
 		t.Fatalf("there is one, or the wait is %v", wait)
 	}
 }
@@ -103,18 +103,18 @@ func TestRefusedCopiesBackOff(t *testing.T) {
 	f.dirty("a")
 	var pauses []time.Duration
 	for range 13 {
-		d, wait := f.NextDirty(f.clock)
+		d, wait := f.NextDirty(Primary, f.clock)
 		if d == nil {
 			pauses = append(pauses, wait)
 			f.clock = f.clock.Add(wait)
-			d, _ = f.NextDirty(f.clock)
+			d, _ = f.NextDirty(Primary, f.clock)
 		}
 		c := Copy{Key: d.Key, Dirty: d}
 		if !f.BeginCopy(&c) || f.EndCopy(&c, &State{}) != Won {
 			t.Fatal("the copy was not won")
 		}
 		f.Done(d)
-		f.Acked(Refused, "no room")
+		f.Acked(Secondary, Refused, "no room")
 	}
 	ms := time.Millisecond
 	want := []time.Duration{10 * ms, 20 * ms, 40 * ms, 80 * ms, 160 * ms, 320 * ms, 640 * ms, 1280 * ms,
@@ -131,7 +131,7 @@ func TestRefusedCopiesBackOff(t *testing.T) {
 	if !slices.Equal(failing, []string{"a"}) {
 		t.Errorf("failing are %v", failing)
 	}
-	f.done(f.AddLane(), blind(), "a")
+	f.done(f.AddLane(Primary), blind(), "a")
 	f.Failing(1, func(*Dirty) bool { t.Error("a key that is clean is failing"); return true })
 }
 
@@ -140,10 +140,10 @@ func (f *fixture) probe(name string) {
 	f.t.Helper()
 	f.dirty(name)
 	for range 2 {
-		d, wait := f.NextDirty(f.clock)
+		d, wait := f.NextDirty(Primary, f.clock)
 		if d == nil {
 			f.clock = f.clock.Add(wait)
-			d, _ = f.NextDirty(f.clock)
+			d, _ = f.NextDirty(Primary, f.clock)
 		}
 		c := Copy{Key: d.Key, Dirty: d}
 		if !f.BeginCopy(&c) || f.EndCopy(&c, &State{}) != Won {
@@ -151,7 +151,7 @@ func (f *fixture) probe(name string) {
 		}
 		f.Done(d)
 		if d.Failures == 0 {
-			f.Acked(Refused, "no room")
+			f.Acked(Secondary, Refused, "no room")
 		}
 	}
 }
@@ -165,7 +165,7 @@ func TestCopyAfterARefusedOne(t *testing.T) {
 		if f.isExact(k) || f.Drained() {
 			t.Fatal("the key is exact before its copy is acknowledged")
 		}
-		f.Acked(Good, "")
+		f.Acked(Secondary, Good, "")
 		if n, _ := f.Trouble(k); !f.isExact(k) || n != 0 || !f.Drained() {
 			t.Fatal("the key is not exact")
 		}
@@ -173,13 +173,13 @@ func TestCopyAfterARefusedOne(t *testing.T) {
 	t.Run("written meanwhile", func(t *testing.T) {
 		f := newFixture(t)
 		f.probe("a")
-		if out := f.done(f.AddLane(), notBlind(), "a"); out != Dirtied || f.sink.effects != 0 {
+		if out := f.done(f.AddLane(Primary), notBlind(), "a"); out != Dirtied || f.sink.effects != 0 {
 			t.Fatalf("outcome %d", out)
 		}
 		if _, name := f.next(); name != "" {
 			t.Fatal("it is copied once more before the last copy is acknowledged")
 		}
-		f.Acked(Good, "")
+		f.Acked(Secondary, Good, "")
 		d, name := f.next()
 		if name != "a" || d.Failures != 0 {
 			t.Fatalf("next is %q", name)
@@ -188,9 +188,9 @@ func TestCopyAfterARefusedOne(t *testing.T) {
 	t.Run("set meanwhile", func(t *testing.T) {
 		f := newFixture(t)
 		f.probe("a")
-		f.done(f.AddLane(), blind(), "a")
+		f.done(f.AddLane(Primary), blind(), "a")
 		f.dirty("a")
-		f.Acked(Good, "")
+		f.Acked(Secondary, Good, "")
 		if _, name := f.next(); name != "a" || f.isExact(k) {
 			t.Fatal("it became dirty since, and is not copied")
 		}
@@ -198,8 +198,8 @@ func TestCopyAfterARefusedOne(t *testing.T) {
 	t.Run("refused again", func(t *testing.T) {
 		f := newFixture(t)
 		f.probe("a")
-		f.Acked(Refused, "no room")
-		d, wait := f.NextDirty(f.clock)
+		f.Acked(Secondary, Refused, "no room")
+		d, wait := f.NextDirty(Primary, f.clock)
 		if n, _ := f.Trouble(k); d != nil || wait != 20*time.Millisecond || n != 2 {
 			t.Fatalf("it failed %d times, and rests for %v", n, wait)
 		}
@@ -207,7 +207,7 @@ func TestCopyAfterARefusedOne(t *testing.T) {
 	t.Run("lost with the Sink", func(t *testing.T) {
 		f := newFixture(t)
 		f.probe("a")
-		f.SecondaryLost()
+		f.SinkLost(Secondary)
 		if _, name := f.next(); name != "a" {
 			t.Fatal("it is not copied once more")
 		}
@@ -223,7 +223,7 @@ func TestCopyAfterARefusedOne(t *testing.T) {
 		f.BeginCopy(&c)
 		f.EndCopy(&c, &State{})
 		f.Done(d)
-		f.Acked(Good, "")
+		f.Acked(Secondary, Good, "")
 		if !f.Drained() {
 			t.Fatal("it is not settled")
 		}
@@ -259,7 +259,7 @@ func TestOneTooMany(t *testing.T) {
 	})
 	t.Run("no more than there are", func(t *testing.T) {
 		f := newFixture(t, func(o *Options) { o.MaxDirty = 10 })
-		lane := f.AddLane()
+		lane := f.AddLane(Primary)
 		for range 100 {
 			names := []string{"a" + strings.Repeat("x", 500), "b" + strings.Repeat("x", 500)}
 			f.dirty(names...)
@@ -274,12 +274,12 @@ func TestOneTooMany(t *testing.T) {
 // TestClearedKeysDoNotPileUp: keys that become dirty and are cleared while no copier takes any.
 func TestClearedKeysDoNotPileUp(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	for i := range 20 * maxStale {
 		f.dirty("a")
 		f.done(lane, blind(), "a")
-		f.Acked(Good, "")
-		if n := len(f.todo.items); n > 3*maxStale {
+		f.Acked(Secondary, Good, "")
+		if n := len(f.to[Secondary].todo.items); n > 3*maxStale {
 			t.Fatalf("%d cleared keys are queued after %d", n, i)
 		}
 	}
@@ -291,7 +291,7 @@ func TestClearedKeysDoNotPileUp(t *testing.T) {
 		d, _ := f.next()
 		f.Retry(d, f.clock, time.Hour)
 		f.done(lane, blind(), "a")
-		f.Acked(Good, "")
+		f.Acked(Secondary, Good, "")
 		if n := len(f.later); n > 3*maxStale {
 			t.Fatalf("%d cleared keys back off after %d", n, i)
 		}
@@ -303,7 +303,7 @@ func TestClearedKeysDoNotPileUp(t *testing.T) {
 func TestDirtyQueuesAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		f := newFixture(t)
-		lane := f.AddLane()
+		lane := f.AddLane(Primary)
 		due := map[string]time.Time{} // of those that are dirty and not with the copier
 		var held []*Dirty
 		for range rapid.IntRange(1, 100).Draw(rt, "steps") {
@@ -317,7 +317,7 @@ func TestDirtyQueuesAgainstAModel(t *testing.T) {
 				}
 			case 2:
 				f.done(lane, blind(), name)
-				f.Acked(Good, "")
+				f.Acked(Secondary, Good, "")
 				delete(due, name)
 			case 3:
 				f.clock = f.clock.Add(time.Duration(rapid.IntRange(0, 30).Draw(rt, "ms")) * time.Millisecond)

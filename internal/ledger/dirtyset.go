@@ -7,6 +7,7 @@ type dirtySet struct {
 	inDB    map[int32]int   // how many each database has
 	failing map[Hash]*Dirty // those whose last copy failed
 	names   int             // bytes of all names
+	truths  [2]int          // how many are copied from each side
 }
 
 // meanName is what a key's name may have in bytes on average before memory, and not their number, bounds
@@ -36,6 +37,7 @@ func (s *dirtySet) add(d *Dirty) {
 	s.keys[d.Key.Hash] = d
 	s.inDB[d.Key.DB]++
 	s.names += len(d.Key.Name)
+	s.truths[d.truth]++
 }
 
 func (s *dirtySet) remove(d *Dirty) {
@@ -43,6 +45,7 @@ func (s *dirtySet) remove(d *Dirty) {
 	delete(s.failing, d.Key.Hash)
 	s.inDB[d.Key.DB]--
 	s.names -= len(d.Key.Name)
+	s.truths[d.truth]--
 }
 
 // failed notes that d.Failures may have changed.

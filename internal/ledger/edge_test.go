@@ -38,9 +38,9 @@ func TestEdgeSuspect(t *testing.T) {
 func TestWhatAnEffectHasMadeNeedsNoGuard(t *testing.T) {
 	l := New(Options{MaxDirty: 10, MaxExact: 10, Now: func() int64 { return 0 }})
 	l.AssumeExpiring()
-	lane := l.AddLane()
+	lane := l.AddLane(Primary)
 	sink := &guards{}
-	l.SetSink(sink)
+	l.SetSink(Secondary, sink)
 	key := func(name string) Key { return Key{Hash: l.Hash(0, []byte(name)), Name: []byte(name), Write: true} }
 	w := &Write{Lane: lane, Keys: []Key{key("a"), key("b")}}
 	if !l.Acquire(w) {
@@ -65,3 +65,32 @@ func (g *guards) Append(_ *Write, e *Effect) bool {
 }
 
 func (g *guards) AppendCopy(*Copy, *State) bool { return true }
+
+// Where keys live longer on the secondary, no look at what is left of a key tells whether the primary still has it.
+func TestWhatMayLiveLongerIsCopied(t *testing.T) {
+	l := New(Options{MaxDirty: 10, MaxExact: 10, Extends: true, Now: func() int64 { return 0 }})
+	lane := l.AddLane(Primary)
+	l.SetSink(Secondary, &guards{})
+	reply := func(name string, s Step) Outcome {
+		t.Helper()
+		l.Lock()
+		defer l.Unlock()
+		w := &Write{Lane: lane, Keys: []Key{{Hash: l.Hash(0, []byte(name)), Name: []byte(name), Write: true}}}
+		if !l.Acquire(w) {
+			t.Fatal("not granted")
+		}
+		return l.Reply(w, &Effect{Steps: []Step{s}})
+	}
+	if out := reply("a", Step{}); out != Forwarded {
+		t.Errorf("of a key that never expires: %v", out)
+	}
+	if out := reply("a", Step{Blind: true, MayExpire: true}); out != Forwarded {
+		t.Errorf("of a key that gets an expiry: %v", out)
+	}
+	if out := reply("a", Step{}); out != Dirtied {
+		t.Errorf("of a key that may expire: %v", out)
+	}
+	if out := reply("a", Step{Blind: true}); out != Forwarded {
+		t.Errorf("of a key that is written anew: %v", out)
+	}
+}

@@ -25,6 +25,7 @@ func (l *Ledger) OweEverywhere(why string) {
 	l.everywhere.version++
 	l.everywhere.owed, l.everywhere.why = true, why
 	l.onChange()
+	l.stir()
 }
 
 // EverywhereOwed reports whether the scripts and functions of the secondary must be brought to what they are on
@@ -52,7 +53,7 @@ func (l *Ledger) EndEverywhere(version uint64, e *Effect) Result {
 	}
 	e.Steps = append(e.Steps[:0], Step{Everywhere: true})
 	e.Guard = e.Guard[:0]
-	if !l.append(&Write{Everywhere: true}, e) {
+	if !l.append(&l.to[l.LibrariesSide().Other()], &Write{Everywhere: true}, e) {
 		return NotTaken
 	}
 	l.stats.Forwarded++
@@ -84,7 +85,7 @@ func (l *Ledger) canEverywhere(w *Write) bool {
 		if t == w {
 			return true
 		}
-		if t.Everywhere {
+		if t.Everywhere && l.stands(t) {
 			return false
 		}
 	}

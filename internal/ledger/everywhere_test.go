@@ -14,11 +14,11 @@ func TestEverywhereIsOwed(t *testing.T) {
 		owed bool
 		do   func(f *fixture, w *Write)
 	}{
-		{"acknowledged", false, func(f *fixture, w *Write) { f.Reply(w, loaded()); f.Acked(Good, "") }},
+		{"acknowledged", false, func(f *fixture, w *Write) { f.Reply(w, loaded()); f.Acked(Secondary, Good, "") }},
 		{"nothing changed", false, func(f *fixture, w *Write) { f.Reply(w, nil) }},
 		{"dropped", true, func(f *fixture, w *Write) { f.sink.refuses = true; f.Reply(w, loaded()) }},
-		{"mismatched", true, func(f *fixture, w *Write) { f.Reply(w, loaded()); f.Acked(Differs, "no") }},
-		{"lost with the secondary", true, func(f *fixture, w *Write) { f.Reply(w, loaded()); f.SecondaryLost() }},
+		{"mismatched", true, func(f *fixture, w *Write) { f.Reply(w, loaded()); f.Acked(Secondary, Differs, "no") }},
+		{"lost with the secondary", true, func(f *fixture, w *Write) { f.Reply(w, loaded()); f.SinkLost(Secondary) }},
 		{"lost with the lane", true, func(f *fixture, w *Write) { f.Unanswered(w) }},
 		{"not forwarded with the rest of its transaction", true, func(f *fixture, w *Write) {
 			f.Reply(w, &Effect{Steps: []Step{{Everywhere: true}, {Copy: true, Keys: []int{0}}}})
@@ -26,7 +26,7 @@ func TestEverywhereIsOwed(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			f := newFixture(t)
-			lane := f.AddLane()
+			lane := f.AddLane(Primary)
 			w := loading(lane)
 			w.Keys = []Key{key("a")}
 			if !f.Acquire(w) {
@@ -55,7 +55,7 @@ func TestEverywhereIsOwed(t *testing.T) {
 // TestEverywhereIsBrought in one piece, and not if a write was sent meanwhile.
 func TestEverywhereIsBrought(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	f.OweEverywhere("a test")
 	v, ok := f.BeginEverywhere()
 	if !ok {
@@ -79,8 +79,8 @@ func TestEverywhereIsBrought(t *testing.T) {
 	if got := f.EndEverywhere(v, &Effect{}); got != Won {
 		t.Errorf("result %d", got)
 	}
-	f.Acked(Good, "")
-	f.Acked(Good, "")
+	f.Acked(Secondary, Good, "")
+	f.Acked(Secondary, Good, "")
 	if !f.Drained() {
 		t.Error("not drained")
 	}
@@ -89,7 +89,7 @@ func TestEverywhereIsBrought(t *testing.T) {
 // TestEverywhereWaitsForOtherLanes, in the order in which they came, and holds up nothing else.
 func TestEverywhereWaitsForOtherLanes(t *testing.T) {
 	f := newFixture(t)
-	one, two := f.AddLane(), f.AddLane()
+	one, two := f.AddLane(Primary), f.AddLane(Primary)
 	first, second, third := loading(one), loading(two), loading(one)
 	if !f.Acquire(first) {
 		t.Fatal("the first had to wait")

@@ -45,7 +45,7 @@ func newFixture(t *testing.T, change ...func(o *Options)) *fixture {
 		c(&o)
 	}
 	f.Ledger = newLedger(o, 64)
-	f.SetSink(f.sink)
+	f.SetSink(Secondary, f.sink)
 	return f
 }
 
@@ -114,5 +114,5 @@ func (f *fixture) copied(name string) {
 	if !f.BeginCopy(&c) || f.EndCopy(&c, &State{}) != Won {
 		f.t.Fatalf("the copy of %s was not won", name)
 	}
-	f.Acked(Good, "")
+	f.Acked(Secondary, Good, "")
 }

@@ -74,6 +74,8 @@ func (l *Ledger) Foreign(feed LaneID, keys []Key) (dirtied bool) {
 	for i := range keys {
 		x := keys[i].Hash.Stripe()
 		switch owner := l.stripes[x].lastOwner(); {
+		case keys[i].Stays:
+			continue
 		case owner == feed, l.handed.has(x):
 		case l.hasFeed(owner) && !(l.gained.has(x) && l.without&ruleNamesakeGained == 0):
 			continue
@@ -89,7 +91,28 @@ func (l *Ledger) Foreign(feed LaneID, keys []Key) (dirtied bool) {
 		}
 		l.MakeDirty(&keys[i])
 	}
+	if dirtied && !l.mayBeOurs(feed, keys) {
+		l.stats.Others++
+	}
 	return dirtied
+}
+
+// mayBeOurs reports whether something that we sent can be what a report on a feed is about, though it is not certain, and so
+// counts to be on the safe side: a script, a command that blocks, a lane that has no feed or has just come to own the
+// stripe, or another lane, if it owns a namesake: the report may be about any of the keys.
+func (l *Ledger) mayBeOurs(feed LaneID, keys []Key) bool {
+	if l.hiding > 0 {
+		return true
+	}
+	for i := range keys {
+		x := keys[i].Hash.Stripe()
+		owner := l.stripes[x].lastOwner()
+		if owner >= 0 && owner != feed || l.handed.has(x) || l.gained.has(x) || l.unfed.has(x) || l.told.has(x) || l.hidden.has(x) ||
+			l.blockedOn[keys[i].Hash] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Flushes returns how many flushes of ours the primary has done, and whether one is in flight. The server reports
@@ -105,6 +128,16 @@ func (l *Ledger) explained(x uint32) bool {
 		return false
 	}
 	return l.hiding == 0 && !l.hidden.has(x) || l.without&ruleToldHidden != 0
+}
+
+// unfeed notes what a lane without a feed may just have written, or a script, or a command that was served while it was
+// blocked: all feeds report that.
+func (l *Ledger) unfeed(keys []Key) {
+	for i := range keys {
+		if keys[i].Write {
+			l.unfed.add(keys[i].Hash.Stripe(), true)
+		}
+	}
 }
 
 // tell notes that a script is in flight, or was until now, and what it may have written.
@@ -180,8 +213,13 @@ func (l *Ledger) hasFeed(id LaneID) bool {
 	return id >= 0 && l.lanes[id].feed || l.without&ruleFeedless != 0
 }
 
-// RoundWanted reports whether stripes have changed hands since the last round began.
-func (l *Ledger) RoundWanted() bool { return l.handed.any() }
+// RoundWanted reports whether stripes have changed hands since the last round began, or a script may have written what it
+// does not name.
+func (l *Ledger) RoundWanted() bool { return l.handed.any() || l.hidden.any() }
+
+// Unread reports whether a script has been answered that may have written keys which it does not name, and the reports of
+// them may not be read yet: so they are neither unsettled nor dirty.
+func (l *Ledger) Unread() bool { return l.feeds > 0 && (l.hidden.all || l.hidden.allWas) }
 
 // BeginRound begins to read all feeds as far as they have come: after it the caller sends a PING on each, and
 // calls EndRound when all are answered. One round at a time.
@@ -190,6 +228,7 @@ func (l *Ledger) BeginRound() {
 	l.gained.begin()
 	l.told.begin()
 	l.hidden.begin()
+	l.unfed.begin()
 }
 
 // EndRound says that every report has been judged which had been made when BeginRound was called.
@@ -198,4 +237,5 @@ func (l *Ledger) EndRound() {
 	l.gained.end()
 	l.told.end()
 	l.hidden.end()
+	l.unfed.end()
 }

@@ -63,7 +63,7 @@ func TestReportsAreJudged(t *testing.T) {
 		for feed, want := range x.want {
 			t.Run(fmt.Sprintf("%s, feed %d", x.name, feed), func(t *testing.T) {
 				f := newFixture(t)
-				lanes := []LaneID{f.AddLane(), f.AddLane(), f.AddLane()}
+				lanes := []LaneID{f.AddLane(Primary), f.AddLane(Primary), f.AddLane(Primary)}
 				f.SetForeign(true, false)
 				f.SetFeed(lanes[0], true)
 				f.SetFeed(lanes[1], true)
@@ -93,7 +93,7 @@ func (f *fixture) script(lane LaneID, name string, hidden bool) {
 // TestDerivedIsCopiedWhileOthersWrite, also in a transaction.
 func TestDerivedIsCopiedWhileOthersWrite(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	f.SetForeign(false, true)
 	if got := f.done(lane, notBlind(), "a", "b"); got != Dirtied {
 		t.Errorf("a rename: outcome %d", got)
@@ -138,7 +138,7 @@ func TestRecentIsBounded(t *testing.T) {
 // TestFlushesAreCounted: those that were done, in transactions too.
 func TestFlushesAreCounted(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	flush := func(e *Effect) {
 		w := &Write{Kind: Flush, Lane: lane, DBs: []int{0}}
 		if !f.Acquire(w) {
@@ -154,5 +154,30 @@ func TestFlushesAreCounted(t *testing.T) {
 	flush(&Effect{Steps: []Step{{Blind: true}, {Blind: true}}})
 	if n, inFlight := f.Flushes(); n != 3 || inFlight {
 		t.Errorf("%d were done, in flight: %v", n, inFlight)
+	}
+}
+
+// What a script may have written without naming it is unread until a round has passed that began after its reply.
+func TestAScriptIsUnreadUntilItsReportsAre(t *testing.T) {
+	f := newFixture(t)
+	lane := f.AddLane(Primary)
+	f.SetForeign(true, false)
+	f.SetFeed(lane, true)
+	if f.script(lane, "a", false); f.Unread() {
+		t.Error("a script that names its keys is unread")
+	}
+	f.BeginRound()
+	f.script(lane, "a", true)
+	f.EndRound()
+	if !f.Unread() || !f.RoundWanted() {
+		t.Errorf("after a round that began before its reply: unread %v, a round is wanted %v", f.Unread(), f.RoundWanted())
+	}
+	f.BeginRound()
+	if !f.Unread() {
+		t.Error("read before the round has ended")
+	}
+	f.EndRound()
+	if f.Unread() || f.RoundWanted() {
+		t.Errorf("after its round: unread %v, a round is wanted %v", f.Unread(), f.RoundWanted())
 	}
 }

@@ -215,6 +215,7 @@ func (l *Ledger) standAnew() {
 // sent in it. It is called every few seconds.
 func (l *Ledger) TurnIntents() bool {
 	l.intents.m.SetDoubt(l.inDoubt())
+	l.settleLibraries()
 	if l.intents.m.Held() || l.intents.unsettled[1-l.intents.m.Generation()] > 0 {
 		return false
 	}

@@ -4,7 +4,7 @@
 //
 // It owns the stripes, the queues of writes that wait for them, the exact set, the dirty set and the list
 // of effects that the secondary has not acknowledged. It never does I/O: bytes go out through a Sink, and
-// whoever moves them reports back what arrived (Reply, Acked) and what was lost (LaneLost, SecondaryLost).
+// whoever moves them reports back what arrived (Reply, Acked) and what was lost (Unanswered, SinkLost).
 //
 // # The lock
 //
@@ -33,8 +33,11 @@
 //	I5  Nobody waits for the secondary. Nothing here blocks; what the Sink refuses becomes dirty (P4), and
 //	    a dirty set past its bound becomes an owed sweep (P5).
 //	I6  Not forgotten. At every instant the intent map says of all that a crash would leave in doubt (intents.go).
+//	    The same holds of the list of kept keys (kept.go): who leaves it is known to be owed by then.
 //	I7  No deadlock. A write that must wait takes its place in the queues of all its stripes in one step,
 //	    and a copy's read goes ahead of them.
+//
+// Where clients write at both instances there are four more (twoway.go).
 package ledger
 
 import (
@@ -65,7 +68,7 @@ func (h Hasher) Sum(db int, name []byte) Hash {
 	return Hash{Lo: lo, Hi: hi}
 }
 
-// LaneID names a lane of the primary. A number may be used again once nothing of it is in flight.
+// LaneID names a lane of an instance. A number may be used again once nothing of it is in flight.
 type LaneID int32
 
 // Key is one key of a write in flight.
@@ -76,6 +79,10 @@ type Key struct {
 	DB   int32
 	// Write is false for a key that the command only reads.
 	Write bool
+	// Stays: it lives on the primary alone (package moves), and Write is false whatever the command does to it. It has a stripe,
+	// whose owner tells whose change a report is about, and that is all that is known of it: it is never exact or dirty.
+	// Whoever makes the effect leaves out steps that change nothing else, and has what is made from it copied.
+	Stays bool
 	exact bool // scratch of Reply
 	made  bool // scratch of Reply: the effect itself has written it, whatever it was before
 }
@@ -105,7 +112,8 @@ type Write struct {
 	Kind Kind
 	Lane LaneID
 	Keys []Key
-	// DBs are the databases that a barrier concerns.
+	// DBs are the databases that a barrier concerns. A flush of none is of such as do not move: it is counted, for it is
+	// reported, and has no effect.
 	DBs []int
 	// Everywhere: it changes what belongs to no key, too (SCRIPT LOAD, FUNCTION LOAD); it may have no keys at all.
 	Everywhere bool
@@ -124,6 +132,7 @@ type Write struct {
 	intent uint8  // the generation of the intent map in which it was marked
 	queued bool   // it stands among the tickets
 	beside bool   // a hidden one was in flight when it was sent
+	unkept uint64 // what must be on disk of the list of kept keys before it is sent; 0: nothing
 }
 
 func (w *Write) barrier() bool { return w.Kind == Flush || w.Kind == Swap || w.Kind == Anything }
@@ -144,6 +153,10 @@ type Sink interface {
 	// AppendCopy queues the state of one key. It reports false when the secondary is not connected.
 	AppendCopy(c *Copy, s *State) bool
 }
+
+// dirtyCounts is how many counts there are of keys that became dirty: each is of so many stripes that a shadow read is seldom
+// left out for the sake of another one's key.
+const dirtyCounts = 1024
 
 // stripe is the unit of ordering. 16 bytes, 2^20 of them.
 type stripe struct {
@@ -167,6 +180,14 @@ type Options struct {
 	MaxExact int
 	// Intents is the intent map; nil: one that no crash outlives.
 	Intents *intent.Map
+	// Extends: a key may live longer on the secondary than on the primary, so that where it may expire what a command makes of it
+	// cannot be repeated there.
+	Extends bool
+	// TwoWay: clients write at both instances (twoway.go).
+	TwoWay bool
+	// Decided is told, with the lock held, of each key whose state on an instance that was down is replaced by the other
+	// one's (conflict.go). It keeps nothing of the key. nil: nobody is.
+	Decided func(k *Key)
 	// Now is the clock for lags, in Unix nanoseconds; it is read once per effect.
 	Now func() int64
 }
@@ -184,19 +205,23 @@ type Stats struct {
 	Overflows  uint64 // times the dirty set passed its bound
 	Waits      uint64 // writes that had to wait for another lane
 	Foreign    uint64 // keys that became dirty by a report of a change which no lane's write explained
+	Others     uint64 // such reports of which nothing that we sent can be the reason: others wrote, or a key expired or was evicted
 }
 
 // Ledger is the state of one shard. See the package comment for its lock.
 type Ledger struct {
 	sync.Mutex
-	opt  Options
-	sink Sink
+	opt Options
+	to  [2]stream // by the instance that it feeds
+	two *twoWay   // nil: clients write at the primary only
 
 	seq      uint64 // raised by every write sent and every key made dirty
 	barrier  uint64 // seq at which the last barrier was sent: it counts as a write to every stripe
 	floor    uint64 // seq at which the dirty set was last forgotten
 	stripes  []stripe
-	expiring bitset // stripes in which a time to live was ever set
+	fetched  uint64              // see Fetch
+	dirtied  [dirtyCounts]uint32 // how often keys have become dirty, by a part of their stripes' numbers (shadow.go)
+	expiring bitset              // stripes in which a time to live was ever set
 	lanes    []laneState
 	inflight int // writes on lanes, copy reads included
 	reads    int // copy reads among them
@@ -225,14 +250,14 @@ type Ledger struct {
 	againWhy string // another sweep is owed when this one is done; empty: none
 	exact    exactSet
 	dirty    dirtySet
-	todo     dirtyQueue
 	later    dirtyHeap
 	copying  int
 
-	outstanding outstandingRing
-	suspects    suspects
-	intents     intents
-	names       arena
+	pushed  uint64 // things that were ever appended to the Sinks; each has its number
+	intents intents
+	names   arena
+
+	awaits awaited // who waits without blocking
 
 	blocking  int            // commands that wait to be served
 	blockedOn map[Hash]int32 // how many wait, by key
@@ -245,12 +270,12 @@ type Ledger struct {
 	told       recent // stripes of which scripts have written keys that they name
 	gained     recent // stripes that a lane has taken which no lane with a feed had owned
 	hidden     recent // all, if a hidden write was in flight
+	unfed      recent // stripes that were written without a feed that would not report it
 	everywhere everywhere
+	kept       keptKeys
 	hiding     int    // hidden writes in flight
 	hid        uint64 // seq at which the last was sent
-
-	unacked int  // effects in outstanding, copies not counted
-	lost    bool // the Sink's connection is gone, and what is on it may still be executed
+	passes     uint64 // times that a stripe was granted to another lane than before
 
 	stats    Stats
 	scratch  Effect
@@ -261,6 +286,7 @@ type Ledger struct {
 
 type laneState struct {
 	inflight int
+	at       Side
 	used     bool
 	down     bool
 	feed     bool // see SetFeed
@@ -281,7 +307,7 @@ func newLedger(o Options, n int) *Ledger {
 		o.Intents = intent.NewMemory(n)
 	}
 	number, _ := o.Intents.Sweep()
-	return &Ledger{
+	l := &Ledger{
 		opt:      o,
 		stripes:  make([]stripe, n),
 		expiring: o.Intents.Expiring(),
@@ -291,30 +317,43 @@ func newLedger(o Options, n int) *Ledger {
 		dirty:    newDirtySet(),
 		onChange: func() {},
 	}
+	l.to[Secondary].feeds = Secondary
+	if o.TwoWay {
+		l.two = newTwoWay(o.Intents.Sides(), Side(o.Intents.Side()), n)
+	} else if l.Elsewhere() == 0 {
+		clear(o.Intents.Sides()) // from now on marks are about the primary's
+		o.Intents.SetSide(uint8(Primary))
+	}
+	return l
 }
-
-// SetSink sets the lane to the secondary. Nothing may be outstanding, and no old connection of it be alive.
-func (l *Ledger) SetSink(s Sink) { l.sink, l.lost = s, false }
 
 // OnChange sets a function that is called, with the lock held, whenever there is more for the copier to do
 // or less to wait for. It must not block.
 func (l *Ledger) OnChange(f func()) { l.onChange = f }
 
-// Wake says that the Sink is connected again: it takes copies, and its old connection is known dead.
-func (l *Ledger) Wake() {
-	l.lost = false
-	l.onChange()
-}
-
 // Hash returns the hash of a key. It needs no lock.
 func (l *Ledger) Hash(db int, name []byte) Hash { return l.opt.Hasher.Sum(db, name) }
+
+// Fetch has the processor bring the stripes of a write close. They are spread over 16 MB, and each is waited for where it is
+// needed; those of many writes that are fetched one right after the other come at the same time. It changes nothing. Of a
+// write of many keys it fetches the first few: the others come at the same time anyway.
+func (l *Ledger) Fetch(w *Write) {
+	for i := range w.Keys[:min(len(w.Keys), 8)] {
+		l.fetched ^= l.stripes[w.Keys[i].Hash.Stripe()].version // kept, or the compiler would leave it out
+	}
+}
 
 // Stats returns the counts so far.
 func (l *Ledger) Stats() Stats { return l.stats }
 
 // Unsettled is the number of writes sent to the primary whose effect the secondary has not acknowledged
 // and whose keys are not dirty.
-func (l *Ledger) Unsettled() int { return l.inflight - l.reads + l.unacked }
+func (l *Ledger) Unsettled() int {
+	return l.inflight - l.reads + l.to[Primary].unacked + l.to[Secondary].unacked
+}
+
+// Unreplied is the number of those that the primary has not answered.
+func (l *Ledger) Unreplied() int { return l.inflight - l.reads }
 
 // DirtyKeys is the number of keys known to be dirty; while a sweep is owed or running there are more.
 func (l *Ledger) DirtyKeys() int { return l.dirty.len() }
@@ -332,7 +371,7 @@ func (l *Ledger) Drained() bool {
 	if l.blocking > 0 && l.without&ruleBlockedDrain == 0 {
 		return false
 	}
-	return l.inflight == 0 && l.outstanding.len() == 0 && l.dirty.len() == 0 && l.copying == 0 && !l.sweeping &&
+	return l.inflight == 0 && l.onTheWay() == 0 && l.dirty.len() == 0 && l.copying == 0 && !l.sweeping &&
 		!l.everywhere.owed
 }
 
@@ -342,6 +381,14 @@ type bitset []uint64
 func (b bitset) has(i uint32) bool { return b[i>>6]&(1<<(i&63)) != 0 }
 func (b bitset) add(i uint32)      { b[i>>6] |= 1 << (i & 63) }
 
+func (b bitset) set(i uint32, on bool) {
+	if on {
+		b.add(i)
+	} else {
+		b[i>>6] &^= 1 << (i & 63)
+	}
+}
+
 func (b bitset) any() bool {
 	for _, w := range b {
 		if w != 0 {
@@ -350,6 +397,9 @@ func (b bitset) any() bool {
 	}
 	return false
 }
+
+// MayHaveExpired reports whether the key may have had a time to live, and so may have come to the end of it.
+func (l *Ledger) MayHaveExpired(h Hash) bool { return l.expiring.has(h.Stripe()) }
 
 // AssumeExpiring marks every stripe as one that may hold a time to live. It is for a start that finds data
 // on the secondary which this process did not see arrive.

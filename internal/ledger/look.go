@@ -56,20 +56,17 @@ func (l *Ledger) Trouble(h Hash) (failures int, why string) {
 	return 0, ""
 }
 
-// Queued returns how many dirty keys wait for the copier now; those that back off do not count.
-func (l *Ledger) Queued() int { return len(l.todo.items) - l.todo.head }
+// QueuedFrom returns how many of a side's dirty keys NextDirty may have now; those that back off do not count.
+func (l *Ledger) QueuedFrom(from Side) int {
+	if to := &l.to[from.Other()]; l.two == nil || !to.lost {
+		return to.todo.len()
+	}
+	return 0
+}
+
+// Queued returns how many dirty keys wait for the copiers now; those that back off do not count.
+func (l *Ledger) Queued() int { return l.to[Primary].todo.len() + l.to[Secondary].todo.len() }
 
 // Wanted reports whether the copy of d is still owed: no blind effect has cleared it, and it was not
 // forgotten.
 func (l *Ledger) Wanted(d *Dirty) bool { return l.dirty.of(d.Key.Hash) == d }
-
-// Ready reports whether the Sink would take a copy now. A Sink that can tell says so by a method Ready() bool,
-// called with the lock held; of any other, only AppendCopy's answer is known. It is asked for one copy at a time: a Sink in
-// trouble may say yes to a single one.
-func (l *Ledger) Ready() bool {
-	if l.sink == nil {
-		return false
-	}
-	s, ok := l.sink.(interface{ Ready() bool })
-	return !ok || s.Ready()
-}

@@ -54,7 +54,7 @@ func (l *Ledger) Reply(w *Write, e *Effect) Outcome {
 			}
 		}
 		out = l.replyBarrier(w, e)
-	case l.mayForward(w, e) && l.append(w, e):
+	case l.mayForward(w, e) && l.append(l.toOther(w), w, e):
 		out = Forwarded
 		l.stats.Forwarded++
 		l.nowExact(w, e)
@@ -63,6 +63,9 @@ func (l *Ledger) Reply(w *Write, e *Effect) Outcome {
 		l.dirtyWritten(w, e)
 	}
 	l.release(w)
+	if len(l.awaits) > 0 && e != nil {
+		l.tellWritten(w)
+	}
 	return out
 }
 
@@ -70,6 +73,9 @@ func (l *Ledger) Reply(w *Write, e *Effect) Outcome {
 // or not at all: a part of it would show the secondary a state that the primary never had.
 func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 	e.Guard = e.Guard[:0]
+	if l.two != nil && l.displaced(w) && l.two.without&sideDisplaced == 0 {
+		return false
+	}
 	if (l.blocking > 0 || l.served > w.at) && l.meetsBlocked(w, e) {
 		return false
 	}
@@ -103,6 +109,8 @@ func (l *Ledger) mayForward(w *Write, e *Effect) bool {
 			case s.Blind:
 				k.exact, k.made = k.exact || k.Write, k.made || k.Write
 			case !k.exact && l.without&ruleOnlyExact == 0 && (k.Write || l.without&ruleAllExact == 0):
+				return false
+			case l.opt.Extends && l.expiring.has(k.Hash.Stripe()):
 				return false
 			case l.expiring.has(k.Hash.Stripe()) && !k.made: // what this very effect has made is the same on both sides
 				e.Guard = append(e.Guard, s.key(j))
@@ -201,17 +209,20 @@ func (l *Ledger) replyBarrier(w *Write, e *Effect) (out Outcome) {
 		}()
 	}
 	settled := l.Settled()
+	swappable := l.allExact() && (l.blocking == 0 || l.without&ruleBlockedSwap != 0)
 	switch {
+	case w.Kind == Flush && len(w.DBs) == 0:
+		return Unchanged
 	case w.Kind == Anything && e.copies():
 		l.dirtyWritten(w, e)
 		return Dirtied
 	case w.Kind == Anything && !settled:
 		l.OweSweep("a script that may write any key was to be repeated while keys were dirty", 0)
 		return Dirtied
-	case w.Kind == Swap && !settled && l.without&ruleSwapSettled == 0:
+	case w.Kind == Swap && !swappable && l.without&ruleSwapSettled == 0:
 		l.OweSweep("two databases were swapped while keys were dirty", 0)
 		return Dirtied
-	case !l.mayForward(w, e) || !l.append(w, e):
+	case !l.mayForward(w, e) || !l.append(l.toOther(w), w, e):
 		if l.without&ruleBarrierOwes == 0 {
 			l.OweSweep("a flush, swap or script did not reach the secondary", 0)
 		}
@@ -251,12 +262,13 @@ func (e *Effect) copies() bool {
 	return slices.ContainsFunc(e.Steps, func(s Step) bool { return s.Copy })
 }
 
-// allExact reports whether the secondary's state of every key equals the primary's, as far as nobody blocks.
+// allExact reports whether the secondary's state of every key that is not kept equals the primary's, as far as nobody
+// blocks.
 func (l *Ledger) allExact() bool { return !l.sweeping && l.dirty.len() == 0 && l.copying == 0 }
 
 // Settled reports whether every key is exact now, so that a write of any key (Anything) may be repeated.
 func (l *Ledger) Settled() bool {
-	return l.allExact() && (l.blocking == 0 || l.without&ruleBlockedSwap != 0)
+	return l.allExact() && l.Kept() == 0 && (l.blocking == 0 || l.without&ruleBlockedSwap != 0)
 }
 
 func contains(dbs []int, db int) bool {
@@ -270,8 +282,11 @@ func contains(dbs []int, db int) bool {
 
 // isExact reports whether the secondary's state of a key equals the primary's at this point of the order.
 func (l *Ledger) isExact(h Hash) bool {
+	if l.kept.list != nil && l.IsKept(h) && l.kept.without&ruleKeptNotExact == 0 {
+		return false
+	}
 	return l.dirty.of(h) == nil && (!l.unknown(h) || l.exact.has(h) || l.intents.foundOnly && l.without&ruleMarkedUnknown != 0) &&
-		!l.isBlockedOn(h)
+		!l.isBlockedOn(h) && (l.two == nil || l.two.abandoned[h.Stripe()].writes == 0)
 }
 
 // becomesExact: a blind effect or a copy of sequence number at has made a key right, unless it became dirty
@@ -281,6 +296,9 @@ func (l *Ledger) becomesExact(h Hash, at uint64) bool {
 		return false
 	}
 	if d := l.dirty.of(h); d != nil {
+		if l.two != nil && d.truth != l.sideOf(h.Stripe()) {
+			l.turnDirty(d)
+		}
 		if d.since > at && l.without&ruleDirtySince == 0 {
 			return false
 		}
@@ -311,6 +329,10 @@ func (l *Ledger) Unanswered(w *Write) {
 				l.MakeDirty(&w.Keys[i])
 			}
 		}
+		l.reportDisplaced(w)
 	}
 	l.release(w)
+	if l.two == nil || l.two.without&sideTold == 0 {
+		l.tellWritten(w)
+	}
 }

@@ -30,7 +30,7 @@ func TestExactAndDirty(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s, %v", x.is, x.effect), func(t *testing.T) {
 			f := newFixture(t)
-			lane := f.AddLane()
+			lane := f.AddLane(Primary)
 			k := key("a")
 			switch x.is {
 			case "unknown":
@@ -60,7 +60,7 @@ func TestExactAndDirty(t *testing.T) {
 
 func TestRefusedEffectMakesItsKeysDirty(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	f.sink.refuses = true
 	if out := f.done(lane, blind(), "a", "b", "?c"); out != Dirtied {
 		t.Fatalf("outcome %d", out)
@@ -105,7 +105,7 @@ func TestSeveralKeys(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			f := newFixture(t)
-			lane := f.AddLane()
+			lane := f.AddLane(Primary)
 			if x.dirty != "" {
 				k := key(x.dirty)
 				f.MakeDirty(&k)
@@ -124,7 +124,7 @@ func TestSeveralKeys(t *testing.T) {
 
 func TestGuardsOnlyWhatMayExpire(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	f.done(lane, notBlind(), "a")
 	if len(f.sink.guard) != 0 {
 		t.Error("a key without a time to live is guarded")
@@ -160,7 +160,7 @@ func TestGuardsOnlyWhatMayExpire(t *testing.T) {
 
 func TestFlushCleansWhatWasDirtyBefore(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	before, since, other := key("a"), key("b"), key("c")
 	other.DB = 1
 	f.MakeDirty(&before)
@@ -182,7 +182,7 @@ func TestBarriersThatOwe(t *testing.T) {
 		for _, how := range []string{"refused by the Sink", "differs", "lost with the Sink", "unanswered"} {
 			t.Run(fmt.Sprint(kind, " ", how), func(t *testing.T) {
 				f := newFixture(t)
-				w := &Write{Kind: kind, Lane: f.AddLane(), DBs: []int{0, 1}}
+				w := &Write{Kind: kind, Lane: f.AddLane(Primary), DBs: []int{0, 1}}
 				f.Acquire(w)
 				f.sink.refuses = how == "refused by the Sink"
 				switch how {
@@ -193,9 +193,9 @@ func TestBarriersThatOwe(t *testing.T) {
 				}
 				switch how {
 				case "differs":
-					f.Acked(Differs, "an error")
+					f.Acked(Secondary, Differs, "an error")
 				case "lost with the Sink":
-					f.SecondaryLost()
+					f.SinkLost(Secondary)
 				}
 				if !f.Sweeping() {
 					t.Error("no sweep is owed")
@@ -208,7 +208,7 @@ func TestBarriersThatOwe(t *testing.T) {
 // TestSwap: a swap renames keys, so what is still to be said about one by its name must not be.
 func TestSwap(t *testing.T) {
 	swap := func(f *fixture) Outcome {
-		w := &Write{Kind: Swap, Lane: f.AddLane(), DBs: []int{0, 1}}
+		w := &Write{Kind: Swap, Lane: f.AddLane(Primary), DBs: []int{0, 1}}
 		if !f.Acquire(w) {
 			f.t.Fatal("the swap had to wait")
 		}
@@ -224,11 +224,11 @@ func TestSwap(t *testing.T) {
 	})
 	t.Run("before an effect is found to have failed", func(t *testing.T) {
 		f := newFixture(t)
-		f.done(f.AddLane(), notBlind(), "a")
+		f.done(f.AddLane(Primary), notBlind(), "a")
 		if swap(f) != Forwarded || f.Sweeping() {
 			t.Fatal("it was not forwarded")
 		}
-		f.Acked(Differs, "an error")
+		f.Acked(Secondary, Differs, "an error")
 		if !f.Sweeping() {
 			t.Error("only a key is dirty, under a name that is another's now")
 		}
@@ -239,14 +239,14 @@ func TestSwap(t *testing.T) {
 		f.BeginCopy(&c)
 		f.EndCopy(&c, &State{})
 		swap(f)
-		f.Acked(Refused, "no room")
+		f.Acked(Secondary, Refused, "no room")
 		if !f.Sweeping() {
 			t.Error("only a key is dirty, under a name that is another's now")
 		}
 	})
 	t.Run("of keys with a time to live", func(t *testing.T) {
 		f := newFixture(t)
-		lane := f.AddLane()
+		lane := f.AddLane(Primary)
 		f.done(lane, &Effect{Steps: []Step{{Blind: true, MayExpire: true}}}, "a")
 		swap(f)
 		f.done(lane, notBlind(), "b")
@@ -276,7 +276,7 @@ func TestFlushInATransaction(t *testing.T) {
 			k := key("a")
 			k.DB = x.db
 			f.MakeDirty(&k)
-			w := &Write{Kind: Flush, Lane: f.AddLane(), DBs: []int{0}, Keys: []Key{k}}
+			w := &Write{Kind: Flush, Lane: f.AddLane(Primary), DBs: []int{0}, Keys: []Key{k}}
 			f.Acquire(w)
 			if out := f.Reply(w, &Effect{Steps: x.steps}); out != x.want {
 				t.Fatalf("outcome %d, want %d", out, x.want)
@@ -292,7 +292,7 @@ func TestFlushInATransaction(t *testing.T) {
 func TestFailedFlushInATransaction(t *testing.T) {
 	f := newFixture(t)
 	f.dirty("b")
-	w := &Write{Kind: Flush, Lane: f.AddLane(), DBs: []int{0}, Keys: []Key{key("a")}}
+	w := &Write{Kind: Flush, Lane: f.AddLane(Primary), DBs: []int{0}, Keys: []Key{key("a")}}
 	f.Acquire(w)
 	if out := f.Reply(w, &Effect{Steps: []Step{{Blind: true, Keys: []int{0}}}}); out != Forwarded || !f.IsDirty(key("b").Hash) {
 		t.Fatalf("outcome %d, or a key is clean that was not flushed", out)

@@ -16,6 +16,7 @@ const (
 // pending is one thing on the Sink that is not acknowledged.
 type pending struct {
 	what     what
+	number   uint64 // among all that was ever appended
 	intent   uint8  // the generation of the intent map in which it counts
 	keyless  bool   // a part of it belongs to no key: a copy of all that does is owed if it fails
 	failures int    // of a copy: how often in a row it failed before
@@ -44,10 +45,29 @@ type outstandingRing struct {
 	buf    []pending // length a power of two
 	head   int
 	n      int
-	acked  uint64 // how many have ever left
-	copies int    // copies among them
-	bytes  int    // the copies' payloads
+	copies int // copies among them
+	bytes  int // the copies' payloads
 	kinds  [copied + 1]int
+	spare  [][]Key // of those that are settled, for the keys of others
+}
+
+// What is kept for the keys of writes of several: so many lists, of so many keys at most. More than a megabyte would lie
+// idle otherwise, for a longer list costs little for each of its keys.
+const (
+	spareLists = 1024
+	spareKeys  = 16
+)
+
+// list returns an empty list with room for so many keys.
+func (r *outstandingRing) list(keys int) []Key {
+	if last := len(r.spare) - 1; last >= 0 && keys <= spareKeys {
+		list := r.spare[last]
+		r.spare[last], r.spare = nil, r.spare[:last]
+		if cap(list) >= keys {
+			return list
+		}
+	}
+	return make([]Key, 0, keys)
 }
 
 func (r *outstandingRing) len() int { return r.n }
@@ -67,31 +87,37 @@ func (r *outstandingRing) push() *pending {
 
 func (r *outstandingRing) front() *pending { return &r.buf[r.head] }
 
+// pop removes the first. Nobody may have kept its keys.
 func (r *outstandingRing) pop() {
+	if list := r.buf[r.head].more; 0 < cap(list) && cap(list) <= spareKeys && len(r.spare) < spareLists {
+		clear(list)
+		r.spare = append(r.spare, list[:0])
+	}
 	r.buf[r.head] = pending{}
 	r.head = (r.head + 1) & (len(r.buf) - 1)
 	r.n--
-	r.acked++
 }
 
-// append hands an effect to the Sink and remembers what to do should it fail.
-func (l *Ledger) append(w *Write, e *Effect) bool {
-	if l.sink == nil || !l.sink.Append(w, e) {
+// append hands an effect to the Sink of a stream and remembers what to do should it fail.
+func (l *Ledger) append(to *stream, w *Write, e *Effect) bool {
+	if to.sink == nil || !to.sink.Append(w, e) {
 		l.stats.Dropped++
 		return false
 	}
 	var p *pending
 	switch {
 	case w.Kind == Flush:
-		p = l.push(flush, nil, w.intent)
+		p = l.push(to, flush, nil, w.intent)
 	case w.Kind == Swap, w.Kind == Anything:
-		p = l.push(swap, nil, w.intent)
+		p = l.push(to, swap, nil, w.intent)
 	case len(w.Keys) > 1 && !e.blind():
-		p = l.push(derived, w.Keys, w.intent)
+		p = l.push(to, derived, w.Keys, w.intent)
 	default:
-		p = l.push(effect, w.Keys, w.intent)
+		p = l.push(to, effect, w.Keys, w.intent)
 	}
-	p.keyless = w.Everywhere && e.changesEverywhere()
+	if p.keyless = w.Everywhere && e.changesEverywhere(); p.keyless && l.two != nil {
+		l.two.librariesEnd = to.end(l.pushed)
+	}
 	return true
 }
 
@@ -105,11 +131,12 @@ func (e *Effect) blind() bool {
 	return true
 }
 
-// push remembers one thing that was handed to the Sink, with names of its own. It is unsettled in that generation of
+// push remembers one thing that was handed to a Sink, with names of its own. It is unsettled in that generation of
 // the intent map.
-func (l *Ledger) push(what what, keys []Key, generation uint8) *pending {
-	p := l.outstanding.push()
-	p.what, p.at = what, l.opt.Now()
+func (l *Ledger) push(to *stream, what what, keys []Key, generation uint8) *pending {
+	p := to.outstanding.push()
+	p.what, p.number, p.at = what, l.pushed, l.opt.Now()
+	l.pushed++
 	l.carried(p, generation)
 	size := 0
 	for i := range keys {
@@ -119,7 +146,7 @@ func (l *Ledger) push(what what, keys []Key, generation uint8) *pending {
 	p.block = b
 	into := p.one[:0]
 	if len(keys) > 1 {
-		p.more = make([]Key, 0, len(keys))
+		p.more = to.outstanding.list(len(keys))
 		into = p.more
 	}
 	for i := range keys {
@@ -131,11 +158,14 @@ func (l *Ledger) push(what what, keys []Key, generation uint8) *pending {
 	if len(keys) > 1 {
 		p.more = into
 	}
-	l.outstanding.kinds[what]++
+	to.outstanding.kinds[what]++
 	if what == copied {
-		l.outstanding.copies++
+		to.outstanding.copies++
 	} else {
-		l.unacked++
+		to.unacked++
+	}
+	if l.two != nil {
+		l.appended(to, p)
 	}
 	return p
 }
@@ -154,16 +184,17 @@ const (
 	Refused
 )
 
-// Acked settles the oldest thing on the Sink: the secondary has answered it. why says what was wrong, for
+// Acked settles the oldest thing on a Sink: the instance that it feeds has answered it. why says what was wrong, for
 // whoever looks at keys that keep failing. It returns what the verdict has come to with what is known of the keys. With
 // nothing on the Sink it does nothing.
-func (l *Ledger) Acked(v Verdict, why string) Verdict {
-	if l.outstanding.n == 0 {
+func (l *Ledger) Acked(to Side, v Verdict, why string) Verdict {
+	on := &l.to[to]
+	if on.outstanding.n == 0 {
 		return v
 	}
-	p := l.outstanding.front()
-	if l.suspects.any() {
-		switch s := l.suspected(p); {
+	p := on.outstanding.front()
+	if on.suspects.any() {
+		switch s := on.suspects.suspected(p); {
 		case p.what == derived && v == Good && s != Good:
 			v, why = s, "it was made from a key whose own effect or copy had failed"
 		case v == Differs && s == AtEdge && l.without&ruleBehindEdge == 0:
@@ -178,18 +209,24 @@ func (l *Ledger) Acked(v Verdict, why string) Verdict {
 	case v == AtEdge && l.without&ruleEdge != 0 || v == Differs && l.without&ruleMismatch != 0 ||
 		v == Refused && l.without&ruleRefused != 0:
 	default:
-		l.bad(p, v, why)
+		l.bad(on, p, v, why)
 	}
 	barrier := p.barrier()
-	l.settle(p)
+	if l.two != nil {
+		l.letIn(p)
+	}
+	l.settle(on, p)
 	if barrier {
 		l.barriersOver()
+	}
+	if l.two != nil {
+		l.wakeFreed(on)
 	}
 	return v
 }
 
 // bad makes the keys dirty of what the secondary did not do as it should.
-func (l *Ledger) bad(p *pending, v Verdict, why string) {
+func (l *Ledger) bad(on *stream, p *pending, v Verdict, why string) {
 	switch {
 	case p.what == copied:
 		l.stats.Failed++
@@ -204,11 +241,12 @@ func (l *Ledger) bad(p *pending, v Verdict, why string) {
 	switch {
 	case p.barrier():
 		l.OweSweep("the secondary did not take a flush or swap: "+why, 0)
-	case l.outstanding.kinds[swap] > 0 && l.without&ruleSwapBehind == 0:
+	case on.outstanding.kinds[swap] > 0 && l.without&ruleSwapBehind == 0:
 		// By now the primary has that key under another name.
 		l.OweSweep("two databases were swapped behind an effect that failed: "+why, 0)
 	default:
-		l.suspect(p, v)
+		l.giveBack(on, p)
+		l.suspect(on, p, v)
 		if p.what == copied {
 			l.failed(p, why)
 			return
@@ -259,32 +297,37 @@ func backoff(n int) time.Duration {
 	return min(10*time.Second, 10*time.Millisecond<<min(n-1, 10))
 }
 
-func (l *Ledger) settle(p *pending) {
+func (l *Ledger) settle(on *stream, p *pending) {
 	wasCopy := p.what == copied
-	l.outstanding.kinds[p.what]--
+	on.outstanding.kinds[p.what]--
 	l.arrived(p)
 	if wasCopy {
-		l.outstanding.copies--
-		l.outstanding.bytes -= p.bytes
+		on.outstanding.copies--
+		on.outstanding.bytes -= p.bytes
 	} else {
-		l.unacked--
+		on.unacked--
 	}
 	l.names.release(p.block)
-	l.outstanding.pop()
-	l.suspects.forget(l.outstanding.acked)
-	if wasCopy || l.outstanding.n == 0 {
+	on.outstanding.pop()
+	reached := l.pushed
+	if on.outstanding.n > 0 {
+		reached = on.outstanding.front().number
+	}
+	on.suspects.forget(reached)
+	if wasCopy || on.outstanding.n == 0 {
 		l.onChange()
 	}
 }
 
-// SecondaryLost says that the Sink's connection is gone: whatever it has not acknowledged may or may not
+// SinkLost says that a Sink's connection is gone: whatever it has not acknowledged may or may not
 // have been done, so the keys are dirty. It is called before the old connection is known dead; copies of
 // those keys are only read then, and go to the new connection (see Wake).
-func (l *Ledger) SecondaryLost() {
-	l.lost = true
+func (l *Ledger) SinkLost(to Side) {
+	on := &l.to[to]
+	on.lost = true
 	owed := false
-	for l.outstanding.n > 0 {
-		p := l.outstanding.front()
+	for on.outstanding.n > 0 {
+		p := on.outstanding.front()
 		if p.what != copied {
 			l.stats.Dropped++
 		}
@@ -296,23 +339,18 @@ func (l *Ledger) SecondaryLost() {
 		case p.barrier():
 			owed = true
 		default:
+			l.giveBack(on, p)
 			l.dirtyAll(p)
 			if d := l.dirty.of(p.one[0].Hash); p.what == copied && d != nil && d.state == dirtyProbed {
 				l.enqueueDirty(d)
 			}
 		}
-		l.settle(p)
+		l.settle(on, p)
 	}
 	if owed {
 		l.OweSweep("a flush or swap was sent to the secondary and its outcome is unknown", 0)
 	}
 	l.barriersOver()
-}
-
-// Oldest returns when the oldest unacknowledged thing was appended, in Unix nanoseconds, or 0.
-func (l *Ledger) Oldest() int64 {
-	if l.outstanding.n == 0 {
-		return 0
-	}
-	return l.outstanding.front().at
+	l.stir()
+	l.settleStir()
 }

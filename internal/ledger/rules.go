@@ -69,3 +69,25 @@ const (
 	ruleMarkedUnknown                       // ... and is unknown until then, whatever the phase
 	ruleOwedNoted                           // an owed sweep is noted before keys are forgotten
 )
+
+// sideRules are those of two-way (twoway.go), likewise.
+type sideRules uint32
+
+const (
+	sideAcked        sideRules = 1 << iota // a stripe passes when all effects on it are acknowledged
+	sideDead                               // ... and no old connection may bring any
+	sideDirty                              // ... and no key of it is dirty
+	sideUnknown                            // ... nor unknown
+	sideVoids                              // ... and what was read before is void
+	sideBarrier                            // a barrier takes every stripe
+	sideGate                               // ... and until it has arrived nothing is sent there
+	sideStands                             // what waits for a repair stands in nobody's way
+	sideKept                               // sides outlive the process
+	sideLibraries                          // what belongs to no key has a side, too
+	sideDisplaced                          // what was in flight while its stripe changed sides is not forwarded
+	sideDecidedAcked                       // a conflict is decided when what is on its way has arrived
+	sideTold                               // who waits for a key is told of writes whose outcome is unknown, too
+	sideNewest                             // ... and the newest write decides for its own keys only
+	sideGiveBack                           // ... and comes to count again when it does not arrive
+	sideUndone                             // what a restarted instance has not answered holds nothing back that the other one has
+)

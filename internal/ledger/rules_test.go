@@ -119,3 +119,51 @@ func TestEveryRuleIsMissed(t *testing.T) {
 		})
 	}
 }
+
+// TestEverySideRuleIsMissed does the same for those of two-way.
+func TestEverySideRuleIsMissed(t *testing.T) {
+	configs := map[string]*simConfig{}
+	for _, c := range simConfigs {
+		configs[c.name] = c
+	}
+	for _, x := range []struct {
+		name   string
+		side   sideRules
+		rule   rules
+		flaw   flaws
+		config string
+	}{
+		{"acknowledged", sideAcked, 0, 0, "two-way"},
+		{"old connections dead", sideDead, 0, 0, "two-way and faults"},
+		{"dirty", sideDirty, 0, 0, "two-way and faults"},
+		{"unknown", sideUnknown, 0, 0, "two-way with the dirty set full"},
+		{"barrier", sideBarrier, 0, 0, "two-way and barriers"},
+		{"gate", sideGate, 0, 0, "two-way and barriers"},
+		{"stands", sideStands, 0, 0, "two-way and outages"},
+		{"kept", sideKept, 0, 0, "two-way and crash"},
+		{"libraries", sideLibraries, 0, 0, "two-way, everywhere"},
+		{"decided when acknowledged", sideDecidedAcked, 0, 0, "two-way, conflicts"},
+		{"newest", sideNewest, 0, 0, "two-way, newest"},
+		{"given back", sideGiveBack, 0, 0, "two-way and restarts"},
+		{"told of what is unknown", sideTold, 0, 0, "two-way, and clients who wait"},
+		{"ownership", 0, ruleOwnership, 0, "two-way"},
+		{"intent", 0, ruleIntent, 0, "two-way and crash"},
+		{"dirty stay marked", 0, ruleDirtyStands, 0, "two-way and crash"},
+		{"copies are read where the truth is", 0, 0, flawFrom, "two-way and faults"},
+		{"a sweep begins when all has arrived", 0, 0, flawSweepQuiet, "two-way with the dirty set full"},
+		{"secondary sweep", 0, 0, flawSecondarySweep, "two-way with the dirty set full"},
+		{"kill", 0, 0, flawKill, "two-way and faults"},
+		{"hold until killed", 0, 0, flawHold, "two-way and faults"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := *configs[x.config]
+			cfg.side, cfg.without, cfg.no = x.side, x.rule, x.flaw
+			seed, err := campaign(&cfg, 20000)
+			if err == nil {
+				t.Fatalf("%q without it: %d interleavings are clean", x.config, seed)
+			}
+			t.Logf("%q without it, seed %d: %v", x.config, seed, err)
+		})
+	}
+}

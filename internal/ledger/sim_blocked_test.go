@@ -32,6 +32,7 @@ func (s *sim) block() {
 	}
 	s.logf("blocks on %v", b.keys)
 	s.blocked = append(s.blocked, b)
+	s.names(b.Keys, nil)
 	s.l.Block(&b.Blocked)
 }
 
@@ -46,6 +47,7 @@ func (s *sim) serve(side int) {
 			c := command{kind: cmdMove, w: b.keys}
 			if reply, ok := s.inst[side].apply(s.now(side), &c); ok {
 				s.ref.apply(s.now(side), &c)
+				s.wrote(&c)
 				s.logf("served from %v: %s", b.keys, reply)
 				b.state, b.served, again = blockReplied, true, true
 				s.changed(nil, b.keys)

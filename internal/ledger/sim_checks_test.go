@@ -27,10 +27,10 @@ func (s *sim) checkCounts() {
 	if s.l.inflight != n+reads || s.l.reads != reads {
 		s.fail("the ledger counts %d in flight, %d of them reads; there are %d and %d", s.l.inflight, s.l.reads, n+reads, reads)
 	}
-	if s.l.inflight == 0 && len(s.l.tickets) > 0 && !s.held && !s.anyLaneDown() {
+	if s.l.inflight == 0 && len(s.l.tickets) > 0 && !s.held && !s.anyLaneDown() && !s.cfg.two && !s.kept.wanted {
 		s.fail("%d writes wait for nothing", len(s.l.tickets))
 	}
-	if got, want := s.l.outstanding.len(), len(s.sink.sent)+len(s.sink.landed); got != want && !s.sink.down {
+	if got, want := s.l.onTheWay(), s.sinks[0].waiting()+s.sinks[1].waiting(); got != want {
 		s.fail("the ledger counts %d outstanding, there are %d", got, want)
 	}
 }
@@ -44,11 +44,16 @@ func (s *sim) atRest() error {
 	l := s.l
 	s.t += 1000 // what was to expire has: on both sides, or on one
 	for k := range keyID(s.cfg.keys) {
+		if kept, err := s.keptAtRest(k); err != nil {
+			return err
+		} else if kept {
+			continue
+		}
 		p, q := s.inst[s.prim].live(k, s.now(s.prim)), s.inst[s.secondary()].live(k, s.now(s.secondary()))
 		if p.val != q.val {
 			return fmt.Errorf("P2: key %d is %q on the primary and %q on the secondary", k, p.val, q.val)
 		}
-		if r := s.ref[k]; !s.cfg.expiry && p != r {
+		if r := s.ref[k]; !s.cfg.expiry && !s.cfg.noRef && p != r {
 			return fmt.Errorf("lost write: key %d is %q, all writes make it %q", k, p.val, r.val)
 		}
 	}
@@ -77,17 +82,23 @@ func (s *sim) atRest() error {
 	see("unsettled", l.Unsettled())
 	see("dirty", l.DirtyKeys())
 	see("with the copier", l.copying)
-	see("outstanding", l.outstanding.len())
-	see("copies outstanding", l.outstanding.copies)
-	see("bytes outstanding", l.outstanding.bytes)
+	see("outstanding", l.onTheWay())
+	copies, bytes := l.Copying()
+	see("copies outstanding", copies)
+	see("bytes outstanding", bytes)
 	if l.names.cur != nil {
 		see("names alive", l.names.cur.live)
 	}
 	for _, b := range l.names.free {
 		see("names alive in a free block", b.live)
 	}
-	if d, wait := l.NextDirty(s.wall); d != nil || wait != 0 {
+	if d, wait := s.nextDirty(); d != nil || wait != 0 {
 		see("keys still handed to the copier", 1)
+	}
+	for _, untold := range s.untold {
+		if untold && !s.cfg.noRef {
+			see("keys decided and not reported", 1)
+		}
 	}
 	see("blocked commands", l.Blocking())
 	see("keys blocked on", len(l.blockedOn))
@@ -101,11 +112,12 @@ func (s *sim) atRest() error {
 	if len(left) == 0 && !l.Drained() {
 		left = append(left, "not drained")
 	}
-	if s.settledIntents(); s.bad != nil {
-		return s.bad
-	}
 	if len(left) > 0 {
 		return fmt.Errorf("at rest there are left: %s", strings.Join(left, ", "))
+	}
+	s.awaitsNothing()
+	if s.settledIntents(); s.bad != nil {
+		return s.bad
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ const (
 
 // copy lets the copier take a dirty key.
 func (s *sim) copy() {
-	d, wait := s.l.NextDirty(s.wall)
+	d, wait := s.nextDirty()
 	if d == nil {
 		s.wake, s.timer = false, wait
 		return
@@ -37,7 +37,7 @@ func (s *sim) copy() {
 	j := &copyJob{sim: s, key: keyOf(&d.Key), c: Copy{Key: d.Key, Dirty: d}}
 	s.logf("copy of key %d, dirty", j.key)
 	if d.Races > 3 || s.chance(.3) || s.cfg.copyRead {
-		j.owner = &Write{Kind: CopyRead, Lane: s.copierLane, Keys: []Key{d.Key}, Waiter: j}
+		j.owner = &Write{Kind: CopyRead, Lane: s.copierLanes[s.l.SideOf(d.Key.Hash)], Keys: []Key{d.Key}, Waiter: j}
 		s.jobs = append(s.jobs, j)
 		if s.l.Acquire(j.owner) {
 			j.state = reading
@@ -52,6 +52,23 @@ func (s *sim) copy() {
 	s.jobs = append(s.jobs, j)
 }
 
+// nextDirty takes the next dirty key, from the two sides in turn.
+func (s *sim) nextDirty() (d *Dirty, wait time.Duration) {
+	for range 3 {
+		var w time.Duration
+		if d, w = s.l.NextDirty(s.copierFrom, s.wall); s.cfg.two {
+			s.copierFrom = s.copierFrom.Other()
+		}
+		if d != nil {
+			return d, 0
+		}
+		if w > 0 && (wait == 0 || w < wait) {
+			wait = w
+		}
+	}
+	return nil, wait
+}
+
 // pause is how long the copier leaves a key alone.
 func (s *sim) pause() time.Duration { return time.Duration(s.r.IntN(3)) * time.Millisecond }
 
@@ -60,7 +77,14 @@ func (j *copyJob) Granted(*Write) { j.state = reading }
 // read asks for the TTL, and then for the value.
 func (j *copyJob) read() {
 	s := j.sim
-	e := s.inst[s.prim].live(j.key, s.now(s.prim))
+	from := s.at(j.c.From)
+	if j.owner != nil {
+		from = s.at(s.l.lanes[j.owner.Lane].at)
+	}
+	if s.no&flawFrom != 0 {
+		from = s.prim
+	}
+	e := s.inst[from].live(j.key, s.now(from))
 	first, second := &j.gotTTL, &j.gotValue
 	if s.no&flawReadOrder != 0 {
 		first, second = second, first
@@ -85,7 +109,7 @@ func (j *copyJob) end() {
 	s := j.sim
 	st := State{Missing: j.value == missing, Payload: j.value}
 	if j.ttl > 0 {
-		st.ExpireAt = int64(j.ttl + s.correction())
+		st.ExpireAt = int64(j.ttl + s.correctionFrom(j.from()))
 	}
 	var r Result
 	if j.owner != nil {
@@ -142,6 +166,7 @@ type simSweep struct {
 	jobs   int  // copies of its own
 	// refused: its end was. A sweep that is owed anew may be noticed only then.
 	refused bool
+	unquiet bool // it has not begun: what was sent before is not acknowledged yet
 }
 
 // sweepPossible reports whether the sweep has something to do.
@@ -151,11 +176,19 @@ func (s *sim) sweepPossible() bool {
 	}
 	w := &s.sweep
 	gen, _, _ := s.l.SweepOwed()
-	return gen != w.gen || w.pos < s.cfg.keys || s.sweepWake
+	return gen != w.gen && !w.unquiet || w.pos < s.cfg.keys && !w.unquiet || s.sweepWake
 }
 
 func (s *sim) sweepStep() {
 	w := &s.sweep
+	// With clients at both, the first half would not see either what lands later.
+	if w.unquiet {
+		s.sweepWake = false
+		if w.unquiet = !s.l.Quiet(w.mark); w.unquiet {
+			return
+		}
+		w.marked = false
+	}
 	if gen, _, _ := s.l.SweepOwed(); gen != w.gen && (w.refused || w.gen == 0 || s.chance(.3)) {
 		*w = simSweep{gen: gen, jobs: w.jobs, mark: s.l.Mark(), marked: s.chance(.5)}
 		if c := s.disk.checkpoint; c.gen == gen {
@@ -163,6 +196,10 @@ func (s *sim) sweepStep() {
 			w.half, w.from, w.marked = -1, c.pos, false // a mark of before its copies would be too early
 		}
 		s.checkpoint = simCheckpoint{}
+		if s.cfg.two && s.no&flawSweepQuiet == 0 {
+			w.mark, w.unquiet = s.l.Mark(), true
+			s.sweepWake = true
+		}
 		return
 	}
 	if w.pos < s.cfg.keys {

@@ -1,10 +1,15 @@
 package ledger
 
-import "tandem/internal/intent"
+import (
+	"tandem/internal/intent"
+	"tandem/internal/kept"
+)
 
 // simDisk is what outlives the proxy: the intent map, and the checkpoint of a sweep.
 type simDisk struct {
 	intents    *intent.Map
+	kept       *kept.List // nil: there is none
+	keptSynced *kept.List // what a loss of power would leave of it
 	checkpoint simCheckpoint
 }
 
@@ -20,19 +25,35 @@ func (s *sim) begin() {
 	cfg := s.cfg
 	s.l = newLedger(Options{
 		MaxDirty: cfg.maxDirty, MaxExact: 64, Now: func() int64 { return s.wall.UnixNano() }, Intents: s.disk.intents,
+		TwoWay: cfg.two, Decided: s.decided,
 	}, 2)
-	s.l.without = cfg.without
+	s.l.without, s.l.kept.without = cfg.without, cfg.withoutKept
+	if cfg.two {
+		s.l.two.without = cfg.side
+		if cfg.side&sideKept != 0 {
+			s.l.two.sides = make(bitset, 1)
+		}
+	}
+	s.kept.wanted = false
+	if s.disk.kept != nil {
+		s.l.SetKept(s.disk.kept, s.prim == 1, func() { s.kept.wanted = true })
+	}
 	s.l.OnChange(func() { s.wake, s.sweepWake = true, true })
-	s.sink = simSink{sim: s, zombies: s.sink.zombies}
-	s.l.SetSink(&s.sink)
+	s.sinks = [2]simSink{
+		{sim: s, feeds: Primary, zombies: s.sinks[Primary].zombies}, {sim: s, feeds: Secondary, zombies: s.sinks[Secondary].zombies},
+	}
+	s.l.SetSink(Secondary, &s.sinks[Secondary])
+	if cfg.two {
+		s.l.SetSink(Primary, &s.sinks[Primary])
+	}
 	s.lanes, s.sessions, s.jobs, s.sweep = nil, nil, nil, simSweep{}
 	s.wake, s.timer, s.held, s.inRound, s.bringing = false, 0, false, false, bringing{}
-	for range cfg.lanes {
-		s.lanes = append(s.lanes, &simLane{id: s.l.AddLane()})
+	s.addLanes(Primary)
+	if cfg.two {
+		s.addLanes(Secondary)
 	}
-	s.copierLane = s.l.AddLane()
-	for i := range cfg.lanes + 1 {
-		s.sessions = append(s.sessions, &simSession{sim: s, lane: i % cfg.lanes})
+	for i := range len(s.lanes) + 1 {
+		s.sessions = append(s.sessions, &simSession{sim: s, lane: i % len(s.lanes)})
 	}
 }
 
@@ -42,7 +63,9 @@ func (s *sim) enabledCrash(add func(ok bool, what string, i int)) bool {
 	if s.dead {
 		add(true, "restart", 0)
 		add(len(s.undead) > 0, "undead", 0)
-		add(len(s.sink.zombies) > 0, "sink zombie", 0)
+		for i := range s.sinks {
+			add(len(s.sinks[i].zombies) > 0, "sink zombie", i)
+		}
 		return true
 	}
 	add(fresh && c.crash && s.crashes < 2 && s.chance(.04), "crash", 0)
@@ -59,17 +82,21 @@ func (s *sim) enabledCrash(add func(ok bool, what string, i int)) bool {
 func (s *sim) crash() {
 	s.crashes++
 	s.dead = true
-	if s.held && s.l.Drained() && !s.sink.down && s.reportsRead() && s.chance(.5) {
-		s.prim = 1 - s.prim // the new roles are on disk, and nobody has seen them
-		s.noteAll()
+	if s.held && s.l.Drained() && !s.sinks[Secondary].down && s.reportsRead() && s.chance(.5) {
+		s.changeRoles() // the new roles are on disk, and nobody has seen them
 	}
 	for _, x := range s.lanes {
 		s.undead = append(s.undead, x.zombies...)
 		s.undead = append(s.undead, x.sent[:s.r.IntN(len(x.sent)+1)]...)
 	}
-	k := &s.sink
-	k.zombies = append(k.zombies, k.sent[:s.r.IntN(len(k.sent)+1)]...)
-	k.sent, k.landed = nil, nil
+	for i := range s.sinks {
+		k := &s.sinks[i]
+		if i == int(Primary) && !s.cfg.two {
+			continue
+		}
+		k.zombies = append(k.zombies, k.sent[:s.r.IntN(len(k.sent)+1)]...)
+		k.sent, k.landed = nil, nil
+	}
 	s.turn = [maxKeys]turnChange{}
 	s.checkpoint = simCheckpoint{}
 }
@@ -84,21 +111,27 @@ func (s *sim) undeadExecutes() {
 func (s *sim) restart() {
 	s.dead = false
 	if s.no&flawKill == 0 {
-		s.undead, s.sink.zombies = nil, nil
+		s.undead, s.sinks[Primary].zombies, s.sinks[Secondary].zombies = nil, nil, nil
 	}
 	s.blocked = nil
+	s.reopenKept()
 	s.disk.intents = s.disk.intents.Reopen()
 	s.begin()
+	s.sides, s.decisions, s.untold = s.disk.intents.Sides()[0], 0, [maxKeys]bool{}
 	r := s.l.Resume()
 	s.logf("%d stripes are marked, a sweep is owed %v, goes on %v", r.Stripes, r.Sweep, r.GoesOn)
 	s.l.OweEverywhere("the process was started anew")
 	s.listening++
 	s.l.SetForeign(s.hides(), s.cfg.foreign)
 	s.startFeeds()
-	s.sink.down = s.chance(.5)
-	if s.sink.down {
-		s.l.SecondaryLost()
+	for i := range s.sinks {
+		if k := &s.sinks[i]; i == int(Secondary) || s.cfg.two {
+			if k.down = s.chance(.5); k.down {
+				s.l.SinkLost(k.feeds)
+			}
+		}
 	}
+	s.restartOutage()
 }
 
 // takeCheckpoint notes how far the sweep has come; it counts when all until then is acknowledged.

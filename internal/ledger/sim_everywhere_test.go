@@ -24,7 +24,11 @@ func (s *sim) bring() {
 			*b = bringing{state: bringReading, version: v}
 		}
 	case bringReading:
-		b.value, b.state = s.libs[s.prim], bringRead
+		if s.outage == sideOut(s.l.LibrariesSide()) {
+			b.state = bringIdle
+			return
+		}
+		b.value, b.state = s.libs[s.at(s.l.LibrariesSide())], bringRead
 	case bringRead:
 		value := b.value
 		b.state = bringIdle
@@ -37,7 +41,7 @@ func (s *sim) bring() {
 func (s *sim) enabledEverywhere(add func(ok bool, what string, i int)) {
 	_, owed := s.l.EverywhereOwed()
 	possible := s.bringing.state != bringIdle
-	if !possible && owed && !s.sink.down {
+	if !possible && owed && !s.sinks[s.l.LibrariesSide().Other()].down {
 		_, possible = s.l.BeginEverywhere()
 	}
 	add(possible, "bring", 0)

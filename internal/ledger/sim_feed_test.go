@@ -25,6 +25,7 @@ type report struct {
 func (s *sim) changed(lane *simLane, keys []keyID) {
 	for _, k := range keys {
 		s.turn[k] = turnChange{true, lane}
+		s.kept.named[k] = s.kept.named[k] || lane == nil
 	}
 	if !s.cfg.turns {
 		s.report()

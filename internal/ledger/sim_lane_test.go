@@ -8,6 +8,7 @@ import (
 // simLane is a connection to the primary.
 type simLane struct {
 	id         LaneID
+	at         Side
 	sent       []*simWrite // not yet executed
 	executed   []*simWrite // in the current turn of the server
 	replies    []*simWrite // executed, the reply on its way
@@ -22,8 +23,11 @@ type simSession struct {
 	sim       *sim
 	lane      int
 	waiting   *simWrite
-	withdrawn bool // waiting is not in the ledger's queues: a hold took it back
-	executed  int  // number of its last write that was executed
+	withdrawn bool    // waiting is not in the ledger's queues: a hold took it back
+	executed  int     // number of its last write that was executed
+	await     *Await  // it waits for something to take
+	again     command // what it tries when it is told
+	told      bool
 }
 
 // simWrite is a client's write: one command, or the commands of a transaction.
@@ -32,6 +36,7 @@ type simWrite struct {
 	session *simSession
 	unkeyed bool // the ledger is not asked: nobody knows its keys
 	number  int
+	at      Side
 	cmds    []command
 	sentAt  int // true time, ms
 	// listening is the sim's, when it was sent.
@@ -60,7 +65,7 @@ func (x *simSession) put(w *simWrite) {
 	if w.Lane != l.id || l.down || s.held {
 		s.fail("write %d was sent on lane %d, down %v, held %v", w.number, w.Lane, l.down, s.held)
 	}
-	w.sentAt, w.listening = s.t, s.listening
+	w.sentAt, w.listening, w.at = s.t, s.listening, l.at
 	l.sent = append(l.sent, w)
 	l.unanswered = append(l.unanswered, w)
 }
@@ -80,6 +85,7 @@ func (x *simSession) write() {
 		return
 	}
 	x.waiting = w
+	s.names(w.Keys, w.DBs)
 	if s.l.Acquire(&w.Write) {
 		x.waiting = nil
 		x.put(w)
@@ -236,25 +242,33 @@ func (s *sim) executed(w *simWrite) {
 		s.fail("write %d of a session was executed after %d", w.number, w.session.executed)
 	}
 	w.session.executed = w.number
-	now := s.now(s.prim)
+	side := s.at(w.at)
+	now := s.now(side)
 	for _, c := range w.cmds {
 		if c.kind == cmdSetX || c.kind == cmdPEx {
 			c.exp += now
 		}
-		reply, changed := s.inst[s.prim].apply(now, &c)
-		s.ref.apply(now, &c)
+		reply, changed := s.inst[side].apply(now, &c)
+		if !s.outdated(w, &c) {
+			s.ref.apply(now, &c)
+		} else {
+			s.hist[c.w[0]] = append(s.hist[c.w[0]], s.inst[side][c.w[0]].val) // its clients may have seen it
+		}
 		w.replies, w.changed, w.resolved = append(w.replies, reply), append(w.changed, changed), append(w.resolved, c)
 		s.logf("write %d: %v -> %s", w.number, &c, reply)
 		switch {
 		case !changed:
 		case c.kind == cmdLoad:
-			s.libs[s.prim], s.refLib = join(s.libs[s.prim], c.token), join(s.refLib, c.token)
+			s.libs[side], s.refLib = join(s.libs[side], c.token), join(s.refLib, c.token)
 		default:
 			s.changes(w, &c)
 		}
+		if changed && !w.unkeyed {
+			s.wrote(&c)
+		}
 	}
 	// A transaction's steps are not seen by others: only what it leaves has been held.
-	s.serve(s.prim)
+	s.serve(side)
 	s.noteAll()
 }
 
@@ -272,6 +286,7 @@ func (s *sim) reply(x *simLane) {
 		s.l.EndUnnamed()
 		return
 	}
+	defer s.awaitMore(w)
 	s.missed(w)
 	var e Effect
 	var p landing
@@ -298,7 +313,7 @@ func (s *sim) reply(x *simLane) {
 			step.Blind = s.no&flawKeepTTL != 0
 		}
 		if c.kind == cmdSetX || c.kind == cmdPEx {
-			c.exp += s.correction()
+			c.exp += s.correctionFrom(w.at)
 		}
 		if len(w.cmds) > 1 {
 			for _, k := range slices.Concat(c.w, c.r) {
@@ -363,6 +378,7 @@ func (s *sim) laneUp(x *simLane) {
 	if s.no&flawKill == 0 {
 		x.zombies = nil
 	}
+	s.outageSeen(x.at)
 	x.down = false
 	lost := len(x.unanswered)
 	if s.chance(.5) {

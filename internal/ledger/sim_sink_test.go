@@ -5,6 +5,7 @@ import "time"
 // simSink is the lane to the secondary: what is appended lands there in order, and is acknowledged later.
 type simSink struct {
 	sim     *sim
+	feeds   Side
 	sent    []*landing // not yet executed
 	landed  []*landing // executed, the reply on its way
 	zombies []*landing // what an old connection may still execute
@@ -78,7 +79,8 @@ func (k *simSink) zombie() {
 // execute lets the secondary execute p, and judges its replies.
 func (k *simSink) execute(p *landing) {
 	s := k.sim
-	on, now := &s.inst[s.secondary()], s.now(s.secondary())
+	side := s.at(k.feeds)
+	on, now := &s.inst[side], s.now(side)
 	if s.cfg.refusals && s.chance(.15) {
 		p.verdict = Differs
 		if p.copied {
@@ -94,7 +96,7 @@ func (k *simSink) execute(p *landing) {
 		}
 	}
 	if p.brings != nil {
-		s.libs[s.secondary()] = *p.brings
+		s.libs[side] = *p.brings
 	}
 	for _, id := range p.guard {
 		ttl := int64(-2)
@@ -111,7 +113,7 @@ func (k *simSink) execute(p *landing) {
 	for i := range p.cmds {
 		reply, _ := on.apply(now, &p.cmds[i])
 		if c := &p.cmds[i]; c.kind == cmdLoad {
-			s.libs[s.secondary()] = join(s.libs[s.secondary()], c.token)
+			s.libs[side] = join(s.libs[side], c.token)
 		}
 		if p.expects[i] != "" && reply != p.expects[i] {
 			if p.verdict == Good {
@@ -123,7 +125,7 @@ func (k *simSink) execute(p *landing) {
 		}
 	}
 	s.logf("landed with verdict %d: %v", p.verdict, p)
-	s.serve(s.secondary())
+	s.serve(side)
 	k.truthful()
 }
 
@@ -134,7 +136,7 @@ func (k *simSink) truthful() {
 		return
 	}
 	for id := range keyID(s.cfg.keys) {
-		v := s.inst[s.secondary()][id].val
+		v := s.inst[s.at(k.feeds)][id].val
 		held := false
 		for _, h := range s.hist[id] {
 			held = held || h == v
@@ -148,7 +150,7 @@ func (k *simSink) truthful() {
 func (k *simSink) ack() {
 	p := k.landed[0]
 	k.landed = k.landed[1:]
-	if v := k.sim.l.Acked(p.verdict, "it was refused"); v == Differs && k.sim.cfg.matches {
+	if v := k.sim.l.Acked(k.feeds, p.verdict, "it was refused"); v == Differs && k.sim.cfg.matches {
 		k.sim.fail("a mismatch, and nothing has failed: %v", p)
 	}
 }
@@ -160,7 +162,7 @@ func (k *simSink) lost() {
 	k.wiped = s.cfg.wipes && s.chance(.5)
 	k.zombies = append(k.zombies, k.sent[:s.r.IntN(len(k.sent)+1)]...)
 	k.sent, k.landed = nil, nil
-	s.l.SecondaryLost()
+	s.l.SinkLost(k.feeds)
 }
 
 // up: the old connection is known dead, and a new one is there.
@@ -177,6 +179,7 @@ func (k *simSink) up() {
 	if s.no&flawKill == 0 {
 		k.zombies = nil
 	}
+	s.outageSeen(k.feeds)
 	k.down, k.wiped = false, false
-	s.l.Wake()
+	s.l.Wake(k.feeds)
 }

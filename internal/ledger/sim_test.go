@@ -40,8 +40,8 @@ type sim struct {
 	bad      error
 	settle   bool // nothing new begins any more
 
-	sink     simSink
-	libs     [2]string // what belongs to no key, of both servers
+	sinks    [2]simSink // by the side that they feed
+	libs     [2]string  // what belongs to no key, of both servers
 	refLib   string
 	bringing bringing
 
@@ -51,15 +51,27 @@ type sim struct {
 	roundLeft int
 	listening int // raised when feeds begin to report after a time without any
 
-	copierLane LaneID
-	jobs       []*copyJob
-	wake       bool          // the copier has something to do
-	timer      time.Duration // the copier comes back after this, 0: not
-	sweep      simSweep
-	sweepWake  bool
+	copierLanes [2]LaneID
+	jobs        []*copyJob
+	wake        bool          // the copier has something to do
+	timer       time.Duration // the copier comes back after this, 0: not
+	copierFrom  Side          // whose dirty keys the copier is given next
+	sweep       simSweep
+	sweepWake   bool
 
 	held  bool
 	swaps int
+
+	kept simKept
+
+	outage    int // the side that is down as a whole, plus 1; 0: none
+	lastOut   Side
+	sides     uint64        // of the stripes, and
+	decisions uint64        // how many there were, after the last step
+	told      [maxKeys]bool // keys that were reported in this step
+	untold    [maxKeys]bool // keys that were decided and not reported
+	wiped     bool          // ... and has lost its data
+	restarted bool          // ... or is another process now
 
 	disk       simDisk
 	checkpoint simCheckpoint // taken, and not saved yet
@@ -101,8 +113,21 @@ type simConfig struct {
 	cancels  bool
 	copyRead bool // copies prefer to own the stripe
 
-	without rules // taken out of the ledger
-	no      flaws // taken out of the simulated parts
+	kept      bool // the target has keys of its own at the start, which it keeps
+	powerLoss bool // a crash may be one of the whole machine
+
+	two      bool // clients write at both
+	awaits   bool // who finds nothing to take waits for it
+	outages  bool // a side as a whole may be down
+	outWipes bool // ... and come back empty
+	restarts bool // ... and come back as another process, with its data
+	conflict Conflict
+	noRef    bool // what all writes amount to is not known
+
+	without     rules     // taken out of the ledger
+	withoutKept keptRules // ... of its kept keys
+	side        sideRules // ... of its sides
+	no          flaws     // taken out of the simulated parts
 }
 
 // flaws are what rules are in the ledger: rules of the parts around it, which can be taken out.
@@ -122,6 +147,8 @@ const (
 	flawFeedRound                        // a feed is relied on after a whole round
 	flawRoundRead                        // a round ends when all feeds have been read
 	flawReportsRead                      // roles change when all reports have been read
+	flawFrom                             // a copy is read where the truth is
+	flawSweepQuiet                       // with clients at both, a sweep begins when all is acknowledged that was sent before
 	flawCheckpoint                       // a checkpoint counts when all copies until then are acknowledged
 )
 
@@ -144,21 +171,22 @@ func newSim(cfg *simConfig, seed uint64) *sim {
 	for k := range keyID(cfg.keys) {
 		if !cfg.empty && s.chance(.7) {
 			s.inst[0][k].val = "x" + k.name()[4:]
-			if cfg.expiry && !cfg.synced && s.chance(.3) {
+			if cfg.expiry && !cfg.synced && !cfg.two && s.chance(.3) {
 				s.inst[0][k].exp = s.now(0) + 5 + s.r.IntN(30)
 			}
 		}
 	}
 	s.disk.intents = intent.NewMemory(2)
+	s.keep()
 	s.begin()
-	if cfg.synced {
+	if cfg.synced || cfg.two {
 		s.inst[1] = s.inst[0]
 	} else {
 		s.l.OweSweep("backfill", 0)
 	}
 	s.ref = s.inst[0]
 	for k := range s.hist {
-		s.hist[k] = []string{missing}
+		s.hist[k] = []string{missing, s.inst[1][k].val}
 		s.note(keyID(k))
 	}
 	slow := slowEvents
@@ -167,6 +195,9 @@ func newSim(cfg *simConfig, seed uint64) *sim {
 	}
 	if cfg.block {
 		slow = append(slow[:len(slow):len(slow)], "block arrives", "block reply")
+	}
+	if cfg.kept {
+		slow = append(slow[:len(slow):len(slow)], "kept synced", "kept synced")
 	}
 	for i := range s.slow {
 		s.slow[i] = slow[s.r.IntN(len(slow))]
@@ -183,9 +214,17 @@ func (s *sim) chance(p float64) bool { return s.r.Float64() < p }
 func (s *sim) now(side int) int      { return 1000 + s.t + side*s.cfg.offset }
 func (s *sim) secondary() int        { return 1 - s.prim }
 
-// correction is what is added to a time of the primary to make it one of the secondary.
-func (s *sim) correction() int {
-	if s.prim == 0 {
+// at is the server that has a role.
+func (s *sim) at(side Side) int {
+	if side == Primary {
+		return s.prim
+	}
+	return s.secondary()
+}
+
+// correctionFrom is what is added to a time of one side to make it one of the other.
+func (s *sim) correctionFrom(side Side) int {
+	if s.at(side) == 0 {
 		return s.cfg.offset + s.clockErr
 	}
 	return -s.cfg.offset - s.clockErr
@@ -199,7 +238,11 @@ func (s *sim) fail(format string, args ...any) {
 
 // note adds the primary's value of a key to those that it has held.
 func (s *sim) note(k keyID) {
-	if v := s.inst[s.prim][k].val; !slices.Contains(s.hist[k], v) {
+	v := s.inst[s.prim][k].val
+	if s.cfg.two {
+		v = s.ref[k].val
+	}
+	if !slices.Contains(s.hist[k], v) {
 		s.hist[k] = append(s.hist[k], v)
 	}
 }
@@ -239,6 +282,7 @@ func (s *sim) run() (err error) {
 			*s.log = append(*s.log, fmt.Sprintf("%4d %s %d", i, e.what, e.i))
 		}
 		s.step(e)
+		s.seeDecisions()
 		s.checkCounts()
 		if s.bad != nil {
 			return s.bad
@@ -269,7 +313,8 @@ func (s *sim) enabled() {
 		return
 	}
 	for i, x := range s.sessions {
-		add(fresh && s.writes < c.writes && x.waiting == nil && s.t < 50, "write", i)
+		add(fresh && s.writes < c.writes && x.waiting == nil && x.await == nil && s.t < 50, "write", i)
+		add(x.told && !s.lanes[x.lane].down, "try again", i)
 		add(fresh && c.cancels && x.waiting != nil && s.chance(.1), "cancel", i)
 	}
 	for i, x := range s.lanes {
@@ -277,13 +322,18 @@ func (s *sim) enabled() {
 		add(len(x.replies) > 0, "reply", i)
 		add(fresh && c.laneFaults && !x.down && s.chance(.04), "lane lost", i)
 		add(len(x.zombies) > 0, "lane zombie", i)
-		add(x.down, "lane up", i)
+		add(x.down && s.outage != sideOut(x.at), "lane up", i)
 	}
-	add(len(s.sink.sent) > 0 && !s.sink.down, "land", 0)
-	add(len(s.sink.landed) > 0, "ack", 0)
-	add(len(s.sink.zombies) > 0, "sink zombie", 0)
-	add(fresh && c.sinkFaults && !s.sink.down && s.chance(.08), "sink lost", 0)
-	add(s.sink.down, "sink up", 0)
+	for i := range s.sinks {
+		k := &s.sinks[i]
+		add(len(k.sent) > 0 && !k.down, "land", i)
+		add(len(k.landed) > 0, "ack", i)
+		add(len(k.zombies) > 0, "sink zombie", i)
+		add(fresh && c.sinkFaults && !k.down && (i == int(Secondary) || c.two) && s.chance(.08), "sink lost", i)
+		add(k.down && s.outage != sideOut(i), "sink up", i)
+	}
+	s.enabledOutage(add)
+	add(s.kept.wanted, "kept synced", 0)
 	s.enabledFeeds(add)
 	s.enabledBlocked(add)
 	s.enabledEverywhere(add)
@@ -292,13 +342,14 @@ func (s *sim) enabled() {
 	add(s.wake && len(s.jobs) < 3, "copy", 0)
 	add(!s.wake && s.timer > 0, "timer", 0)
 	for i, j := range s.jobs {
-		add(j.state == reading, "copy reads", i)
+		out := s.outage == sideOut(j.from()) && j.state == reading
+		add(j.state == reading && !out, "copy reads", i)
 		add(j.state == read, "copy ends", i)
-		add(fresh && (c.laneFaults || c.sinkFaults) && s.chance(.03), "copy fails", i)
+		add(out || fresh && (c.laneFaults || c.sinkFaults) && s.chance(.03), "copy fails", i)
 	}
 	add(s.sweepPossible(), "sweep", 0)
 	add(c.cutover && fresh && !s.held && !s.l.Sweeping() && s.swaps < 3, "hold", 0)
-	add(s.held && s.l.Drained() && !s.sink.down && (s.reportsRead() || s.no&flawReportsRead != 0), "swap roles", 0)
+	add(s.held && s.l.Drained() && !s.sinks[Secondary].down && (s.reportsRead() || s.no&flawReportsRead != 0), "swap roles", 0)
 	add(s.held && (s.settle || s.chance(.1)), "undo", 0)
 	add(c.expiry && s.t < 70, "tick", 0)
 	if s.held && len(s.events) == 1 && s.events[0].what == "undo" && !s.l.Drained() {
@@ -310,6 +361,8 @@ func (s *sim) step(e event) {
 	switch e.what {
 	case "write":
 		s.sessions[e.i].write()
+	case "try again":
+		s.sessions[e.i].tryAgain()
 	case "cancel":
 		s.sessions[e.i].cancel()
 	case "execute":
@@ -323,15 +376,21 @@ func (s *sim) step(e event) {
 	case "lane up":
 		s.laneUp(s.lanes[e.i])
 	case "land":
-		s.sink.land()
+		s.sinks[e.i].land()
 	case "ack":
-		s.sink.ack()
+		s.sinks[e.i].ack()
 	case "sink zombie":
-		s.sink.zombie()
+		s.sinks[e.i].zombie()
 	case "sink lost":
-		s.sink.lost()
+		s.sinks[e.i].lost()
 	case "sink up":
-		s.sink.up()
+		s.sinks[e.i].up()
+	case "outage":
+		s.beginOutage(Side(e.i))
+	case "decide":
+		s.decideFor()
+	case "outage over":
+		s.endOutage()
 	case "crash":
 		s.crash()
 	case "undead":
@@ -344,6 +403,8 @@ func (s *sim) step(e event) {
 		s.takeCheckpoint()
 	case "checkpoint saved":
 		s.saveCheckpoint()
+	case "kept synced":
+		s.keptSynced()
 	case "foreign":
 		s.foreign()
 	case "turn ends":
@@ -407,24 +468,22 @@ func (s *sim) step(e event) {
 
 // swapRoles is the middle of a cutover or rollback.
 func (s *sim) swapRoles() {
-	if !s.cfg.expiry && (s.inst[0] != s.inst[1] || s.libs[0] != s.libs[1]) {
+	if !s.cfg.expiry && (!s.equal() || s.libs[0] != s.libs[1]) {
 		s.fail("roles swap while the instances differ: %v and %v", s.inst[0], s.inst[1])
 		return
 	}
-	s.prim = 1 - s.prim
 	s.swaps++
-	for k := range s.hist {
-		s.note(keyID(k)) // what only differs in expiry
-	}
+	s.changeRoles()
 	for _, x := range s.lanes {
 		s.l.RemoveLane(x.id)
 	}
 	for _, x := range s.lanes {
-		*x = simLane{id: s.l.AddLane()}
+		*x = simLane{id: s.l.AddLane(Primary)}
 	}
 	s.inRound = false
 	s.startFeeds()
-	s.l.SetSink(&s.sink)
+	s.l.SetSink(Secondary, &s.sinks[Secondary])
+	s.l.KeptOnPrimary(s.prim == 1)
 	s.release(func(w *Write) {
 		if x, ok := w.Waiter.(*simWrite); ok {
 			w.Lane = s.lanes[x.session.lane].id

@@ -14,7 +14,7 @@ type suspects struct {
 
 type suspicion struct {
 	key   Hash
-	until uint64  // how many acknowledgements there will have been by then
+	until uint64  // it ends when all is acknowledged that was appended before
 	why   Verdict // AtEdge if that is what it began with, else Differs
 }
 
@@ -28,13 +28,13 @@ func (s *suspects) add(x suspicion) {
 	s.order = append(s.order, x)
 }
 
-// forget ends the suspicions that end with the given number of acknowledgements.
-func (s *suspects) forget(acked uint64) {
+// forget ends those suspicions that end when all is acknowledged that was appended before reached.
+func (s *suspects) forget(reached uint64) {
 	if len(s.order) == 0 {
 		return
 	}
 	n := 0
-	for n < len(s.order) && s.order[n].until <= acked {
+	for n < len(s.order) && s.order[n].until <= reached {
 		if x := s.order[n]; s.last[x.key].until == x.until {
 			delete(s.last, x.key)
 		}
@@ -46,25 +46,25 @@ func (s *suspects) forget(acked uint64) {
 }
 
 // suspect notes that what was made from the keys of p, and is on the Sink already, cannot be trusted.
-func (l *Ledger) suspect(p *pending, why Verdict) {
+func (l *Ledger) suspect(s *stream, p *pending, why Verdict) {
 	if why != AtEdge {
 		why = Differs
 	}
-	if why == Differs && l.outstanding.kinds[derived] == 0 || l.without&ruleSuspect != 0 {
+	if why == Differs && s.outstanding.kinds[derived] == 0 || l.without&ruleSuspect != 0 {
 		return
 	}
 	for i, keys := 0, p.keys(); i < len(keys); i++ {
 		if keys[i].Write {
-			l.suspects.add(suspicion{keys[i].Hash, l.Mark(), why})
+			s.suspects.add(suspicion{keys[i].Hash, l.Mark(), why})
 		}
 	}
 }
 
 // suspected returns what one of the keys of p, which is being acknowledged, is a suspect for, or Good.
-func (l *Ledger) suspected(p *pending) Verdict {
+func (s *suspects) suspected(p *pending) Verdict {
 	v := Good
 	for i, keys := 0, p.keys(); i < len(keys); i++ {
-		if x, ok := l.suspects.last[keys[i].Hash]; ok && x.until > l.outstanding.acked && v != Differs {
+		if x, ok := s.last[keys[i].Hash]; ok && x.until > p.number && v != Differs {
 			v = x.why
 		}
 	}

@@ -21,6 +21,7 @@ func (l *Ledger) OweSweep(why string, keys int) {
 	l.sweeping = true
 	l.owedWhy, l.againWhy = why, "" // this one has yet to begin, and finds what another was owed for
 	l.onChange()
+	l.stir()
 }
 
 // OweAgain owes a sweep at once, or, while one over all keys is owed, another one when that is done: for what becomes
@@ -37,33 +38,23 @@ func (l *Ledger) OweAgain(why string) {
 // endSweep notes that none is owed any more.
 func (l *Ledger) endSweep() {
 	l.sweeping, l.againWhy = false, ""
+	l.keptSwept()
 	l.intents.m.SetSweep(l.sweepGen, false)
 	l.workedOff()
 	l.exact.drop()
 }
 
 // unknown reports whether nothing is known of the key but what the exact set and the dirty set say.
-func (l *Ledger) unknown(h Hash) bool {
-	return l.sweeping && (!l.intents.foundOnly || l.intents.found.has(h.Stripe()))
+func (l *Ledger) unknown(h Hash) bool { return l.unknownStripe(h.Stripe()) }
+
+func (l *Ledger) unknownStripe(x uint32) bool {
+	return l.sweeping && (!l.intents.foundOnly || l.intents.found.has(x))
 }
 
 // SweepOwed returns the number of the owed sweep, and why it is owed. Each OweSweep raises it.
 func (l *Ledger) SweepOwed() (gen uint64, why string, owed bool) {
 	return l.sweepGen, l.owedWhy, l.sweeping
 }
-
-// Quiet reports whether all that was appended to the Sink before the mark is acknowledged, or is lost with
-// an old connection that is known dead: the second half of a sweep may start, for it would not see what
-// lands later. What is appended after the mark is exact or dirty by its own.
-func (l *Ledger) Quiet(mark uint64) bool {
-	if l.lost && l.without&ruleSweepDead == 0 {
-		return false
-	}
-	return l.outstanding.acked >= mark || l.without&ruleSweepAcks != 0
-}
-
-// Mark is the point that Quiet waits for: the end of what is appended now.
-func (l *Ledger) Mark() uint64 { return l.outstanding.acked + uint64(l.outstanding.len()) }
 
 // SweepSettled reports whether there has been a moment, since it was first asked about the sweep with the given number,
 // at which nothing of it was left: every page was copied and acknowledged, no key dirty, and all answered that was sent
@@ -76,13 +67,13 @@ func (l *Ledger) SweepSettled(gen uint64) bool {
 	}
 	if l.settling.gen != gen {
 		l.settling = settling{gen: gen}
-		if l.outstanding.copies > 0 {
+		if copies, _ := l.Copying(); copies > 0 {
 			l.settling.mark = l.Mark()
 		}
 	}
 	x := &l.settling
 	answered := l.answered(gen) || l.without&ruleSweptAnswered != 0
-	acknowledged := l.outstanding.acked >= x.mark || l.without&ruleSweptAcks != 0
+	acknowledged := l.acknowledged(x.mark) || l.without&ruleSweptAcks != 0
 	x.done = x.done || answered && acknowledged && l.dirty.len() == 0 && l.copying == 0
 	return x.done
 }
@@ -109,6 +100,8 @@ func (l *Ledger) Swept(gen uint64) bool {
 	l.endSweep()
 	crashpoint.Reach(crashpoint.SweepEnded)
 	l.onChange()
+	l.stir()
+	l.settleStir()
 	return true
 }
 

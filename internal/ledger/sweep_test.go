@@ -69,7 +69,7 @@ func TestAnotherSweepComesBehind(t *testing.T) {
 // on the way.
 func TestSweepThatHasSettledEndsLater(t *testing.T) {
 	f := newFixture(t)
-	f.AddLane()
+	f.AddLane(Primary)
 	f.OweSweep("a test", 0)
 	gen, _, _ := f.SweepOwed()
 	f.dirty("a")
@@ -126,7 +126,7 @@ func TestSweepDoesNotEndBefore(t *testing.T) {
 			c := Copy{Key: key("a")}
 			f.BeginCopy(&c)
 			f.EndCopy(&c, &State{})
-			return func() { f.Acked(Good, "") }
+			return func() { f.Acked(Secondary, Good, "") }
 		}},
 		"a write in flight": {func(f *fixture) func() {
 			w := f.sent(0, "a")
@@ -153,7 +153,7 @@ func TestSweepDoesNotEndBefore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			f.AddLane()
+			f.AddLane(Primary)
 			f.OweSweep("a test", 0)
 			settle := x.begin(f)
 			for range 3 {
@@ -178,7 +178,7 @@ func TestSweepDoesNotEndBefore(t *testing.T) {
 // writes.
 func TestSweepEndsUnderLoad(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	f.OweSweep("a test", 0)
 	before := f.sent(lane, "a")
 	if f.end() {
@@ -207,7 +207,7 @@ func TestSweepEndsUnderLoad(t *testing.T) {
 
 func TestQuiet(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	if !f.Quiet(f.Mark()) {
 		t.Fatal("not quiet, with nothing on the way")
 	}
@@ -217,15 +217,15 @@ func TestQuiet(t *testing.T) {
 	if f.Quiet(mark) {
 		t.Fatal("quiet, with a on the way")
 	}
-	f.Acked(Good, "")
+	f.Acked(Secondary, Good, "")
 	if !f.Quiet(mark) || f.Quiet(f.Mark()) {
 		t.Fatal("what came after the mark counts")
 	}
-	f.SecondaryLost()
+	f.SinkLost(Secondary)
 	if f.Quiet(f.Mark()) {
 		t.Fatal("quiet, with an old connection that may still be alive")
 	}
-	f.Wake()
+	f.Wake(Secondary)
 	if !f.Quiet(f.Mark()) {
 		t.Fatal("not quiet, with the old connection dead")
 	}
@@ -244,7 +244,7 @@ func TestOwedMeanwhile(t *testing.T) {
 	})
 	t.Run("a copy's read that owns the stripe", func(t *testing.T) {
 		f := newFixture(t)
-		w, _ := write(f.AddLane(), "a")
+		w, _ := write(f.AddLane(Primary), "a")
 		w.Kind = CopyRead
 		f.Acquire(w)
 		f.OweSweep("a test", 0)
@@ -264,7 +264,7 @@ func TestOwedMeanwhile(t *testing.T) {
 	})
 	t.Run("a blind effect in flight", func(t *testing.T) {
 		f := newFixture(t)
-		w := f.sent(f.AddLane(), "a")
+		w := f.sent(f.AddLane(Primary), "a")
 		f.OweSweep("a test", 0)
 		if out := f.Reply(w, blind()); out != Forwarded || !f.IsDirty(key("a").Hash) {
 			t.Errorf("outcome %d", out)
@@ -272,21 +272,21 @@ func TestOwedMeanwhile(t *testing.T) {
 	})
 	t.Run("an effect that is not acknowledged", func(t *testing.T) {
 		f := newFixture(t)
-		f.done(f.AddLane(), notBlind(), "a")
+		f.done(f.AddLane(Primary), notBlind(), "a")
 		f.OweSweep("a test", 0)
-		f.Acked(Differs, "an error")
+		f.Acked(Secondary, Differs, "an error")
 		if !f.IsDirty(key("a").Hash) || f.Stats().Mismatched != 1 {
 			t.Error("it is not dirty")
 		}
 	})
 }
 
-func TestSecondaryLost(t *testing.T) {
+func TestSinkLost(t *testing.T) {
 	f := newFixture(t)
-	lane := f.AddLane()
+	lane := f.AddLane(Primary)
 	f.done(lane, notBlind(), "a", "?b")
 	f.copied("c")
-	f.Acked(Good, "")
+	f.Acked(Secondary, Good, "")
 	c := Copy{Key: key("d")}
 	c.Key.Write = false // a copier need not say
 	f.BeginCopy(&c)
@@ -295,13 +295,13 @@ func TestSecondaryLost(t *testing.T) {
 	if n, bytes := f.Copying(); n != 1 || bytes != 10 {
 		t.Fatalf("%d copies of %d bytes are on the way", n, bytes)
 	}
-	f.SecondaryLost()
+	f.SinkLost(Secondary)
 	for name, want := range map[string]bool{"a": false, "b": false, "c": false, "d": true, "e": true} {
 		if got := f.IsDirty(key(name).Hash); got != want {
 			t.Errorf("%s is dirty: %v", name, got)
 		}
 	}
-	if n, bytes := f.Copying(); n != 0 || bytes != 0 || f.outstanding.len() != 0 || f.Unsettled() != 0 || f.Oldest() != 0 {
+	if n, bytes := f.Copying(); n != 0 || bytes != 0 || f.to[Secondary].outstanding.len() != 0 || f.Unsettled() != 0 || f.Oldest() != 0 {
 		t.Error("something is still counted")
 	}
 }

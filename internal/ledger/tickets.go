@@ -6,15 +6,15 @@ import (
 	"tandem/internal/crashpoint"
 )
 
-// AddLane returns a number for a lane of the primary.
-func (l *Ledger) AddLane() LaneID {
+// AddLane returns a number for a lane of an instance.
+func (l *Ledger) AddLane(at Side) LaneID {
 	for i := range l.lanes {
 		if !l.lanes[i].used && !l.awaited(LaneID(i)) {
-			l.lanes[i] = laneState{used: true}
+			l.lanes[i] = laneState{at: at, used: true}
 			return LaneID(i)
 		}
 	}
-	l.lanes = append(l.lanes, laneState{used: true})
+	l.lanes = append(l.lanes, laneState{at: at, used: true})
 	return LaneID(len(l.lanes) - 1)
 }
 
@@ -36,6 +36,7 @@ func (l *Ledger) RemoveLane(id LaneID) {
 // it on its lane before releasing the lock. False: it has taken its place in the queues of all of them in
 // this one step, and its Waiter will be told; until then nothing of the same session may be sent.
 func (l *Ledger) Acquire(w *Write) bool {
+	l.unkeep(w)
 	if l.can(w) {
 		l.grant(w)
 		return true
@@ -51,30 +52,33 @@ func (l *Ledger) can(w *Write) bool {
 	if l.lanes[w.Lane].down || l.held && (w.Kind != CopyRead || l.without&ruleReadPasses != 0) {
 		return false
 	}
+	if w.unkept > 0 && !l.onDisk(w) {
+		return false
+	}
 	if l.barriers > 0 && l.barrierLane != w.Lane && l.without&ruleBarrier == 0 {
 		return false
 	}
-	if w.Everywhere && !l.canEverywhere(w) {
+	if w.Everywhere && !l.canEverywhere(w) || l.two != nil && !l.canHere(w) {
 		return false
 	}
 	if w.barrier() {
-		if len(l.tickets) > 0 && l.tickets[0] != w && l.without&ruleBarrier == 0 {
+		if len(l.tickets) > 0 && l.tickets[0] != w && l.behind(l.tickets, w) && l.without&ruleBarrier == 0 {
 			return false
 		}
 		return l.inflight == l.lanes[w.Lane].inflight || l.without&ruleBarrier != 0
 	}
-	if l.waitingBarriers > 0 && !l.held && l.behindBarrier(w) {
+	if l.waitingBarriers > 0 && !l.held && !l.passesBarriers(w) && l.behindBarrier(w) {
 		return false
 	}
 	for i := range w.Keys {
 		x := w.Keys[i].Hash.Stripe()
 		if len(l.queues) > 0 && (w.Kind != CopyRead || l.without&ruleReadPasses != 0) {
-			if q := l.queues[x]; len(q) > 0 && q[0] != w {
+			if q := l.queues[x]; len(q) > 0 && q[0] != w && l.behind(q, w) {
 				return false
 			}
 		}
 		s := &l.stripes[x]
-		if s.inflight > 0 && s.lastOwner() != w.Lane && l.without&ruleOwnership == 0 {
+		if s.inflight > 0 && s.lastOwner() != w.Lane && l.without&ruleOwnership == 0 && !l.decides(w, x) {
 			return false
 		}
 	}
@@ -88,11 +92,11 @@ func (l *Ledger) behindBarrier(w *Write) bool {
 		if t == w {
 			return false
 		}
-		if t.barrier() {
+		if t.barrier() && l.stands(t) {
 			return true
 		}
 	}
-	return true
+	return false
 }
 
 // grant makes w the owner of its stripes and raises the versions of those it writes, before it is sent: a
@@ -105,11 +109,17 @@ func (l *Ledger) grant(w *Write) {
 		l.reads++
 	}
 	w.at = l.seq
+	if l.two != nil && w.Kind != CopyRead {
+		l.take(w)
+	}
 	for i := range w.Keys {
 		x := w.Keys[i].Hash.Stripe()
 		s := &l.stripes[x]
 		if l.feeds > 0 && s.lastOwner() != w.Lane {
 			l.handOver(x, s)
+		}
+		if s.owner != int32(w.Lane)+1 {
+			l.passes++
 		}
 		s.owner = int32(w.Lane) + 1
 		s.inflight++
@@ -153,7 +163,10 @@ func (l *Ledger) grant(w *Write) {
 // release ends w's ownership and lets those go that waited for it.
 func (l *Ledger) release(w *Write) {
 	for i := range w.Keys {
-		l.stripes[w.Keys[i].Hash.Stripe()].inflight--
+		x := w.Keys[i].Hash.Stripe()
+		if l.two == nil || !l.wasAbandoned(x, w) {
+			l.stripes[x].inflight--
+		}
 	}
 	l.inflight--
 	l.lanes[w.Lane].inflight--
@@ -175,6 +188,9 @@ func (l *Ledger) release(w *Write) {
 	if w.Hidden {
 		l.hiding--
 	}
+	if l.feeds > 0 && (w.Script || !l.lanes[w.Lane].feed) {
+		l.unfeed(w.Keys)
+	}
 	if w.Hidden || w.Script || w.Kind == Anything {
 		l.tell(w)
 	}
@@ -185,7 +201,7 @@ func (l *Ledger) release(w *Write) {
 	if len(l.tickets) == 0 {
 		return
 	}
-	if l.waitingBarriers > 0 || w.barrier() || w.Everywhere {
+	if l.waitingBarriers > 0 || w.barrier() || w.Everywhere || l.stirred() {
 		l.pump()
 		return
 	}
@@ -202,7 +218,7 @@ func (l *Ledger) enqueue(w *Write) {
 	place := len(l.tickets)
 	if w.Kind == CopyRead && l.without&ruleReadPasses == 0 {
 		// Ahead of all that is not ahead of a barrier: writes may wait for what only this copy can bring.
-		for place = 0; place < len(l.tickets) && l.waitingBarriers > 0; place++ {
+		for place = 0; place < len(l.tickets) && l.waitingBarriers > 0 && !l.passesBarriers(w); place++ {
 			if l.tickets[place].barrier() && !slices.ContainsFunc(l.tickets[place+1:], (*Write).barrier) {
 				place++
 				break
@@ -259,12 +275,8 @@ func (l *Ledger) Cancel(w *Write) {
 
 // wake lets the head of one stripe's queue go, and those that can follow it.
 func (l *Ledger) wake(x uint32) {
-	for {
-		q := l.queues[x]
-		if len(q) == 0 || !l.can(q[0]) {
-			return
-		}
-		l.send(q[0])
+	for w := l.next(x); w != nil; w = l.next(x) {
+		l.send(w)
 	}
 }
 
@@ -282,9 +294,8 @@ func (l *Ledger) pumpAround(w *Write) {
 		return
 	}
 	for i := range w.Keys {
-		x := w.Keys[i].Hash.Stripe()
-		if q := l.queues[x]; len(q) > 0 && l.can(q[0]) {
-			l.send(q[0])
+		if first := l.next(w.Keys[i].Hash.Stripe()); first != nil {
+			l.send(first)
 		}
 	}
 	if l.waitingBarriers > 0 {
@@ -332,7 +343,11 @@ func (l *Ledger) Release(reroute func(w *Write)) {
 
 // LaneDown says that a lane has lost its connection. What is in flight on it keeps its stripes: the old
 // connection may still execute it (see LaneLost).
-func (l *Ledger) LaneDown(id LaneID) { l.lanes[id].down = true }
+func (l *Ledger) LaneDown(id LaneID) {
+	l.lanes[id].down = true
+	l.stir()
+	l.settleStir()
+}
 
 // LaneUp says that the lane can be used again.
 func (l *Ledger) LaneUp(id LaneID) {

@@ -14,7 +14,7 @@ func TestTicketsOfAnyKind(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &ticketModel{f: newFixture(t), t: rt}
 		for range 4 {
-			m.f.AddLane()
+			m.f.AddLane(Primary)
 		}
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			m.step()

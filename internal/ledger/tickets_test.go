@@ -7,7 +7,7 @@ import (
 
 func TestOneLaneOwnsAStripe(t *testing.T) {
 	f := newFixture(t)
-	a, b := f.AddLane(), f.AddLane()
+	a, b := f.AddLane(Primary), f.AddLane(Primary)
 	first := f.sent(a, "k")
 	f.sent(a, "k") // its own lane's order includes it
 	w, g := write(b, "k")
@@ -30,7 +30,7 @@ func TestOneLaneOwnsAStripe(t *testing.T) {
 
 func TestWaitersOfOneLaneGoTogether(t *testing.T) {
 	f := newFixture(t)
-	a, b := f.AddLane(), f.AddLane()
+	a, b := f.AddLane(Primary), f.AddLane(Primary)
 	first := f.sent(a, "k")
 	w1, g1 := write(b, "k")
 	w2, g2 := write(b, "k")
@@ -45,7 +45,7 @@ func TestWaitersOfOneLaneGoTogether(t *testing.T) {
 // TestFollowersOnOtherStripesGoToo: those of its lane that stood behind it anywhere.
 func TestFollowersOnOtherStripesGoToo(t *testing.T) {
 	f := newFixture(t)
-	a, b := f.AddLane(), f.AddLane()
+	a, b := f.AddLane(Primary), f.AddLane(Primary)
 	first := f.sent(a, "x")
 	w1, _ := write(b, "x", "y")
 	w2, g2 := write(b, "y", "z")
@@ -69,7 +69,7 @@ func (c canceller) Granted(*Write) { c.f.Cancel(c.w) }
 
 func TestGivingUpWhileOthersAreGranted(t *testing.T) {
 	f := newFixture(t)
-	a, b := f.AddLane(), f.AddLane()
+	a, b := f.AddLane(Primary), f.AddLane(Primary)
 	f.sent(a, "x")
 	f.LaneDown(b)
 	blocked, _ := write(b, "x")
@@ -88,7 +88,7 @@ func TestGivingUpWhileOthersAreGranted(t *testing.T) {
 // TestPlacesInAllQueuesAtOnce: of two writes that share two stripes, one is before the other in both.
 func TestPlacesInAllQueuesAtOnce(t *testing.T) {
 	f := newFixture(t)
-	a, b, c := f.AddLane(), f.AddLane(), f.AddLane()
+	a, b, c := f.AddLane(Primary), f.AddLane(Primary), f.AddLane(Primary)
 	onX, onY := f.sent(a, "x"), f.sent(a, "y")
 	w1, g1 := write(b, "x", "y")
 	w2, g2 := write(c, "y", "x")
@@ -110,7 +110,7 @@ func TestPlacesInAllQueuesAtOnce(t *testing.T) {
 
 func TestKeysThatShareAStripe(t *testing.T) {
 	f := newFixture(t)
-	a, b := f.AddLane(), f.AddLane()
+	a, b := f.AddLane(Primary), f.AddLane(Primary)
 	first := f.sent(a, "k1", "k2", "?k3")
 	w, g := write(b, "k4", "k5", "k4")
 	f.waits(w)
@@ -127,7 +127,7 @@ func TestKeysThatShareAStripe(t *testing.T) {
 // TestWaitsBehindThoseThatWait: whoever could go at once must not, if that would overtake.
 func TestWaitsBehindThoseThatWait(t *testing.T) {
 	f := newFixture(t)
-	a, b, c := f.AddLane(), f.AddLane(), f.AddLane()
+	a, b, c := f.AddLane(Primary), f.AddLane(Primary), f.AddLane(Primary)
 	onX := f.sent(a, "x")
 	w1, g1 := write(b, "x", "y")
 	f.waits(w1)
@@ -146,7 +146,7 @@ func TestWaitsBehindThoseThatWait(t *testing.T) {
 
 func TestBarrierAndOtherLanes(t *testing.T) {
 	f := newFixture(t)
-	a, b := f.AddLane(), f.AddLane()
+	a, b := f.AddLane(Primary), f.AddLane(Primary)
 	onB := f.sent(b, "x")
 	onA := f.sent(a, "y")
 	flush, fg := &Write{Kind: Flush, Lane: a, DBs: []int{0}}, &waiter{}
@@ -177,7 +177,7 @@ func TestBarrierAndOtherLanes(t *testing.T) {
 // TestCopyReadAndThoseThatWait: it goes ahead of writes, and waits for what is in flight.
 func TestCopyReadAndThoseThatWait(t *testing.T) {
 	f := newFixture(t)
-	a, b, copier := f.AddLane(), f.AddLane(), f.AddLane()
+	a, b, copier := f.AddLane(Primary), f.AddLane(Primary), f.AddLane(Primary)
 	first := f.sent(a, "k")
 	w, g := write(b, "k")
 	f.waits(w)
@@ -203,7 +203,7 @@ func TestCopyReadAndThoseThatWait(t *testing.T) {
 // nobody behind it.
 func TestCopyReadsDoNotStarveABarrier(t *testing.T) {
 	f := newFixture(t)
-	a, copier := f.AddLane(), f.AddLane()
+	a, copier := f.AddLane(Primary), f.AddLane(Primary)
 	read := func(name string) (*Write, *waiter) {
 		w, g := write(copier, name)
 		w.Kind = CopyRead
@@ -241,7 +241,7 @@ func TestCopyReadsDoNotStarveABarrier(t *testing.T) {
 // TestHold: only copies' reads pass, and with a barrier before them, too.
 func TestHold(t *testing.T) {
 	f := newFixture(t)
-	a, copier := f.AddLane(), f.AddLane()
+	a, copier := f.AddLane(Primary), f.AddLane(Primary)
 	f.Hold()
 	flush, fg := &Write{Kind: Flush, Lane: a, DBs: []int{0}}, &waiter{}
 	flush.Waiter = fg
@@ -254,14 +254,14 @@ func TestHold(t *testing.T) {
 		t.Fatal("a copy's read waits for the end of the hold, which waits for it")
 	}
 	f.EndCopyRead(read, &Copy{Key: key("k")}, &State{})
-	f.Acked(Good, "")
+	f.Acked(Secondary, Good, "")
 	if !f.Drained() {
 		t.Fatal("not drained, with nothing under way")
 	}
 	if ws := f.Waiting(); !slices.Equal(ws, []*Write{flush, w}) {
 		t.Fatalf("%d writes wait", len(ws))
 	}
-	b := f.AddLane()
+	b := f.AddLane(Primary)
 	f.Release(func(w *Write) { w.Lane = b })
 	if fg.granted != 1 || g.granted != 1 || flush.Lane != b || w.Lane != b {
 		t.Fatalf("granted %d and %d on lanes %d and %d", fg.granted, g.granted, flush.Lane, w.Lane)
@@ -271,7 +271,7 @@ func TestHold(t *testing.T) {
 // TestLostLaneKeepsItsStripes: the old connection may still execute what was sent.
 func TestLostLaneKeepsItsStripes(t *testing.T) {
 	f := newFixture(t)
-	a, b := f.AddLane(), f.AddLane()
+	a, b := f.AddLane(Primary), f.AddLane(Primary)
 	lost := f.sent(a, "k", "?l")
 	f.LaneDown(a)
 	w, g := write(b, "k")
@@ -297,12 +297,12 @@ func TestLostLaneKeepsItsStripes(t *testing.T) {
 // TestRemovedLane: what waits for a lane that is gone waits on, and nobody else gets its number.
 func TestRemovedLane(t *testing.T) {
 	f := newFixture(t)
-	a, b := f.AddLane(), f.AddLane()
+	a, b := f.AddLane(Primary), f.AddLane(Primary)
 	first := f.sent(a, "k")
 	w, g := write(b, "k")
 	f.waits(w)
 	f.RemoveLane(b)
-	if c := f.AddLane(); c == b {
+	if c := f.AddLane(Primary); c == b {
 		t.Fatal("the number was given to another lane")
 	}
 	f.Reply(first, nil)
@@ -310,7 +310,7 @@ func TestRemovedLane(t *testing.T) {
 		t.Fatal("granted on a lane that is gone")
 	}
 	f.Cancel(w)
-	if c := f.AddLane(); c != b {
+	if c := f.AddLane(Primary); c != b {
 		t.Fatal("the number is lost")
 	}
 }

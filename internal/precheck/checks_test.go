@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,27 +13,30 @@ import (
 	"tandem/internal/redisd/redisdtest"
 )
 
-// rdb is the version that a server's DUMPs end with, and accepts says which it takes.
-var rdb = map[string]int{
+// rdbVersions are the versions that servers' DUMPs end with, and takes says which they take as they are.
+var rdbVersions = map[string]int{
 	"redis-6.0": 9, "redis-6.2": 9, "redis-7.0": 10, "redis-7.2": 11, "redis-7.4": 12, "redis-8.0": 12, "redis-8.2": 12, "redis-8.4": 12,
 	"valkey-7.2": 11, "valkey-8.0": 11, "valkey-8.1": 11, "valkey-9.0": 80, "valkey-9.1": 80,
 }
 
-func accepts(server string, version int) bool {
+func takes(server string, version int) bool {
 	if strings.HasPrefix(server, "valkey") && version > 11 {
-		return version == rdb[server]
+		return version == rdbVersions[server]
 	}
-	return version <= rdb[server]
+	return version <= rdbVersions[server]
 }
 
-func TestDumpsBetweenAllVersions(t *testing.T) {
+// All types come from every version to every other, in both directions, as they are or in another form; and what a target
+// cannot hold is said.
+func TestEveryTypeBetweenAllVersions(t *testing.T) {
 	var servers []*redisd.Server
 	for _, b := range redisdtest.Binaries(t) {
-		if rdb[b.Name] == 0 {
+		if rdbVersions[b.Name] == 0 {
 			t.Fatalf("%s: which DUMPs does it write and take? See the table of this test", b.Name)
 		}
 		servers = append(servers, redisdtest.Start(t, redisd.Options{Binary: b.Path}))
 	}
+	expires := func(s *redisd.Server) bool { return rdbVersions[s.Name] >= 12 }
 	for _, source := range servers {
 		for _, target := range servers {
 			if source == target {
@@ -40,18 +44,41 @@ func TestDumpsBetweenAllVersions(t *testing.T) {
 			}
 			t.Run(source.Name+" to "+target.Name, func(t *testing.T) {
 				r := precheck(t, source.URL(), target.URL(), Options{})
-				if accepts(target.Name, rdb[source.Name]) {
-					r.expect(t, "dump_exchange", Success, "all types")
-				} else {
-					r.expect(t, "dump_exchange", Failed, "every type refused", "version or newer", r.item(t, "source_info").Found[:9])
+				for name, way := range map[string][2]*redisd.Server{"dump_exchange": {source, target}, "dump_return": {target, source}} {
+					r.expect(t, name, Success, "all types")
+					older := strings.Contains(r.item(t, name).Found, "in an older form")
+					if older == takes(way[1].Name, rdbVersions[way[0].Name]) {
+						t.Errorf("%s: %s", name, r.item(t, name).Found)
+					}
 				}
-				if accepts(source.Name, rdb[target.Name]) {
-					r.expect(t, "dump_return", Success, "all types")
-				} else {
-					r.expect(t, "dump_return", Warning, "every type refused")
+				if expires(source) && !expires(target) {
+					r.expect(t, "field_expiry", Success, "uses none now")
 				}
-				r.otherwise(t, "dump_exchange", "dump_return")
+				r.otherwise(t)
 			})
+		}
+	}
+}
+
+// Hashes whose fields expire are counted where the target does not have that.
+func TestFieldsThatWouldNotExpire(t *testing.T) {
+	servers, ok := redisdtest.Find(t, "redis-8.0", "valkey-9.1", "redis-7.0")
+	if !ok {
+		return
+	}
+	target := redisdtest.Start(t, redisd.Options{Binary: servers[2].Path})
+	for _, b := range servers[:2] {
+		source := redisdtest.Start(t, redisd.Options{Binary: b.Path})
+		c := connect(t, source)
+		do(t, c, "HSET h a 1 b 2")
+		do(t, c, "HPEXPIRE h 1000000 FIELDS 1 a")
+		r := precheck(t, source.URL(), target.URL(), Options{})
+		r.expect(t, "field_expiry", Warning, "1 hashes", "stay for ever")
+		r.otherwise(t, "field_expiry")
+		after := precheck(t, source.URL(), redisdtest.Start(t, redisd.Options{Binary: b.Path}).URL(), Options{}) // the remedy
+		after.cured(t, r, "field_expiry")
+		if !strings.Contains(after.item(t, "field_expiry").Found, "both servers have it") {
+			t.Errorf("%+v", after.item(t, "field_expiry"))
 		}
 	}
 }
@@ -65,8 +92,14 @@ func TestOneServerTwice(t *testing.T) {
 	if len(r.notMade) == 0 {
 		t.Error("trials were made on one server twice")
 	}
+	precheck(t, s.URL(), start(t).URL(), Options{}).cured(t, r, "distinct")
 
 	// Behind a provider's proxies that make up run ids.
+	id := regexp.MustCompile(`run_id:[0-9a-f]{40}`)
+	made := behind(t, s, func(answer []byte) []byte { return id.ReplaceAll(answer, []byte("run_id:"+strings.Repeat("0", 40))) })
+	r = precheck(t, s.URL(), made, Options{})
+	r.expect(t, "distinct", Failed, "appears on the target", "two different servers")
+	precheck(t, s.URL(), start(t).URL(), Options{}).cured(t, r, "distinct")
 	source, _ := instance.New(instance.Source, "redis://"+s.Addr, instance.Options{})
 	target, _ := instance.New(instance.Target, byName, instance.Options{})
 	p := &run{scratch: scratchPrefix + "x", source: &side{Instance: source}, target: &side{Instance: target}}
@@ -76,6 +109,8 @@ func TestOneServerTwice(t *testing.T) {
 	}
 	if f := distinct(t.Context(), p, p.target); f.status != Failed || !strings.Contains(f.found, "appears on the target") || !p.unfit {
 		t.Errorf("%+v", f)
+	} else {
+		saw("distinct", f)
 	}
 	p.close()
 	if v := do(t, connect(t, s), "DBSIZE"); v.Int != 0 {
@@ -84,13 +119,23 @@ func TestOneServerTwice(t *testing.T) {
 }
 
 func TestReplicas(t *testing.T) {
-	master := start(t)
+	master := start(t, "--repl-diskless-sync-delay", "0")
 	replica := start(t, "--replicaof", "127.0.0.1", fmt.Sprint(master.Port))
 	other := start(t)
 	c := connect(t, replica)
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(string(do(t, c, "INFO replication").Str), "master_link_status:up"); {
 		if time.Now().After(deadline) {
 			t.Fatal("the replica does not follow")
+		}
+	}
+	ended := map[string]*Report{} // by who was checked before the replication ended
+	trials := 0                   // that would write the scratch key
+	for _, c := range checks {
+		switch {
+		case c.needs >= writable && c.each:
+			trials += 2
+		case c.needs >= writable:
+			trials++
 		}
 	}
 	for name, x := range map[string]struct {
@@ -106,20 +151,43 @@ func TestReplicas(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := precheck(t, x.source.URL(), x.target.URL(), Options{})
 			r.expect(t, x.item, Failed, x.says...)
-			r.otherwise(t, x.item)
-			if len(r.notMade) != 4 {
+			r.otherwise(t, x.item, "target_replicas")
+			if len(r.notMade) != trials {
 				t.Errorf("not made: %v", r.notMade)
+			}
+			if x.source == replica && x.target == other {
+				precheck(t, master.URL(), other.URL(), Options{}).cured(t, r, x.item) // its primary
+			}
+			if x.target == replica {
+				ended[name] = r
 			}
 		})
 	}
+	do(t, c, "REPLICAOF NO ONE")
+	precheck(t, master.URL(), replica.URL(), Options{}).cured(t, ended["target of the source"], "target_role")
+	precheck(t, other.URL(), replica.URL(), Options{}).cured(t, ended["target of another"], "target_role")
 }
 
 func TestMode(t *testing.T) {
 	node, good := start(t, "--cluster-enabled", "yes"), start(t)
 	r := precheck(t, node.URL(), good.URL(), Options{})
 	r.expect(t, "source_mode", Failed, "cluster", "cluster-enabled no")
+	precheck(t, good.URL(), start(t).URL(), Options{}).cured(t, r, "source_mode")
 	r = precheck(t, good.URL(), node.URL(), Options{})
 	r.expect(t, "target_mode", Failed, "cluster", "cluster-enabled no")
+
+	// What is neither one nor the other.
+	var on atomic.Bool
+	on.Store(true)
+	odd := behind(t, good, instead(&on, "\nredis_mode:standalone", "\nredis_mode:dispatcher"))
+	other := start(t)
+	for side, urls := range map[string][2]string{"source": {odd, other.URL()}, "target": {other.URL(), odd}} {
+		on.Store(true)
+		r := precheck(t, urls[0], urls[1], Options{})
+		r.expect(t, side+"_mode", Failed, "a dispatcher, which holds no keys", "the Redis server itself")
+		on.Store(false)
+		precheck(t, urls[0], urls[1], Options{}).cured(t, r, side+"_mode")
+	}
 }
 
 func TestTargetEmpty(t *testing.T) {
@@ -143,14 +211,14 @@ func TestTargetEmpty(t *testing.T) {
 	r := result(Options{})
 	r.expect(t, "target_empty", Failed, "3 keys (db0: 2, db3: 1)", "FLUSHALL", target.Addr)
 	r.otherwise(t, "target_empty")
-	if r = result(Options{Resume: true}); r.Result != Success || strings.Contains(r.text(), "target_empty") {
-		t.Errorf("resumed:\n%s", r.text())
+	if again := result(Options{Resume: true}); again.Result != Success || strings.Contains(again.text(), "target_empty") {
+		t.Errorf("resumed:\n%s", again.text())
 	}
 
 	do(t, c, "DEBUG POPULATE 20000")
 	result(Options{}).expect(t, "target_empty", Failed, "db3: 20001")
 	do(t, c, "FLUSHALL") // the remedy
-	result(Options{}).expect(t, "target_empty", Success)
+	result(Options{}).cured(t, r, "target_empty")
 }
 
 // waitExpired waits, by the server's own clock, until a key set with PX 1 has expired.
@@ -220,20 +288,25 @@ func TestCommandsThatAUserMayNotRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newLimitedPair(t, found[0].Path)
 			for _, x := range needed {
-				if x.name == "PEXPIRETIME" && name == "redis-6.0" {
+				if x.name == "PEXPIRETIME" && name == "redis-6.0" || x.name == "HPEXPIRETIME" {
 					continue
 				}
+				item, says := "_commands", "no permission: "+x.name
+				if x.name == "TIME" { // is asked for earlier
+					item, says = "_info", "TIME: NOPERM"
+				}
 				for role := range p.admin {
-					item, says := role+"_commands", "no permission: "+x.name
-					if x.name == "TIME" { // is asked for earlier
-						item, says = role+"_info", "TIME: NOPERM"
-					}
 					p.allow(t, role, "-"+strings.ToLower(x.name))
-					r := p.precheck(t)
-					r.expect(t, item, Failed, says)
-					r.otherwise(t, item)
-					p.cure(t, role, r.item(t, item))
-					p.precheck(t).expect(t, item, Success)
+				}
+				r := p.precheck(t)
+				r.otherwise(t, "source"+item, "target"+item)
+				for role := range p.admin {
+					r.expect(t, role+item, Failed, says)
+					p.cure(t, role, r.item(t, role+item))
+				}
+				after := p.precheck(t)
+				for role := range p.admin {
+					after.cured(t, r, role+item)
 					p.allow(t, role, "")
 				}
 			}
@@ -241,9 +314,9 @@ func TestCommandsThatAUserMayNotRun(t *testing.T) {
 			r := p.precheck(t)
 			r.expect(t, "source_commands", Failed, "may not touch the scratch key: SET, GET")
 			p.cure(t, "source", r.item(t, "source_commands"))
-			if r := p.precheck(t); r.Result != Success {
-				t.Errorf("after the remedy:\n%s", r.text())
-			}
+			after := p.precheck(t)
+			after.cured(t, r, "source_commands")
+			after.otherwise(t)
 		})
 	}
 }
@@ -261,41 +334,72 @@ func TestCommandsOfATypeThatAUserMayNotRun(t *testing.T) {
 		r := p.precheck(t)
 		r.expect(t, "target_commands", Failed, "no permission: "+x.name)
 		p.cure(t, "target", r.item(t, "target_commands"))
-		p.precheck(t).expect(t, "target_commands", Success)
+		p.precheck(t).cured(t, r, "target_commands")
+	}
+}
+
+// When fields expire must be known where they can; and a command that only copies by type need is a warning, which says so.
+func TestCommandsOfCopiesByTypeThatAUserMayNotRun(t *testing.T) {
+	servers, ok := redisdtest.Find(t, "redis-8.0")
+	if !ok {
+		return
+	}
+	p := newLimitedPair(t, servers[0].Path)
+	for role := range p.admin {
+		p.allow(t, role, "-hpexpiretime")
+		r := p.precheck(t)
+		r.expect(t, role+"_commands", Failed, "no permission: HPEXPIRETIME")
+		p.cure(t, role, r.item(t, role+"_commands"))
+		p.precheck(t).cured(t, r, role+"_commands")
+		for _, name := range []string{"STRLEN", "HSCAN", "XINFO", "XPENDING", "RENAME", "XCLAIM", "HPEXPIREAT"} {
+			p.allow(t, role, "-"+strings.ToLower(name))
+			r := p.precheck(t)
+			r.expect(t, role+"_commands", Warning, "piece by piece", "no permission: "+name)
+			r.otherwise(t, role+"_commands")
+			p.cure(t, role, r.item(t, role+"_commands"))
+			p.precheck(t).cured(t, r, role+"_commands")
+		}
 	}
 }
 
 func TestRenamedCommands(t *testing.T) {
-	good := start(t)
+	good, plain := start(t), start(t)
 	odd := start(t, "--rename-command", "DUMP", "", "--rename-command", "SCAN", "OTHERSCAN", "--rename-command", "EXEC", "")
 	for role, urls := range map[string][2]string{"source": {odd.URL(), good.URL()}, "target": {good.URL(), odd.URL()}} {
 		r := precheck(t, urls[0], urls[1], Options{})
 		r.expect(t, role+"_commands", Failed, "renamed or disabled): SCAN, DUMP, EXEC", "rename-command lines of SCAN, DUMP, EXEC")
 		r.expect(t, role+"_command_names", Warning, "under other names: SCAN")
 		r.otherwise(t, role+"_commands", role+"_command_names")
+		precheck(t, good.URL(), plain.URL(), Options{}).cured(t, r, role+"_commands", role+"_command_names") // the remedy
 	}
 }
 
 func TestInfoRefused(t *testing.T) {
-	good, odd := start(t), start(t)
+	good, odd, renamed := start(t), start(t), start(t, "--rename-command", "INFO", "")
 	do(t, connect(t, odd), "ACL SETUSER app on >pw ~* &* +@all -info")
 	r := precheck(t, "redis://app:pw@"+odd.Addr, good.URL(), Options{})
 	r.expect(t, "source_info", Failed, "INFO", "ACL SETUSER app +info")
 	r.otherwise(t, "source_info")
+	nameless := precheck(t, good.URL(), renamed.URL(), Options{})
+	nameless.expect(t, "target_info", Failed, "unknown command", "take the rename-command lines of INFO")
+	precheck(t, good.URL(), start(t).URL(), Options{}).cured(t, nameless, "target_info")
 	do(t, connect(t, odd), setUser.FindString(r.item(t, "source_info").Remedy))
-	precheck(t, "redis://app:pw@"+odd.Addr, good.URL(), Options{}).expect(t, "source_info", Success)
+	precheck(t, "redis://app:pw@"+odd.Addr, good.URL(), Options{}).cured(t, r, "source_info")
 }
 
 func TestDatabases(t *testing.T) {
 	source, small := start(t), start(t, "--databases", "4")
 	r := precheck(t, source.URL(), small.URL(), Options{})
 	r.expect(t, "target_databases", Warning, "16 databases, the target 4", "databases 16")
+	large := start(t, "--databases", "16") // the remedy
+	precheck(t, source.URL(), large.URL(), Options{}).cured(t, r, "target_databases")
 	c := connect(t, source)
 	do(t, c, "SELECT 4")
 	do(t, c, "SET k v")
 	r = precheck(t, source.URL(), small.URL(), Options{})
 	r.expect(t, "target_databases", Failed, "keys in database 4, the target's last is 3", "databases 16")
 	r.otherwise(t, "target_databases")
+	precheck(t, source.URL(), large.URL(), Options{}).cured(t, r, "target_databases")
 	precheck(t, small.URL(), start(t, "--databases", "5").URL(), Options{}).expect(t, "target_databases", Success)
 }
 
@@ -305,9 +409,11 @@ func TestMemoryAndEviction(t *testing.T) {
 	do(t, c, "SETRANGE big 3000000 x")
 	target := start(t, "--maxmemory", "3mb")
 	r := precheck(t, source.URL(), target.URL(), Options{})
-	r.expect(t, "target_memory", Warning, "limit is 3.0 MiB", "set maxmemory of the target to")
+	r.expect(t, "target_memory", Warning, "limit is 3.0 MiB", "or choose a larger one")
 	r.otherwise(t, "target_memory")
 	d := connect(t, target)
+	apply(t, d, r.item(t, "target_memory"))
+	precheck(t, source.URL(), target.URL(), Options{}).cured(t, r, "target_memory")
 	do(t, d, "CONFIG SET maxmemory 100mb")
 	precheck(t, source.URL(), target.URL(), Options{}).expect(t, "target_memory", Success, "limit is 100.0 MiB")
 
@@ -317,6 +423,9 @@ func TestMemoryAndEviction(t *testing.T) {
 		r := precheck(t, source.URL(), target.URL(), Options{})
 		r.expect(t, role+"_eviction", Warning, "volatile-ttl at 50.0 MiB", "noeviction")
 		r.otherwise(t, role+"_eviction")
+		apply(t, x, r.item(t, role+"_eviction"))
+		precheck(t, source.URL(), target.URL(), Options{}).cured(t, r, role+"_eviction")
+		do(t, x, "CONFIG SET maxmemory-policy volatile-ttl")
 		do(t, x, "CONFIG SET maxmemory 0")
 		precheck(t, source.URL(), target.URL(), Options{}).expect(t, role+"_eviction", Success, "without a maxmemory")
 		do(t, x, "CONFIG SET maxmemory-policy noeviction")
@@ -349,7 +458,7 @@ func TestClientKill(t *testing.T) {
 			r.otherwise(t, "source_client_kill")
 		}
 		do(t, admin, setUser.FindString(r.item(t, "source_client_kill").Remedy))
-		precheck(t, "redis://app:pw@"+source.Addr, target.URL(), Options{}).expect(t, "source_client_kill", Success)
+		precheck(t, "redis://app:pw@"+source.Addr, target.URL(), Options{}).cured(t, r, "source_client_kill")
 	}
 	renamed := start(t, "--rename-command", "CLIENT", "")
 	precheck(t, source.URL(), renamed.URL(), Options{}).expect(t, "target_client_kill", Warning, "CLIENT SETNAME is refused")
@@ -370,7 +479,7 @@ func TestClocks(t *testing.T) {
 		r := &run{Options: Options{MaxClockOffset: 100 * ms}, source: &side{}, target: &side{}}
 		r.source.info.ClockOffset, r.source.info.ClockError = c.source, c.margin
 		r.target.info.ClockOffset, r.target.info.ClockError = c.target, c.margin
-		if f := clocks(t.Context(), r, nil); f.status != c.status || !strings.Contains(f.found, c.says) {
+		if f := r.clocksApart(); f.status != c.status || !strings.Contains(f.found, c.says) {
 			t.Errorf("%+v: %+v", c, f)
 		}
 	}

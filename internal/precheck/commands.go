@@ -42,6 +42,8 @@ var needed = []trial{
 	// The key is gone: an expiry far away, or taken back, must not make it stay.
 	{name: "PEXPIREAT", args: "PEXPIREAT {key} 33000000000000"},
 	{name: "PERSIST", args: "PERSIST {key}"},
+	// Of a string it would be refused.
+	{name: "HPEXPIRETIME", args: "HPEXPIRETIME {key} FIELDS 1 a", has: func(f instance.Facts) bool { return f.Server.HasHashFieldTTL() }},
 }
 
 // typed are commands that clients write each type with. They are queued in a MULTI that removes the key again:
@@ -56,10 +58,38 @@ var typed = []trial{
 	{name: "XREADGROUP", args: "XREADGROUP GROUP g c STREAMS {key} >"},
 }
 
+// pieces are commands that only copies by type need beside, of large values and of those whose DUMPs the other side does
+// not read. They are queued in one MULTI that removes the key again; to which types they belong does not matter there.
+var pieces = []trial{
+	{name: "STRLEN", args: "STRLEN {key}"},
+	{name: "LLEN", args: "LLEN {key}"},
+	{name: "SCARD", args: "SCARD {key}"},
+	{name: "HLEN", args: "HLEN {key}"},
+	{name: "ZCARD", args: "ZCARD {key}"},
+	{name: "XLEN", args: "XLEN {key}"},
+	{name: "GETRANGE", args: "GETRANGE {key} 0 0"},
+	{name: "LRANGE", args: "LRANGE {key} 0 0"},
+	{name: "SSCAN", args: "SSCAN {key} 0"},
+	{name: "HSCAN", args: "HSCAN {key} 0"},
+	{name: "ZSCAN", args: "ZSCAN {key} 0"},
+	{name: "XRANGE", args: "XRANGE {key} - +"},
+	{name: "XINFO", args: "XINFO STREAM {key}"},
+	{name: "XPENDING", args: "XPENDING {key} g"},
+	{name: "SETRANGE", args: "SETRANGE {key} 0 a"},
+	{name: "XSETID", args: "XSETID {key} 1-1"},
+	{name: "XCLAIM", args: "XCLAIM {key} g c 0 1-1"},
+	{name: "XTRIM", args: "XTRIM {key} MAXLEN 0"},
+	{name: "XDEL", args: "XDEL {key} 1-1"},
+	{name: "HPEXPIREAT", args: "HPEXPIREAT {key} 33000000000000 FIELDS 1 a", has: func(f instance.Facts) bool { return f.Server.HasHashFieldTTL() }},
+	{name: "RENAME", args: "RENAME {key} {key}"},
+}
+
 // refusal is why a command cannot be used.
 type refusal struct {
 	name  string
 	typed bool
+	// piece: only copies by type need it.
+	piece bool
 	text  string
 }
 
@@ -74,12 +104,17 @@ func commands(ctx context.Context, r *run, s *side) finding {
 	s.refused = map[string]bool{}
 	for _, f := range refusals {
 		s.refused[f.name] = true
-		r.limited = r.limited || !f.typed
+		r.limited = r.limited || !f.typed && !f.piece
 	}
+	lacking := slices.DeleteFunc(slices.Clone(refusals), func(f refusal) bool { return !f.piece })
 	blocking := slices.DeleteFunc(refusals, func(f refusal) bool {
-		return f.typed && (s.Role == instance.Source || r.source.refused[f.name])
+		return f.piece || f.typed && (s.Role == instance.Source || r.source.refused[f.name])
 	})
-	if len(blocking) == 0 {
+	switch {
+	case len(blocking) > 0:
+	case len(lacking) > 0:
+		return warning(s.remedyFor(lacking), "keys that are copied piece by piece, as large ones are, will fail: %s", describe(lacking))
+	default:
 		return success("all that are needed are allowed")
 	}
 	return failed(s.remedyFor(blocking), "%s", describe(blocking))
@@ -129,6 +164,29 @@ func try(ctx context.Context, r *run, s *side) ([]refusal, error) {
 			refusals = append(refusals, refusal{name: t.name, typed: true, text: string(v[1].Str)})
 		}
 	}
+	lacking, err := tryPieces(ctx, r, s)
+	return append(refusals, lacking...), err
+}
+
+// tryPieces tries what copies by type need.
+func tryPieces(ctx context.Context, r *run, s *side) (refusals []refusal, err error) {
+	block := [][]string{{"MULTI"}}
+	var names []string
+	for _, t := range pieces {
+		if t.has == nil || t.has(s.info) {
+			names = append(names, t.name)
+			block = append(block, t.words(r.scratch, ""))
+		}
+	}
+	v, err := s.conn.Pipe(ctx, append(block, []string{"DEL", r.scratch}, []string{"EXEC"})...)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range names {
+		if v[1+i].IsError() {
+			refusals = append(refusals, refusal{name: name, piece: true, text: string(v[1+i].Str)})
+		}
+	}
 	return refusals, nil
 }
 
@@ -176,9 +234,18 @@ func isKeyRule(f refusal) bool {
 	return strings.HasPrefix(f.text, "NOPERM") && strings.Contains(f.text, "access") && strings.Contains(f.text, "key")
 }
 
+// states are what a server refuses writes in, by the code of its error, and what ends them.
+var states = map[string]string{
+	"OOM":        "the server is full: raise its maxmemory (CONFIG SET maxmemory), or make room there",
+	"MISCONF":    "the server cannot save: see its log why (is its disk full?), or CONFIG SET stop-writes-on-bgsave-error no",
+	"NOREPLICAS": "the server has too few replicas in reach: mend them, or CONFIG SET min-replicas-to-write 0",
+	"BUSY":       "a script keeps the server busy: wait until it ends, or end it (SCRIPT KILL)",
+	"LOADING":    "wait until the server has loaded its data",
+}
+
 // remedyFor says what to change so that the refused commands are allowed.
 func (s *side) remedyFor(refusals []refusal) string {
-	var permit, restore []string
+	var permit, restore, passing []string
 	keys, other := false, false
 	for _, f := range refusals {
 		switch {
@@ -189,7 +256,12 @@ func (s *side) remedyFor(refusals []refusal) string {
 		case strings.Contains(strings.ToLower(f.text), "unknown command"):
 			restore = append(restore, f.name)
 		default:
-			other = true
+			code, _, _ := strings.Cut(f.text, " ")
+			if do := states[code]; do == "" {
+				other = true
+			} else if !slices.Contains(passing, do) {
+				passing = append(passing, do)
+			}
 		}
 	}
 	var todo []string
@@ -202,10 +274,26 @@ func (s *side) remedyFor(refusals []refusal) string {
 	if len(restore) > 0 {
 		todo = append(todo, "take the rename-command lines of "+strings.Join(restore, ", ")+" out of the server's configuration, or ask the provider to allow them")
 	}
+	todo = append(todo, passing...)
 	if other {
 		todo = append(todo, "see what the server's log says of the errors above")
 	}
 	return strings.Join(todo, "; ")
+}
+
+// allow says how commands that were refused are to be had: by the user's rights, or by their own names.
+func (s *side) allow(refused error, commands ...string) string {
+	if refused == nil || !strings.Contains(strings.ToLower(refused.Error()), "unknown command") {
+		return "let the user run this: " + grant(s, commands...)
+	}
+	var names []string
+	for _, c := range commands {
+		name, _, _ := strings.Cut(strings.ToUpper(c), "|")
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return "take the rename-command lines of " + strings.Join(names, ", ") + " out of the server's configuration"
 }
 
 func grant(s *side, commands ...string) string {

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"tandem/internal/instance"
 )
 
-// connName is not a name of a migration's connections: nobody looks for it.
-const connName = "tandem-precheck"
+// connName is the name of all connections but those of trials.
+const connName = instance.PrecheckName
 
 // reachable connects. Wrong credentials are the next check's subject: the server answered.
 func reachable(ctx context.Context, _ *run, s *side) finding {
@@ -33,7 +34,7 @@ func reachable(ctx context.Context, _ *run, s *side) finding {
 		return failed("check that the server is not stalled, full of connections or in protected mode, and, if its port "+
 			"speaks TLS, that the URL begins with rediss://", "%v", err)
 	default:
-		return failed("see what the server's log says, and run the precheck again", "%v", err)
+		return broken(err)
 	}
 }
 
@@ -49,17 +50,29 @@ func loggedIn(_ context.Context, _ *run, s *side) finding {
 	return success("as user %s", s.User)
 }
 
-func info(ctx context.Context, _ *run, s *side) finding {
+func info(ctx context.Context, r *run, s *side) finding {
 	f, err := s.Facts(ctx)
 	switch {
 	case errors.Is(err, instance.ErrCommandRefused):
-		return failed("let the user run it: "+grant(s, "info", "time", "select", "dbsize"), "%v", err)
+		if kind, _ := s.infoField(ctx, "redis_mode"); kind == "sentinel" {
+			return keyless(kind)
+		}
+		return failed(s.allow(err, "info", "time", "select", "dbsize"), "%v", err)
 	case err != nil:
 		return broken(err)
 	}
+	state, err := s.conn.Do(ctx, "INFO", "persistence")
+	if err != nil {
+		return broken(err)
+	}
+	if strings.Contains(string(state.Str), "\nloading:1") { // what it tells of its keys is a part of them
+		return failed(states["LOADING"]+", and run the precheck again", "%s, and it is loading its data", f.Version)
+	}
+	all := f.KeysTotal()
+	f.Keys, s.staying = r.apart(s, f.Keys)
 	s.info = f
 	s.has = facts
-	return success("%s, %s, %d databases", f.Version, keysIn(f.KeysTotal()), f.Databases)
+	return success("%s, %s, %d databases", f.Version, keysIn(all), f.Databases)
 }
 
 func mode(_ context.Context, r *run, s *side) finding {
@@ -72,7 +85,12 @@ func mode(_ context.Context, r *run, s *side) finding {
 			"a node of a cluster")
 	}
 	r.unfit = true
-	return failed("give the address of the Redis server itself", "a %s, which holds no keys", s.info.Mode)
+	return keyless(s.info.Mode)
+}
+
+// keyless is the finding of a server that is there for others, as a sentinel is, which refuses most commands.
+func keyless(kind string) finding {
+	return failed("give the address of the Redis server itself", "a %s, which holds no keys", kind)
 }
 
 func role(_ context.Context, r *run, s *side) finding {
@@ -105,28 +123,28 @@ func distinct(ctx context.Context, r *run, _ *side) finding {
 	}
 	token := r.scratch + " is here"
 	if _, err := source.conn.Do(ctx, "SET", r.scratch, token, "PX", scratchTTL); err != nil {
-		return r.withoutScratch(err, "run ids differ")
+		return withoutScratch(err)
 	}
 	seen, err := target.conn.Do(ctx, "GET", r.scratch)
 	if err != nil {
-		return r.withoutScratch(err, "run ids differ")
+		return withoutScratch(err)
 	}
 	if string(seen.Str) == token {
 		r.unfit = true
 		return failed(remedy+" (or one replicates the other)", "a key written to the source appears on the target")
 	}
 	if _, err := source.conn.Do(ctx, "DEL", r.scratch); err != nil {
-		return r.withoutScratch(err, "run ids differ")
+		return withoutScratch(err)
 	}
 	return success("run ids differ, and a key written to the source does not appear on the target")
 }
 
 // withoutScratch is for a check that can do with less when a command is refused; what is refused is the
 // subject of the commands check. A broken connection is not to be passed over.
-func (r *run) withoutScratch(err error, found string) finding {
+func withoutScratch(err error) finding {
 	var reply *instance.ReplyError
 	if errors.As(err, &reply) {
-		return success("%s", found)
+		return success("run ids differ; with a key it could not be tried: %s", reply.Text)
 	}
 	return broken(err)
 }

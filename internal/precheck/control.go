@@ -34,8 +34,9 @@ func clientKill(ctx context.Context, r *run, s *side) finding {
 	} else if _, err := s.Others(ctx, ""); errors.Is(err, instance.ErrCommandRefused) {
 		why = "CLIENT LIST is refused, or does not show our connections"
 	}
-	return warning("let the user run them: "+grant(s, "client")+", or ask the provider; else, after each broken connection, "+
-		"Tandem waits the settling time (secondary.settle), in which nothing is written to this server", "%s", why)
+	_, err = s.conn.Do(ctx, "CLIENT", "SETNAME", connName) // which refusal it is
+	return warning(s.allow(err, "client")+", or ask the provider; else, after each broken connection, "+
+		"Tandem waits the settling time (secondary.settle), in which nothing is written to this server; and who else writes here cannot be told", "%s", why)
 }
 
 // clientUnblock asks for the end of what a connection waits for that there is not.
@@ -47,7 +48,7 @@ func clientUnblock(ctx context.Context, _ *run, s *side) finding {
 	case !errors.Is(err, instance.ErrCommandRefused):
 		return broken(err)
 	}
-	return warning("let the user run it: "+grant(s, "client|unblock")+", or ask the provider; else commands that block do so for "+
+	return warning(s.allow(err, "client|unblock")+", or ask the provider; else commands that block do so for "+
 		"0.3 s at a time, one after the other, and several clients that wait for one key are served in no order",
 		"CLIENT UNBLOCK is refused")
 }
@@ -77,12 +78,12 @@ func clientTracking(ctx context.Context, r *run, s *side) finding {
 	if !errors.As(err, &reply) {
 		return broken(err)
 	}
-	remedy := "let the user run them: " + grant(s, "client|id", "client|tracking", "subscribe")
+	remedy := s.allow(err, "client|id", "client|tracking", "subscribe")
 	if strings.HasPrefix(reply.Text, "NOPERM") && strings.Contains(reply.Text, "channel") {
 		remedy = "let the user listen: ACL SETUSER " + s.user() + " &" + invalidations
 	}
 	return warning(remedy+", or ask the provider; else a sweep compares all keys after each script that may write keys which it "+
-		"does not name, and who writes past Tandem shows in verify alone", "%v", err)
+		"does not name, and what others write past Tandem is not noticed before all keys are compared", "%v", err)
 }
 
 // commandInfo asks about a command that every server has.
@@ -96,7 +97,7 @@ func commandInfo(ctx context.Context, _ *run, s *side) finding {
 	case !errors.Is(err, instance.ErrCommandRefused):
 		return broken(err)
 	}
-	return warning("let the user run it: "+grant(s, "command|info")+", or ask the provider; else commands that Tandem does not know are refused, "+
+	return warning(s.allow(err, "command|info")+", or ask the provider; else commands that Tandem does not know are refused, "+
 		"unless commands.writes names them with their keys", "%v", err)
 }
 

@@ -20,8 +20,9 @@ func TestScriptsThatAUserMayNotRun(t *testing.T) {
 			r.expect(t, item, Warning, "no permission: "+x.name, "after a cutover")
 			r.otherwise(t, item, "target_users")
 			p.cure(t, role, r.item(t, item))
-			r = p.precheck(t)
-			r.expect(t, item, Success, "scripts and functions are allowed", "no libraries")
+			after := p.precheck(t)
+			after.expect(t, item, Success, "scripts and functions are allowed", "no libraries")
+			after.cured(t, r, item)
 			p.allow(t, role, "")
 		}
 	}
@@ -57,6 +58,7 @@ func TestScriptsThatAServerDoesNotKnow(t *testing.T) {
 	r = precheck(t, with.URL(), six.URL(), Options{})
 	r.expect(t, "source_scripts", Success, "1 library")
 	r.expect(t, "target_scripts", Warning, "the source has 1 library", "version 7.0 or newer")
+	precheck(t, with.URL(), start(t).URL(), Options{}).cured(t, r, "target_scripts")
 }
 
 // What was loaded past us can be called by its hash, and not be brought to the target unless the server shows it.
@@ -96,8 +98,11 @@ func TestControlThatAUserMayNotRun(t *testing.T) {
 			p.allow(t, role, rules)
 			r := p.precheck(t)
 			r.expect(t, item, Warning, x.says)
+			if strings.Contains(rules, "-command") {
+				r.expect(t, role+"_command_names", Success, "does not tell")
+			}
 			p.cure(t, role, r.item(t, item))
-			p.precheck(t).expect(t, item, Success)
+			p.precheck(t).cured(t, r, item)
 			p.allow(t, role, "")
 		}
 	}
@@ -107,10 +112,12 @@ func TestControlThatAUserMayNotRun(t *testing.T) {
 		}
 	}
 
-	good, odd := start(t), start(t, "--rename-command", "CLIENT", "", "--rename-command", "COMMAND", "")
+	good, odd, plain := start(t), start(t, "--rename-command", "CLIENT", "", "--rename-command", "COMMAND", ""), start(t)
 	r := precheck(t, good.URL(), odd.URL(), Options{})
-	for _, item := range []string{"target_client_unblock", "target_client_tracking", "target_command_info"} {
-		r.expect(t, item, Warning)
+	for item, name := range map[string]string{"target_client_kill": "CLIENT", "target_client_unblock": "CLIENT", "target_client_tracking": "CLIENT",
+		"target_command_info": "COMMAND"} {
+		r.expect(t, item, Warning, "take the rename-command lines of "+name)
+		precheck(t, good.URL(), plain.URL(), Options{}).cured(t, r, item)
 	}
 }
 
@@ -124,5 +131,6 @@ func TestRenamedCommandsAreNamed(t *testing.T) {
 		r = precheck(t, odd.URL(), good.URL(), Options{})
 		r.expect(t, "source_command_names", Warning, "under other names: KEYS")
 		r.otherwise(t, "source_command_names")
+		precheck(t, good.URL(), redisdtest.Start(t, redisd.Options{Binary: b.Path}).URL(), Options{}).cured(t, r, "source_command_names")
 	}
 }

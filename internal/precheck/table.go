@@ -30,9 +30,16 @@ func (r *Report) WriteTable(w io.Writer, color bool) error {
 	var b strings.Builder
 	counts := map[string]int{}
 	for _, item := range r.Items {
-		counts[item.Status]++
+		accepted := item.Status == Warning && item.Accept == ""
+		if !accepted {
+			counts[item.Status]++
+		}
 		b.WriteString(mark(item.Status, markWidth, color))
 		fmt.Fprintf(&b, "  %-*s  ", nameWidth, item.Name)
+		if accepted {
+			writeWrapped(&b, "(accepted) "+item.Found, indent)
+			continue
+		}
 		writeWrapped(&b, item.Found, indent)
 		if item.Status != Success {
 			b.WriteString(strings.Repeat(" ", indent))
@@ -45,8 +52,12 @@ func (r *Report) WriteTable(w io.Writer, color bool) error {
 		b.WriteString("\nNot checked, because of what failed: ")
 		writeWrapped(&b, strings.Join(r.notMade, ", "), 2)
 	}
-	fmt.Fprintf(&b, "\nResult: %s (%d ok, %d to know of, %d failed). %s\n",
-		strings.TrimSpace(mark(r.Result, 0, color)), counts[Success], counts[Warning], counts[Failed], next[r.Result])
+	accepted := ""
+	if r.accepted > 0 {
+		accepted = fmt.Sprintf(", %d accepted", r.accepted)
+	}
+	fmt.Fprintf(&b, "\nResult: %s (%d ok, %d to know of%s, %d failed). %s\n",
+		strings.TrimSpace(mark(r.Result, 0, color)), counts[Success], counts[Warning], accepted, counts[Failed], next[r.Result])
 	_, err := io.WriteString(w, b.String())
 	return err
 }

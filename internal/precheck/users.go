@@ -35,7 +35,7 @@ func users(ctx context.Context, r *run, _ *side) finding {
 		list, err := s.listUsers(ctx)
 		switch {
 		case errors.Is(err, instance.ErrCommandRefused):
-			return warning("compare the users of the two servers by hand, or let the user look: "+grant(s, "acl|list"),
+			return warning("compare the users of the two servers by hand, or "+s.allow(err, "acl|list"),
 				"ACL LIST is refused: %v", err)
 		case err != nil:
 			return broken(err)

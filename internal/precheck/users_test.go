@@ -67,7 +67,7 @@ func TestUsersThatTheTargetLacks(t *testing.T) {
 			}
 			carryOver(t, r.item(t, "target_users"))
 			after := precheck(t, url, target.URL(), Options{})
-			after.expect(t, "target_users", Success)
+			after.cured(t, r, "target_users")
 			if r := precheck(t, url, target.URL(), Options{OwnUsers: true}); strings.Contains(r.text(), "target_users") {
 				t.Errorf("with users of the proxy's own:\n%s", r.text())
 			}
@@ -81,8 +81,11 @@ func TestUsersThatNobodyTells(t *testing.T) {
 	r := precheck(t, "redis://app:pw@"+source.Addr, target.URL(), Options{})
 	r.expect(t, "target_users", Warning, "ACL LIST is refused", "ACL SETUSER app +acl|list", "by hand")
 	r.otherwise(t, "target_users")
+	renamed := precheck(t, start(t, "--rename-command", "ACL", "").URL(), target.URL(), Options{})
+	renamed.expect(t, "target_users", Warning, "take the rename-command lines of ACL out")
 	do(t, connect(t, source), setUser.FindString(r.item(t, "target_users").Remedy))
-	precheck(t, "redis://app:pw@"+source.Addr, target.URL(), Options{}).expect(t, "target_users", Success)
+	precheck(t, "redis://app:pw@"+source.Addr, target.URL(), Options{}).cured(t, r, "target_users")
+	precheck(t, start(t).URL(), target.URL(), Options{}).cured(t, renamed, "target_users")
 }
 
 // Many users, and names that a shell or an expression would read otherwise, are not put into a command.
@@ -102,7 +105,7 @@ func TestUsersThatNoCommandCarriesOver(t *testing.T) {
 	do(t, s, "ACL SETUSER a.b'c off")
 	r = precheck(t, source.URL(), target.URL(), Options{})
 	carryOver(t, r.item(t, "target_users"))
-	precheck(t, source.URL(), target.URL(), Options{}).expect(t, "target_users", Success)
+	precheck(t, source.URL(), target.URL(), Options{}).cured(t, r, "target_users")
 }
 
 func TestUsersAreComparedByWhatTheyMay(t *testing.T) {

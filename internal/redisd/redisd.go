@@ -19,6 +19,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"tandem/internal/printed"
 )
 
 // Limits of waiting. They are generous because a loaded machine starts servers slowly; nothing waits longer
@@ -34,6 +36,8 @@ const (
 	pollEvery = 5 * time.Millisecond
 	// portAttempts is how many free ports are tried when another process takes one before the server does.
 	portAttempts = 5
+	// logBytes is how much of the end of a server's log is kept.
+	logBytes = 64 << 10
 )
 
 // ErrNotInstalled says that the server's program is not on this machine.
@@ -71,7 +75,7 @@ type Server struct {
 	path    string
 	opts    Options
 	tempDir bool
-	log     tail
+	log     printed.Text
 
 	mu     sync.Mutex // guards what follows
 	cmd    *exec.Cmd
@@ -99,7 +103,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Name: name, path: path, opts: o, Dir: o.Dir}
+	s := &Server{Name: name, path: path, opts: o, Dir: o.Dir, log: printed.Text{Most: logBytes}}
 	if s.Dir == "" {
 		if s.Dir, err = os.MkdirTemp("", "redisd-"); err != nil {
 			return nil, fmt.Errorf("%s: directory: %w", name, err)
@@ -131,8 +135,15 @@ func Start(o Options) (*Server, error) {
 // versionLine is what --version prints: "Redis server v=7.0.15 ..." or "Valkey server v=8.1.4 ...".
 var versionLine = regexp.MustCompile(`(?i)(redis|valkey) server v=(\d+)\.(\d+)`)
 
-// Version asks a server program for its product and version, to two places: "redis-7.0", "valkey-8.1".
+// versions are the names that programs gave when they were asked, by path.
+var versions sync.Map
+
+// Version asks a server program for its product and version, to two places: "redis-7.0", "valkey-8.1". What a program has
+// said once is remembered.
 func Version(path string) (string, error) {
+	if name, ok := versions.Load(path); ok {
+		return name.(string), nil
+	}
 	out, err := exec.Command(path, "--version").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w: %s", path, err, out)
@@ -145,7 +156,9 @@ func Version(path string) (string, error) {
 	if m[1][0] == 'V' || m[1][0] == 'v' {
 		product = "valkey"
 	}
-	return fmt.Sprintf("%s-%s.%s", product, m[2], m[3]), nil
+	name := fmt.Sprintf("%s-%s.%s", product, m[2], m[3])
+	versions.Store(path, name)
+	return name, nil
 }
 
 // Stop ends the server, waits for it, and removes the directory if it was a temporary one.

@@ -53,6 +53,7 @@ const (
 	digestNumber
 	digestText
 	digestArray
+	digestElement
 )
 
 // mix hashes two words into one, by the high and low half of a product; which is left and which right counts.
@@ -61,9 +62,70 @@ func mix(left, right uint64) uint64 {
 	return high ^ low
 }
 
+// Form says which replies to a read are the same.
+type Form uint8
+
+const (
+	// Exact: texts are the same byte by byte. Else it is as Digest has it.
+	Exact Form = iota
+	// Numbers: as Digest has it.
+	Numbers
+	// Set: as Exact, and the elements may come in any order.
+	Set
+	// Pairs: as Set, of pairs of two elements, or a map.
+	Pairs
+)
+
+// DigestAs is Digest of a reply in a form.
+func DigestAs(form Form, reply []byte) (sum uint64, err error) {
+	if form == Numbers {
+		return Digest(reply)
+	}
+	d := digester{reader: reader{b: reply}, exact: true}
+	if form == Exact {
+		sum, err = d.value(0)
+	} else {
+		sum, err = d.unordered(form)
+	}
+	if err == nil && d.i != len(reply) {
+		err = fmt.Errorf("resp: %d bytes behind the reply", len(reply)-d.i)
+	}
+	return sum, err
+}
+
+// unordered hashes an aggregate so that the order of its elements, or pairs of these, does not count.
+func (d *digester) unordered(form Form) (sum uint64, err error) {
+	typ, _, size, err := d.head()
+	switch {
+	case err != nil:
+		return 0, err
+	case typ == '-' || typ == '!':
+		return 0, ErrErrorReply
+	case typ != '*' && typ != '~' && typ != '%' || size < 0:
+		return 0, errType(typ) // no list, or none that tells its length
+	case typ == '%':
+		size *= 2
+	}
+	for i := int64(0); i < size; i++ {
+		elem, err := d.value(1)
+		if err == nil && form == Pairs {
+			var second uint64
+			second, err = d.value(1)
+			elem = mix(elem, second)
+			i++
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum += mix(elem, digestElement)
+	}
+	return mix(sum, digestArray), nil
+}
+
 // digester walks through a reply and returns the hash of each value.
 type digester struct {
 	reader
+	exact  bool // texts that are numbers are texts
 	pushed bool // the value just read is a push inside another, which counts for nothing (see Framer)
 }
 
@@ -80,7 +142,7 @@ func (d *digester) value(depth int) (uint64, error) {
 	}
 	switch typ {
 	case '+', ',', '(':
-		return textDigest(line), nil
+		return d.text(line), nil
 	case '#', ':':
 		n, err := integer(typ, line)
 		return mix(uint64(n), digestInteger), err
@@ -108,7 +170,14 @@ func (d *digester) value(depth int) (uint64, error) {
 	if typ == '=' && len(body) >= 4 && body[3] == ':' {
 		body = body[4:]
 	}
-	return textDigest(body), err
+	return d.text(body), err
+}
+
+func (d *digester) text(text []byte) uint64 {
+	if d.exact {
+		return mix(maphash.Bytes(digestSeed, text), digestText)
+	}
+	return textDigest(text)
 }
 
 // elems hashes the elements of an aggregate that is itself inside depth others.

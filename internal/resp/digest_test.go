@@ -72,13 +72,14 @@ func TestDigestRefusesWhatIsNotOneReply(t *testing.T) {
 	}
 }
 
+// BenchmarkDigest makes what replies are compared by.
 func BenchmarkDigest(b *testing.B) {
 	for name, reply := range map[string]string{
 		"status": "+OK\r\n", "integer": ":123\r\n", "score": "$4\r\n1.25\r\n",
 		"bulk64": "$64\r\n" + string(make([]byte, 64)) + "\r\n",
 		"list10": string(AppendCommand(nil, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j")),
 	} {
-		b.Run(name, func(b *testing.B) {
+		b.Run("reply="+name, func(b *testing.B) {
 			b.ReportAllocs()
 			reply := []byte(reply)
 			for b.Loop() {

@@ -2,6 +2,7 @@ package resp
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -159,20 +160,26 @@ func TestFramerResetForgets(t *testing.T) {
 	}
 }
 
+// BenchmarkFramer finds the end of one reply.
 func BenchmarkFramer(b *testing.B) {
-	list := AppendCommand(nil, strings.Split(strings.Repeat("element,", 100), ",")...)
-	cases := map[string][]byte{
-		"status":   []byte("+OK\r\n"),
-		"integer":  []byte(":123\r\n"),
-		"null":     []byte("$-1\r\n"),
-		"bulk5":    []byte("$5\r\nhello\r\n"),
-		"bulk4096": AppendCommand(nil, strings.Repeat("x", 4096))[4:],
-		"list101":  list,
-		"resp3map": []byte("%2\r\n+a\r\n:1\r\n+b\r\n,1.5\r\n"),
-	}
-	for name, reply := range cases {
-		stream := bytes.Repeat(reply, 16)
-		b.Run(name, func(b *testing.B) {
+	bulk := func(size int) string { return fmt.Sprintf("$%d\r\n%s\r\n", size, strings.Repeat("x", size)) }
+	for _, x := range []struct{ name, reply string }{
+		{"status", "+OK\r\n"},
+		{"integer", ":123\r\n"},
+		{"null", "$-1\r\n"},
+		{"bulk/bytes=5", bulk(5)},
+		{"bulk/bytes=64", bulk(64)},
+		{"bulk/bytes=4096", bulk(4096)},
+		{"bulk/bytes=1048576", bulk(1 << 20)},
+		{"array/elements=10", "*10\r\n" + strings.Repeat(bulk(7), 10)},
+		{"array/elements=1000", "*1000\r\n" + strings.Repeat(bulk(7), 1000)},
+		{"resp3-null", "_\r\n"},
+		{"resp3-double", ",1.5\r\n"},
+		{"resp3-map/elements=2", "%2\r\n+a\r\n:1\r\n+b\r\n,1.5\r\n"},
+		{"resp3-push/elements=3", ">3\r\n+message\r\n+channel\r\n" + bulk(64)},
+	} {
+		stream := bytes.Repeat([]byte(x.reply), 16)
+		b.Run("reply="+x.name, func(b *testing.B) {
 			var f Framer
 			b.ReportAllocs()
 			at := 0

@@ -1,6 +1,8 @@
 package resp
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -241,22 +243,41 @@ func TestProtocolErrorReply(t *testing.T) {
 	}
 }
 
+// BenchmarkGuard is the check of all commands of one read.
 func BenchmarkGuard(b *testing.B) {
-	for name, stream := range map[string][]byte{
-		"get":     AppendCommand(nil, "GET", "key:000000000001"),
-		"set64":   AppendCommand(nil, "SET", "key:000000000001", strings.Repeat("x", 64)),
-		"set4096": AppendCommand(nil, "SET", "key:000000000001", strings.Repeat("x", 4096)),
-		"mset200": AppendCommand(nil, strings.Split("MSET"+strings.Repeat(",key:000000000001,value", 100), ",")...),
-		"inline":  []byte("PING\r\n"),
-	} {
-		b.Run(name, func(b *testing.B) {
+	for _, x := range benchmarked {
+		b.Run(x.name, func(b *testing.B) {
 			g := NewGuard(DefaultLimits)
 			b.ReportAllocs()
 			for b.Loop() {
-				if n, complete, err := g.Next(stream); n != len(stream) || !complete || err != nil {
-					b.Fatal(n, complete, err)
+				for at := 0; at < len(x.stream); {
+					n, complete, err := g.Next(x.stream[at:])
+					if !complete || err != nil {
+						b.Fatal(n, complete, err)
+					}
+					at += n
 				}
 			}
 		})
 	}
+}
+
+// benchmarked are streams of clients, named as benchstat can sort them.
+var benchmarked = func() (all []benchmark) {
+	for _, depth := range []int{1, 16, 64} {
+		get := AppendCommand(nil, "GET", "key:000000000001")
+		all = append(all, benchmark{fmt.Sprintf("command=GET/bytes=0/pipeline=%d", depth), bytes.Repeat(get, depth), 2})
+		for _, size := range []int{64, 1 << 10, 16 << 10} {
+			set := AppendCommand(nil, "SET", "key:000000000001", strings.Repeat("x", size))
+			all = append(all, benchmark{fmt.Sprintf("command=SET/bytes=%d/pipeline=%d", size, depth), bytes.Repeat(set, depth), 3})
+		}
+	}
+	mset := AppendCommand(nil, strings.Split("MSET"+strings.Repeat(",key:000000000001,value", 100), ",")...)
+	return append(all, benchmark{"command=MSET/keys=100/pipeline=1", mset, 201})
+}()
+
+type benchmark struct {
+	name   string
+	stream []byte
+	args   int // of each command
 }

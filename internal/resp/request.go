@@ -47,3 +47,27 @@ func Args(raw []byte, dst [][]byte) [][]byte {
 	}
 	return dst
 }
+
+// Longest is the length of the longest argument of whole requests, one behind the other, each as Args takes them. It
+// ends at what is not that.
+func Longest(requests []byte) (most int) {
+	for i := 0; i < len(requests) && requests[i] == '*'; {
+		count, at := quickLength(requests, i+1)
+		if at == 0 {
+			return most
+		}
+		for range count {
+			if at >= len(requests) || requests[at] != '$' {
+				return most
+			}
+			size, start := quickLength(requests, at+1)
+			end := start + size + 2
+			if start == 0 || end > len(requests) {
+				return most
+			}
+			most, at = max(most, size), end
+		}
+		i = at
+	}
+	return most
+}

@@ -96,32 +96,55 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	}
 }
 
+// BenchmarkArgs splits the commands that Guard has found, and has redcon do the same.
 func BenchmarkArgs(b *testing.B) {
-	for name, raw := range map[string][]byte{
-		"set64":   AppendCommand(nil, "SET", "key:000000000001", strings.Repeat("x", 64)),
-		"mset200": AppendCommand(nil, strings.Split("MSET"+strings.Repeat(",key:000000000001,value", 100), ",")...),
-	} {
-		want := Args(raw, nil)
-		b.Run(name+"/Args", func(b *testing.B) {
+	for _, x := range benchmarked {
+		name, alone := strings.CutSuffix(x.name, "/pipeline=1")
+		if !alone {
+			continue // they are split one by one
+		}
+		want := Args(x.stream, nil)
+		if len(want) != x.args {
+			b.Fatal(len(want))
+		}
+		b.Run(name+"/by=Args", func(b *testing.B) {
 			args := make([][]byte, 0, 256)
 			b.ReportAllocs()
 			for b.Loop() {
-				if got := Args(raw, args); len(got) != len(want) {
+				if got := Args(x.stream, args); len(got) != len(want) {
 					b.Fatal(len(got))
 				}
 			}
 		})
-		b.Run(name+"/redcon", func(b *testing.B) {
+		b.Run(name+"/by=redcon", func(b *testing.B) {
 			args := make([][]byte, 0, 256)
 			b.ReportAllocs()
 			for b.Loop() {
-				if done, got, _, _, err := redcon.ReadNextCommand(raw, args); !done || err != nil || len(got) != len(want) {
+				if done, got, _, _, err := redcon.ReadNextCommand(x.stream, args); !done || err != nil || len(got) != len(want) {
 					b.Fatal(done, err)
 				}
 			}
-			if _, got, _, _, _ := redcon.ReadNextCommand(raw, args); !slices.EqualFunc(got, want, bytes.Equal) {
+			if _, got, _, _, _ := redcon.ReadNextCommand(x.stream, args); !slices.EqualFunc(got, want, bytes.Equal) {
 				b.Fatal("the two disagree")
 			}
 		})
+	}
+}
+
+func TestLongest(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want int
+	}{
+		{"", 0},
+		{"*1\r\n$4\r\nPING\r\n", 4},
+		{"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*2\r\n$4\r\nECHO\r\n$11\r\nhello world\r\n*1\r\n$5\r\nMULTI\r\n", 11},
+		{"*1\r\n$4\r\nPING\r\nPING\r\n", 4},
+		{"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100\r\ncut off", 3},
+		{"*2\r\n$3\r\nSET\r\n:1\r\n", 3},
+	} {
+		if got := Longest([]byte(c.in)); got != c.want {
+			t.Errorf("%q: %d, want %d", c.in, got, c.want)
+		}
 	}
 }

@@ -271,6 +271,7 @@ func (j *judgement) judgeCommand(c calling, caught bool) {
 		j.f.Writes = j.f.Writes || cmd.write
 		j.f.Unreported = j.f.Unreported || unreportedName.MatchString(name)
 		j.f.MayExpire = j.f.MayExpire || cmd.timed
+		j.f.Renames = j.f.Renames || strings.EqualFold(name, "RENAME") || strings.EqualFold(name, "RENAMENX")
 		switch {
 		case cmd.open || cmd.heard && c.place != placeStatement:
 			j.differs(c.line, "%s is not the same everywhere", strings.ToUpper(name))

@@ -20,7 +20,7 @@ func (f Facts) verdict() string {
 	}{
 		{f.Writes, "writes"}, {!f.Writes, "reads"}, {f.Undeclared, "undeclared"}, {f.Repeats && f.Writes, "repeats"},
 		{f.Repeats && f.Expires, "expires"}, {f.Repeats && f.TableOrder, "tables"},
-		{f.Repeats && f.NumberText, "numbers"},
+		{f.Repeats && f.NumberText, "numbers"}, {f.Repeats && f.Renames, "renames"},
 	} {
 		if w.is {
 			words = append(words, w.word)
@@ -124,10 +124,10 @@ func TestWhatCannotBeFollowedIsNotTrusted(t *testing.T) {
 		{`local k = KEYS[1] k = k .. 'x' redis.call('SET', k, 'y')`, "writes undeclared"},
 		{`local k = KEYS[1] if ARGV[1] then k = 'x' end redis.call('SET', k, 'y')`, "writes undeclared"},
 		{`local k = KEYS[1] local f = function() k = 'x' end f() redis.call('SET', k, 'y')`, "writes undeclared"},
-		{`local a, b = unpack(KEYS) redis.call('RENAME', a, b)`, "writes repeats"},
+		{`local a, b = unpack(KEYS) redis.call('RENAME', a, b)`, "writes repeats renames"},
 		{`local a, b = 'x', KEYS[1] redis.call('RENAME', a, b)`, "writes undeclared"},
-		{`local a, b = KEYS[1] redis.call('RENAME', a, b)`, "writes repeats"}, // b is nil: an error
-		{`redis.call('RENAME', unpack(KEYS))`, "writes repeats"},
+		{`local a, b = KEYS[1] redis.call('RENAME', a, b)`, "writes repeats renames"}, // b is nil: an error
+		{`redis.call('RENAME', unpack(KEYS))`, "writes repeats renames"},
 		{`redis.call('DEL', unpack(KEYS))`, "writes repeats"},
 		{`redis.call('DEL', unpack(ARGV))`, "writes undeclared"},
 		{`redis.call('DEL', KEYS[1], unpack(KEYS, 2))`, "writes repeats"},

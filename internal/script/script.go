@@ -53,6 +53,8 @@ type Facts struct {
 	// MayExpire: a key may have a time to live afterwards that it had not before, of whatever form, or from
 	// another key. It holds whenever Expires does.
 	MayExpire bool
+	// Renames: it may give a key to another name, with fields that expire.
+	Renames bool
 	// Why says, for a person, what stands against Repeats, with its line. Empty if nothing does.
 	Why string
 }
@@ -96,7 +98,7 @@ func (s Server) longNumbers() answer {
 
 // worst is what is said of a source that is not understood.
 func worst(why string) Facts {
-	return Facts{Writes: true, Undeclared: true, Computed: true, MayExpire: true, Why: why}
+	return Facts{Writes: true, Undeclared: true, Computed: true, MayExpire: true, Renames: true, Why: why}
 }
 
 // Look says what running a script, as given to EVAL or SCRIPT LOAD, may do.

@@ -63,13 +63,28 @@ func Open(dir string, pair [2]string) (*Dir, *State, error) {
 	return d, &s, nil
 }
 
+// Peek reads the state of a directory without locking or changing it. The error is fs.ErrNotExist if there is none,
+// otherwise one of those of Open.
+func Peek(dir string, pair [2]string) (*State, error) {
+	s, err := read(filepath.Join(dir, stateFile), pair)
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
 // load reads the state, or makes that of a new directory.
 func (d *Dir) load(pair [2]string) (State, error) {
-	path := d.File(stateFile)
-	data, err := os.ReadFile(path)
+	s, err := read(d.File(stateFile), pair)
 	if errors.Is(err, fs.ErrNotExist) {
 		return newState(pair), nil
 	}
+	return s, err
+}
+
+// read reads a state file of this pair.
+func read(path string, pair [2]string) (State, error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return State{}, fmt.Errorf("read state: %w", err)
 	}

@@ -19,11 +19,11 @@ import (
 
 // Format is the version of state.json that this program writes, and the newest that it reads. It is raised
 // with every change of State, for an older program would drop a field that it does not know.
-const Format = 2
+const Format = 5
 
 // Phases are the values that State.Phase takes, in the order of a migration. The first is that of a new
 // directory.
-var Phases = []string{"passthrough", "backfill", "synced", "reversed", "finished"}
+var Phases = []string{"passthrough", "backfill", "synced", "two_way", "reversed", "finished"}
 
 // State is the content of state.json.
 type State struct {
@@ -43,14 +43,56 @@ type State struct {
 	// different one may have lost data.
 	SourceRunID string `json:"source_run_id"`
 	TargetRunID string `json:"target_run_id"`
+	// SourceReplicationID and TargetReplicationID are what each called its data when it was last seen as a master; empty
+	// when it never was, or does not tell. A replica that is made a master changes it, and may hold other data.
+	SourceReplicationID string `json:"source_replication_id"`
+	TargetReplicationID string `json:"target_replication_id"`
 	// SourceKeys and TargetKeys are how many keys each had when that was last noted. With far fewer it has lost data.
 	SourceKeys int64 `json:"source_keys"`
 	TargetKeys int64 `json:"target_keys"`
+	// SourceWritten and TargetWritten: others have written to it past the proxy, and the two were not compared since.
+	SourceWritten bool `json:"source_written"`
+	TargetWritten bool `json:"target_written"`
 	// Secret is what keys are hashed under. It is made with the directory: the stripes of the intent map mean the same
 	// after a restart.
 	Secret Secret `json:"hash_secret"`
 	// Checkpoint is how far the sweep has come whose number it carries; the intent map says which one is owed.
 	Checkpoint Checkpoint `json:"checkpoint"`
+	// Plan is a cutover that is to come by itself.
+	Plan Plan `json:"planned_cutover"`
+	// TrialUntil is when the target is no longer on trial after a cutover, Unix ms; 0 if it is not on trial.
+	TrialUntil int64 `json:"trial_until"`
+	// Duplicates is about keys that the target held before the migration.
+	Duplicates Duplicates `json:"duplicates"`
+	// Paused: somebody has paused the backfill, and nobody has resumed it.
+	Paused bool `json:"paused,omitempty"`
+	// Moves is what moves (moves.Canonical), from when the backfill was started on; empty if everything does.
+	Moves string `json:"moves,omitempty"`
+}
+
+// Plan is a cutover that is to come by itself. The zero value is none.
+type Plan struct {
+	// At is when it is tried first, Unix ms, and Until when it is given up.
+	At    int64 `json:"at"`
+	Until int64 `json:"until"`
+	// Force names the blockers that it passes over, with commas in between.
+	Force string `json:"force"`
+}
+
+// Duplicates counts what was decided, before the first copy, about the keys that the target held by then.
+type Duplicates struct {
+	// Found is how many there were: Skipped stay, Overwritten give way to the source's, Removed are removed.
+	Found       int64 `json:"found"`
+	Skipped     int64 `json:"skipped"`
+	Overwritten int64 `json:"overwritten"`
+	Removed     int64 `json:"removed"`
+	// TargetOnly is how many of them the source had not, ByAge how many were decided by when they were used last.
+	TargetOnly int64 `json:"target_only"`
+	ByAge      int64 `json:"by_age"`
+	// Kept is how many are on the list of kept keys, which must be there as long as writes go to both; 0: there is none.
+	Kept int64 `json:"kept"`
+	// List is the file that names all of them, empty if there is none.
+	List string `json:"list"`
 }
 
 // Checkpoint is a place in a sweep's walk through the primary: what was found before it is on the secondary, or
@@ -190,6 +232,9 @@ func (s State) check() error {
 	}
 	if c := s.Checkpoint; c.DB < 0 || c.Scanned < 0 || s.SourceKeys < 0 || s.TargetKeys < 0 {
 		return fmt.Errorf("checkpoint in db %d behind %d keys, of %d and %d: below zero", c.DB, c.Scanned, s.SourceKeys, s.TargetKeys)
+	}
+	if p := s.Plan; p.At < 0 || p.Until < p.At {
+		return fmt.Errorf("planned cutover at %d, until %d", p.At, p.Until)
 	}
 	if s.Secret == (Secret{}) {
 		return errors.New("there is no hash secret")

@@ -48,7 +48,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"no format":                {edit("format", nil), ErrCorrupt, "no format"},
 		"format of the past":       {edit("format", 0), ErrCorrupt, "format 0"},
 		"format is text":           {edit("format", "1"), ErrCorrupt, ""},
-		"newer format":             {edit("format", Format+1), ErrNewerFormat, "3, this program knows 2"},
+		"newer format":             {edit("format", Format+1), ErrNewerFormat, "6, this program knows 5"},
 		"newer, with new fields":   {[]byte(`{"format": 99, "id": {"new": "shape"}}`), ErrNewerFormat, "99"},
 		"field of a newer minor":   {edit("shards", 3), ErrCorrupt, "shards"},
 		"phase with a typing slip": {edit("phase", "sinced"), ErrCorrupt, "sinced"},

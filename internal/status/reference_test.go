@@ -1,19 +1,17 @@
 package status
 
 import (
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write the generated reference instead of comparing it")
+	"tandem/internal/generated"
+)
 
 const referenceFile = "../../docs/reference/status.md"
 
@@ -33,18 +31,7 @@ that is not known is null. Fields may be added later, never renamed or left out.
 | field | type | meaning |
 |---|---|---|
 ` + r.text.String()
-	if *update {
-		if err := os.WriteFile(referenceFile, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(referenceFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != want {
-		t.Errorf("%s is not what status.go says; run: go generate ./internal/status", referenceFile)
-	}
+	generated.File(t, referenceFile, want, "go generate ./internal/status")
 }
 
 // reference collects the rows of the table.

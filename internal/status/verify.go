@@ -3,7 +3,11 @@ package status
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"strconv"
 	"unicode/utf8"
+
+	"tandem/internal/demo/text"
 )
 
 // Difference is one key whose state on the secondary is not that on the primary.
@@ -76,8 +80,52 @@ type VerifySummary struct {
 	// Percent is between 0 and 100, null before there is an estimate.
 	Percent  Optional[float64] `json:"percent"`
 	Compared int64             `json:"compared"`
+	// Kept is how many keys were left out because the target keeps its own (duplicates).
+	Kept int64 `json:"kept"`
+	// Staying is how many were left out because they do not move (databases, keys).
+	Staying int64 `json:"staying"`
+	// Unheld is how many hashes, or pieces of large ones, have fields that expire on one server and never on the other, which
+	// has no expiry of fields: no copy can mend that, and it is not a difference.
+	Unheld int64 `json:"unheld"`
 	// Different is the number of differences; Listed is how many of them were kept to be listed, fewer
 	// only when there are so many that memory bounds the list.
 	Different int64 `json:"different"`
 	Listed    int64 `json:"listed"`
+	// AtMostDifferent is the share of all keys that at most differs in what it holds, with 95 % confidence: what a sample
+	// says of the whole. Null in other modes, and as long as nothing was compared.
+	AtMostDifferent Optional[float64] `json:"at_most_different"`
+	// File is where the differences are listed too, on Tandem's machine; empty while there are none.
+	File string `json:"file"`
+}
+
+// Text says what was compared and found, as a sentence without its full stop.
+func (s VerifySummary) Text() string {
+	compared := text.Count(s.Compared) + " keys compared"
+	if s.Mode == "keys" {
+		compared += " by their names only, not their values or expiry"
+	}
+	sentence := fmt.Sprintf("%s, %s different", compared, text.Count(s.Different))
+	if share, known := s.AtMostDifferent.Get(); known {
+		sentence += fmt.Sprintf(": with 95 %% confidence less than %s of all keys differ in value, type or expiry", percent(share))
+	}
+	if s.Kept > 0 {
+		sentence += fmt.Sprintf("; %s kept keys left out", text.Count(s.Kept))
+	}
+	if s.Staying > 0 {
+		sentence += fmt.Sprintf("; %s keys that do not move left out", text.Count(s.Staying))
+	}
+	if s.Unheld > 0 {
+		sentence += fmt.Sprintf("; %s hashes have fields that expire on one server and never on the other", text.Count(s.Unheld))
+	}
+	return sentence
+}
+
+// percent writes a share with two digits that matter, rounded up: it is a bound.
+func percent(share float64) string {
+	share *= 100
+	if share <= 0 || share >= 99 {
+		return "100 %"
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(share))-1)
+	return strconv.FormatFloat(math.Ceil(share/unit-1e-9)*unit, 'g', 2, 64) + " %"
 }

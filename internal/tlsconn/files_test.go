@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tandem/internal/printed"
 	"tandem/internal/tlsconn/tlstest"
 )
 
@@ -61,8 +62,8 @@ func (c *clock) look() { c.at = c.at.Add(lookEvery) }
 func TestChangedFilesAreUsedAndBadOnesAreNot(t *testing.T) {
 	ca := tlstest.NewCA(t, "test")
 	p := ca.Issue(t, tlstest.Leaf{})
-	var log logs
-	m, err := newMaterial(certs(p, ca), log.logger())
+	var log printed.Text
+	m, err := newMaterial(certs(p, ca), logger(&log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func TestChangedFilesAreUsedAndBadOnesAreNot(t *testing.T) {
 	if got := second.cert.Leaf.Subject.CommonName; got != "second" {
 		t.Errorf("the certificate is that of %s", got)
 	}
-	if log.count("TLS files read again") != 1 {
+	if log.Count("TLS files read again") != 1 {
 		t.Error("it was not said once")
 	}
 
@@ -99,10 +100,10 @@ func TestChangedFilesAreUsedAndBadOnesAreNot(t *testing.T) {
 			}
 		}
 	}
-	if n := log.count("changed TLS files cannot be used; the old ones go on being used"); n != 2 {
+	if n := log.Count("changed TLS files cannot be used; the old ones go on being used"); n != 2 {
 		t.Errorf("two bad files were logged %d times", n)
 	}
-	if log.count("key file "+p.Key+": has no private key in PEM") != 2 {
+	if log.Count("key file "+p.Key+": has no private key in PEM") != 2 {
 		t.Error("it was not said what is wrong")
 	}
 	if err := os.Remove(p.Key); err != nil {
@@ -114,7 +115,7 @@ func TestChangedFilesAreUsedAndBadOnesAreNot(t *testing.T) {
 			t.Error("the old certificate is not used any more")
 		}
 	}
-	if log.count("cannot be read: no such file") != 1 {
+	if log.Count("cannot be read: no such file") != 1 {
 		t.Error("a file that is gone was not logged once")
 	}
 
@@ -123,7 +124,7 @@ func TestChangedFilesAreUsedAndBadOnesAreNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.look()
-	if m.current() != second || log.count("TLS files read again") != 1 {
+	if m.current() != second || log.Count("TLS files read again") != 1 {
 		t.Error("unchanged files were read as new ones")
 	}
 	ca.IssueInto(t, p, tlstest.Leaf{CommonName: "third"})
@@ -136,11 +137,11 @@ func TestChangedFilesAreUsedAndBadOnesAreNot(t *testing.T) {
 func TestACertificateThatEndsSoonIsAnnounced(t *testing.T) {
 	ca := tlstest.NewCA(t, "test")
 	for ends, want := range map[time.Duration]int{24 * time.Hour: 0, time.Minute: 1, -time.Hour: 1} {
-		var log logs
-		if _, err := newMaterial(certs(ca.Issue(t, tlstest.Leaf{Ends: ends}), nil), log.logger()); err != nil {
+		var log printed.Text
+		if _, err := newMaterial(certs(ca.Issue(t, tlstest.Leaf{Ends: ends}), nil), logger(&log)); err != nil {
 			t.Fatal(err)
 		}
-		if got := log.count("the certificate ends soon, or has ended"); got != want {
+		if got := log.Count("the certificate ends soon, or has ended"); got != want {
 			t.Errorf("one that ends in %v is announced %d times", ends, got)
 		}
 	}

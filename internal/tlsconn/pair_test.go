@@ -1,7 +1,6 @@
 package tlsconn
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -14,36 +13,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"tandem/internal/printed"
 	"tandem/internal/tlsconn/tlstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// logs is a log that a test can look into.
-type logs struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-// count is how many lines hold the text.
-func (l *logs) count(text string) (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range strings.Split(l.buf.String(), "\n") {
-		if strings.Contains(line, text) {
-			n++
-		}
-	}
-	return n
-}
-
-func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func logger(text *printed.Text) *slog.Logger { return slog.New(slog.NewTextHandler(text, nil)) }
 
 // await waits for what another goroutine does.
 func await(t *testing.T, what string, ok func() bool) {
@@ -59,14 +35,14 @@ func await(t *testing.T, what string, ok func() bool) {
 // server is a Listener whose connections are answered with what they send.
 type server struct {
 	*Listener
-	logs logs
+	logs printed.Text
 	addr string
 }
 
 func listen(t *testing.T, o ServerOptions) *server {
 	t.Helper()
 	s := &server{}
-	o.Log = s.logs.logger()
+	o.Log = logger(&s.logs)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +70,7 @@ func listen(t *testing.T, o ServerOptions) *server {
 		}
 		work.Wait()
 		if t.Failed() {
-			t.Logf("log:\n%s", s.logs.buf.String())
+			t.Logf("log:\n%s", s.logs.String())
 		}
 	})
 	return s

@@ -24,7 +24,9 @@ type ServerOptions struct {
 	MaxHandshakes int
 	// KeepAlive is the interval of TCP keepalives. Default 300 s, as clients.tcp_keepalive.
 	KeepAlive time.Duration
-	Log       *slog.Logger
+	// Plain goes to who does not speak TLS. Default an error of RESP.
+	Plain string
+	Log   *slog.Logger
 }
 
 func (o ServerOptions) withDefaults() ServerOptions {
@@ -36,6 +38,9 @@ func (o ServerOptions) withDefaults() ServerOptions {
 	}
 	if o.KeepAlive <= 0 {
 		o.KeepAlive = 300 * time.Second
+	}
+	if o.Plain == "" {
+		o.Plain = plainAnswer
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -176,7 +181,7 @@ func (t *Listener) handshake(c net.Conn) {
 		t.tell(c, err)
 		var plain tls.RecordHeaderError
 		if errors.As(err, &plain) && plain.Conn != nil && !looksLikeTLS(plain.RecordHeader) {
-			_, _ = c.Write([]byte(plainAnswer))
+			_, _ = c.Write([]byte(t.o.Plain))
 		}
 		_ = c.Close()
 		return

@@ -24,7 +24,7 @@ func (s *server) underWay() int { return len(s.slots) }
 
 func TestSilentClientsHoldUpNobodyAndAreClosed(t *testing.T) {
 	ca := tlstest.NewCA(t, "test")
-	s := listen(t, ServerOptions{Files: certs(ca.Issue(t, tlstest.Leaf{}), nil), HandshakeTimeout: 300 * time.Millisecond, MaxHandshakes: 3})
+	s := listen(t, ServerOptions{Files: certs(ca.Issue(t, tlstest.Leaf{}), nil), HandshakeTimeout: 1500 * time.Millisecond, MaxHandshakes: 3})
 	c := client(t, ClientOptions{Files: Files{CA: ca.File}})
 	first, second := silent(t, s.addr), silent(t, s.addr)
 	await(t, "two handshakes under way", func() bool { return s.underWay() == 2 })
@@ -37,7 +37,7 @@ func TestSilentClientsHoldUpNobodyAndAreClosed(t *testing.T) {
 			t.Errorf("a silent client is not closed: %d, %v", n, err)
 		}
 	}
-	if n := s.logs.count("the client takes longer than tls.handshake_timeout"); n != 1 {
+	if n := s.logs.Count("the client takes longer than tls.handshake_timeout"); n != 1 {
 		t.Errorf("logged %d times, want once for all", n)
 	}
 }
@@ -52,7 +52,7 @@ func TestMoreHandshakesThanAllowedAreClosed(t *testing.T) {
 	if n, err := third.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("it is not closed: %d, %v", n, err)
 	}
-	await(t, "a line in the log", func() bool { return s.logs.count("too many handshakes are under way") == 1 })
+	await(t, "a line in the log", func() bool { return s.logs.Count("too many handshakes are under way") == 1 })
 }
 
 func TestWhoDoesNotSpeakTLSIsToldSo(t *testing.T) {
@@ -69,7 +69,7 @@ func TestWhoDoesNotSpeakTLSIsToldSo(t *testing.T) {
 			t.Errorf("answered %q, %v", answer, err)
 		}
 	}
-	if n := s.logs.count("the client does not speak TLS: it has to connect with rediss://"); n != 1 {
+	if n := s.logs.Count("the client does not speak TLS: it has to connect with rediss://"); n != 1 {
 		t.Errorf("logged %d times, want once", n)
 	}
 }
@@ -81,7 +81,7 @@ func TestHealthChecksAreNotLogged(t *testing.T) {
 	await(t, "a handshake under way", func() bool { return s.underWay() == 1 })
 	c.Close()
 	await(t, "its end", func() bool { return s.underWay() == 0 })
-	if n := s.logs.count("level=WARN"); n != 0 {
+	if n := s.logs.Count("level=WARN"); n != 0 {
 		t.Errorf("%d warnings", n)
 	}
 }
@@ -102,9 +102,7 @@ func TestEachReasonOfRefusedClientsIsLogged(t *testing.T) {
 		}
 		want = strings.ReplaceAll(want, `\"`, "")
 		await(t, want, func() bool {
-			s.logs.mu.Lock()
-			defer s.logs.mu.Unlock()
-			text := strings.NewReplacer(`\"`, "", `\\`, "").Replace(s.logs.buf.String())
+			text := strings.NewReplacer(`\"`, "", `\\`, "").Replace(s.logs.String())
 			return strings.Count(text, want) == 1
 		})
 	}
@@ -224,7 +222,7 @@ func TestCloseDoesNotWaitForAFullConnection(t *testing.T) {
 			began := time.Now()
 			ours.Close()
 			wait()
-			if took := time.Since(began); took > 2*time.Second { // tls.Conn takes 5 s
+			if took := time.Since(began); took > 4*time.Second { // tls.Conn takes 5 s
 				t.Errorf("it took %v", took)
 			}
 		})
@@ -233,9 +231,9 @@ func TestCloseDoesNotWaitForAFullConnection(t *testing.T) {
 
 func TestAWriteGoesOnAsLongAsSomeOfItGetsThrough(t *testing.T) {
 	ours, theirs := pair(t)
-	// More than the buffers between them hold; the reader takes it in four times the deadline.
-	const size, piece, deadline = 16 << 20, 128 << 10, 300 * time.Millisecond
-	slow := time.NewTicker(4 * deadline / (size / piece))
+	// More than the buffers between them hold; the reader takes it in twice the deadline.
+	const size, piece, deadline = 16 << 20, 128 << 10, 800 * time.Millisecond
+	slow := time.NewTicker(2 * deadline / (size / piece))
 	defer slow.Stop()
 	read := make(chan int, 1)
 	go func() {
@@ -267,7 +265,7 @@ func TestAReaderThatTakesNothingEndsTheWrite(t *testing.T) {
 	ours, _ := pair(t)
 	began := time.Now()
 	fill(t, ours)
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	if _, err := ours.Write([]byte("x")); err == nil {

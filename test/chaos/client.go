@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"tandem/test/wire"
@@ -25,9 +26,12 @@ const (
 // primary that is away, and shorter than the whole run.
 const patience = 6 * time.Second
 
-// client is one connection after the other to the same address. It belongs to one goroutine.
+// calmness is how much less clients do in the end, so that a step can be taken on a machine that is slow.
+const calmness = 8
+
+// client is one connection after the other, to any of its addresses. It belongs to one goroutine.
 type client struct {
-	addr        string
+	doors       []string
 	protocol    int // 2 or 3
 	r           *rand.Rand
 	conn        *wire.Conn
@@ -35,6 +39,9 @@ type client struct {
 	connections int // so far: who must know whether it is still the same one compares
 	began       time.Time
 	last        []string // what was sent and answered lately, for messages
+	refusals    *refusals
+	calm        *atomic.Bool // everybody is to do less
+	careless    bool         // it sends what a server may find wrong
 }
 
 // lately is how many exchanges a client remembers.
@@ -50,6 +57,18 @@ func (c *client) remember(sent []string, reply wire.Reply, err error) {
 		what = err.Error()
 	}
 	c.last = append(c.last, fmt.Sprintf("%9.4f connection %d: %.100q -> %.200s", time.Since(c.began).Seconds(), c.connections, sent, what))
+	if reply.IsErr() {
+		c.note(reply.Str)
+	}
+}
+
+// note counts an error that was answered.
+func (c *client) note(text string) {
+	after := c.last
+	if c.careless {
+		after = nil
+	}
+	c.refusals.note(text, after)
 }
 
 // connected says whether there is a connection, making one if need be.
@@ -57,13 +76,19 @@ func (c *client) connected() bool {
 	if c.conn != nil {
 		return true
 	}
-	conn, err := wire.Dial(c.addr)
+	addr := c.doors[0]
+	if len(c.doors) > 1 {
+		addr = c.doors[c.r.IntN(len(c.doors))]
+	}
+	conn, err := wire.Dial(addr)
 	if err == nil {
 		conn.Timeout = patience
 		if c.protocol == 3 {
-			if _, err = conn.Do("HELLO", "3"); err != nil {
+			var reply wire.Reply
+			if reply, err = conn.Do("HELLO", "3"); err != nil {
 				conn.Close()
 			}
+			c.remember([]string{"HELLO", "3"}, reply, err)
 		}
 	}
 	if err != nil {
@@ -77,6 +102,9 @@ func (c *client) connected() bool {
 
 // rest waits, or ends with the run.
 func (c *client) rest(d time.Duration) {
+	if c.calm.Load() {
+		d = calmness*d + calmness*time.Millisecond
+	}
 	select {
 	case <-c.stop:
 	case <-time.After(d):

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ type lists struct {
 	given    [][]string         // per consumer, what it was given in this order: "queue token"
 	pushes   tally
 	pops     tally
+	move     []string // moves from a queue to finished: a command, without the queue's name
 }
 
 const (
@@ -28,8 +30,14 @@ const (
 	listConsumers = 4
 )
 
-func newLists() *lists {
-	return &lists{pushed: map[string]outcome{}, popped: map[string]int{}, given: make([][]string, listConsumers)}
+// newLists is for servers of which the older one is such.
+func newLists(older wire.Server) *lists {
+	l := &lists{pushed: map[string]outcome{}, popped: map[string]int{}, given: make([][]string, listConsumers)}
+	l.move = []string{"BLMOVE", "finished", "LEFT", "RIGHT", "0.5"}
+	if !older.HasGetDel() {
+		l.move = []string{"BRPOPLPUSH", "finished", "1"}
+	}
+	return l
 }
 
 func (l *lists) name() string { return "lists" }
@@ -69,7 +77,7 @@ func (l *lists) consume(c *client, me int) {
 		var o outcome
 		switch {
 		case moves && c.r.IntN(2) == 0:
-			reply, o = c.do("BLMOVE", queue, "finished", "LEFT", "RIGHT", "0.5")
+			reply, o = c.do(slices.Insert(slices.Clone(l.move), 1, queue)...)
 			// It is where it was or in finished, whatever became of the reply.
 			l.mu.Lock()
 			l.pops.add(o)

@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -37,6 +36,7 @@ func (m *mixture) clients() (all []func(*client)) {
 }
 
 func (m *mixture) play(c *client, who int) {
+	c.careless = true
 	database := 0
 	for c.going() {
 		if c.conn == nil {
@@ -65,59 +65,67 @@ func (m *mixture) play(c *client, who int) {
 	}
 }
 
-// mixed is one command.
+// mixed is one command. Servers that do not know it refuse it.
 func mixed(r *rand.Rand) []string {
 	key := func(kind string) string { return "mix:" + kind + ":" + strconv.Itoa(r.IntN(6)) }
 	word := func() string { return "w" + strconv.Itoa(r.IntN(30)) }
 	number := func(n int) string { return strconv.Itoa(r.IntN(n)) }
+	ago := func(n int) string { return strconv.FormatInt(time.Now().UnixMilli()-int64(r.IntN(n)), 10) }
+	pick := func(all ...[]string) []string { return all[r.IntN(len(all))] }
 	life := func() string {
 		if r.IntN(3) == 0 {
 			return strconv.Itoa(3_600_000 + r.IntN(1000))
 		}
 		return strconv.Itoa(1 + r.IntN(int(shortLife.Milliseconds())))
 	}
-	kinds := []string{"string", "hash", "list", "set", "zset", "stream"}
+	kinds := []string{"string", "hash", "list", "set", "zset", "stream", "hll"}
 	kind := kinds[r.IntN(len(kinds))]
 	if r.IntN(8) == 0 { // of keys of any type
-		return [][]string{
-			{"DEL", key(kind)}, {"UNLINK", key(kind), key(kind)}, {"PEXPIRE", key(kind), life()}, {"PERSIST", key(kind)},
-			{"RENAME", key(kind), key(kind)}, {"COPY", key(kind), key(kind), "REPLACE"}, {"EXPIRE", key(kind), "4000", "NX"},
-			{"PEXPIREAT", key(kind), strconv.FormatInt(time.Now().UnixMilli()+int64(r.IntN(2000)), 10)}, {"RENAMENX", key(kind), key(kind)},
-		}[r.IntN(9)]
+		k := key(kind)
+		return pick([]string{"DEL", k}, []string{"UNLINK", k, key(kind)}, []string{"PEXPIRE", k, life()}, []string{"PERSIST", k},
+			[]string{"RENAME", k, key(kind)}, []string{"COPY", k, key(kind), "REPLACE"}, []string{"EXPIRE", k, "4000", "NX"},
+			[]string{"PEXPIREAT", k, strconv.FormatInt(time.Now().UnixMilli()+int64(r.IntN(2000)), 10)}, []string{"RENAMENX", k, key(kind)},
+			[]string{"PEXPIRE", k, life(), "GT"}, []string{"MOVE", k, number(2)}, []string{"COPY", k, key(kind), "DB", number(2)})
 	}
+	k := key(kind)
 	switch kind {
 	case "string":
-		k := key("string")
-		return [][]string{
-			{"SET", k, word()}, {"SET", k, number(100), "PX", life()}, {"SET", k, word(), "NX", "PX", life()}, {"APPEND", k, word()},
-			{"SETRANGE", k, number(50), word()}, {"GETDEL", k}, {"GETEX", k, "PX", life()}, {"GETSET", k, number(100)}, {"INCRBYFLOAT", k, "0.25"},
-			{"SETBIT", k, number(200), "1"}, {"BITOP", "OR", k, key("string"), key("string")}, {"MSET", k, word(), key("string"), word()},
-			{"PSETEX", k, life(), word()}, {"SET", k, word(), "KEEPTTL"}, {"INCR", k}, {"MSETNX", k, word(), key("string"), word()},
-		}[r.IntN(16)]
+		return pick([]string{"SET", k, word()}, []string{"SET", k, number(100), "PX", life()}, []string{"SET", k, word(), "NX", "PX", life()},
+			[]string{"APPEND", k, word()}, []string{"SETRANGE", k, number(50), word()}, []string{"GETDEL", k}, []string{"GETEX", k, "PX", life()},
+			[]string{"GETSET", k, number(100)}, []string{"INCRBYFLOAT", k, "0.25"}, []string{"SETBIT", k, number(200), "1"},
+			[]string{"BITOP", "OR", k, key("string"), key("string")}, []string{"MSET", k, word(), key("string"), word()},
+			[]string{"PSETEX", k, life(), word()}, []string{"SET", k, word(), "KEEPTTL"}, []string{"INCR", k},
+			[]string{"MSETNX", k, word(), key("string"), word()}, []string{"BITFIELD", k, "INCRBY", "u8", "#" + number(9), "7"},
+			[]string{"SET", k, word(), "XX", "GET"})
+	case "hll":
+		return pick([]string{"PFADD", k, word(), word()}, []string{"PFMERGE", k, key("hll"), key("hll")}, []string{"PFCOUNT", k, key("hll")}, []string{"PFCOUNT", k})
 	case "hash":
-		k := key("hash")
-		return [][]string{{"HSET", k, word(), word(), word(), word()}, {"HDEL", k, word(), word()}, {"HINCRBY", k, "n", number(9)},
-			{"HINCRBYFLOAT", k, "f", "1.5"}, {"HSETNX", k, word(), word()}}[r.IntN(5)]
+		return pick([]string{"HSET", k, word(), word(), word(), word()}, []string{"HDEL", k, word(), word()}, []string{"HINCRBY", k, "n", number(9)},
+			[]string{"HINCRBYFLOAT", k, "f", "1.5"}, []string{"HSETNX", k, word(), word()},
+			[]string{"HPEXPIRE", k, life(), "FIELDS", "2", word(), word()}, []string{"HPERSIST", k, "FIELDS", "1", word()},
+			[]string{"HGETDEL", k, "FIELDS", "1", word()}, []string{"HSETEX", k, "PX", life(), "FIELDS", "1", word(), word()})
 	case "list":
-		k := key("list")
-		return [][]string{{"RPUSH", k, word(), word()}, {"LPUSH", k, word()}, {"LPOP", k}, {"RPOP", k, "2"}, {"LTRIM", k, "0", "40"},
-			{"LINSERT", k, "BEFORE", word(), word()}, {"LREM", k, "1", word()}, {"LSET", k, "0", word()}, {"LMOVE", k, key("list"), "LEFT", "RIGHT"},
-			{"RPUSHX", k, word()}, {"SORT", k, "ALPHA", "STORE", key("list")}}[r.IntN(11)]
+		return pick([]string{"RPUSH", k, word(), word()}, []string{"LPUSH", k, word()}, []string{"LPOP", k}, []string{"RPOP", k, "2"},
+			[]string{"LTRIM", k, "0", "40"}, []string{"LINSERT", k, "BEFORE", word(), word()}, []string{"LREM", k, "1", word()},
+			[]string{"LSET", k, "0", word()}, []string{"LMOVE", k, key("list"), "LEFT", "RIGHT"}, []string{"RPUSHX", k, word()},
+			[]string{"SORT", k, "ALPHA", "STORE", key("list")}, []string{"LMPOP", "2", k, key("list"), "LEFT", "COUNT", "2"})
 	case "set":
-		k := key("set")
-		return [][]string{{"SADD", k, word(), word(), word()}, {"SREM", k, word()}, {"SPOP", k}, {"SPOP", k, "3"}, {"SMOVE", k, key("set"), word()},
-			{"SUNIONSTORE", k, key("set"), key("set")}, {"SDIFFSTORE", k, key("set"), key("set")}, {"SINTERSTORE", k, key("set"), key("set")}}[r.IntN(8)]
+		return pick([]string{"SADD", k, word(), word(), word()}, []string{"SREM", k, word()}, []string{"SPOP", k}, []string{"SPOP", k, "3"},
+			[]string{"SMOVE", k, key("set"), word()}, []string{"SUNIONSTORE", k, key("set"), key("set")},
+			[]string{"SDIFFSTORE", k, key("set"), key("set")}, []string{"SINTERSTORE", k, key("set"), key("set")}, []string{"SADD", k, number(50), number(50)})
 	case "zset":
-		k := key("zset")
-		return [][]string{{"ZADD", k, number(100), word(), number(100), word()}, {"ZINCRBY", k, "0.1", word()}, {"ZREM", k, word()}, {"ZPOPMIN", k},
-			{"ZADD", k, "GT", "CH", number(100), word()}, {"ZREMRANGEBYRANK", k, "20", "-1"}, {"ZUNIONSTORE", k, "2", key("zset"), key("zset")},
-			{"ZRANGESTORE", k, key("zset"), "0", "10"}}[r.IntN(8)]
+		return pick([]string{"ZADD", k, number(100), word(), number(100), word()}, []string{"ZINCRBY", k, "0.1", word()}, []string{"ZREM", k, word()},
+			[]string{"ZPOPMIN", k}, []string{"ZADD", k, "GT", "CH", number(100), word()}, []string{"ZREMRANGEBYRANK", k, "20", "-1"},
+			[]string{"ZUNIONSTORE", k, "2", key("zset"), key("zset")}, []string{"ZRANGESTORE", k, key("zset"), "0", "10"},
+			[]string{"GEOADD", k, "13." + number(90), "38." + number(90), word()}, []string{"ZADD", k, "NX", "INCR", "2", word()},
+			[]string{"ZMPOP", "2", k, key("zset"), "MAX", "COUNT", "2"}, []string{"ZDIFFSTORE", k, "2", key("zset"), key("zset")})
 	default:
-		k := key("stream")
-		return [][]string{{"XADD", k, "*", "f", word()}, {"XADD", k, "MAXLEN", "~", "50", "*", "f", word()}, {"XTRIM", k, "MAXLEN", "60"},
-			{"XGROUP", "CREATE", k, "g", "0", "MKSTREAM"}, {"XREADGROUP", "GROUP", "g", "c" + number(2), "COUNT", "2", "STREAMS", k, ">"},
-			{"XAUTOCLAIM", k, "g", "c" + number(2), "10", "0", "COUNT", "2"}, {"XGROUP", "DELCONSUMER", k, "g", "c" + number(2)},
-			{"XACK", k, "g", fmt.Sprintf("%d-0", time.Now().UnixMilli())}}[r.IntN(8)]
+		return pick([]string{"XADD", k, "*", "f", word()}, []string{"XADD", k, "MAXLEN", "~", "50", "*", "f", word()}, []string{"XTRIM", k, "MAXLEN", "60"},
+			[]string{"XGROUP", "CREATE", k, "g", "0", "MKSTREAM"}, []string{"XREADGROUP", "GROUP", "g", "c" + number(2), "COUNT", "2", "STREAMS", k, ">"},
+			[]string{"XAUTOCLAIM", k, "g", "c" + number(2), "10", "0", "COUNT", "2"}, []string{"XGROUP", "DELCONSUMER", k, "g", "c" + number(2)},
+			[]string{"XACK", k, "g", ago(1) + "-0"}, []string{"XDEL", k, ago(30) + "-0", ago(30) + "-0"}, []string{"XGROUP", "SETID", k, "g", "$"},
+			[]string{"XCLAIM", k, "g", "c" + number(2), "0", ago(30) + "-0", ago(30) + "-0"}, []string{"XTRIM", k, "MINID", ago(5000)},
+			[]string{"XGROUP", "DESTROY", k, "g"})
 	}
 }
 

@@ -29,6 +29,7 @@ func TestWhatIsWrongIsSeen(t *testing.T) {
 	}
 	first := func(key string) string { return mustDo(t, w.source.Addr, "LINDEX", key, "0").Str }
 	line, element, named := first(journalKey), first(declaredList), mustDo(t, w.source.Addr, "KEYS", "named:*").Elems[0].Str
+	page := mustDo(t, w.source.Addr, "KEYS", "page:*").Elems[0].Str
 	entry := mustDo(t, w.source.Addr, "XRANGE", streamKey, "-", "+", "COUNT", "1").Elems[0]
 	for _, c := range []struct {
 		what, says string
@@ -50,6 +51,7 @@ func TestWhatIsWrongIsSeen(t *testing.T) {
 		{"a register has another value", "not linearizable", func() { onBoth("APPEND", aKey(w, "linear:register:"), "x") }, func() {
 			onBoth("SET", aKey(w, "linear:register:"), strings.TrimSuffix(mustDo(t, w.source.Addr, "GET", aKey(w, "linear:register:")).Str, "x"))
 		}},
+		{"a page is torn", "torn", func() { onBoth("APPEND", page, "g0-000000\ng0-000001\n") }, nil},
 		{"a token is in two lists", "more than once", func() { onBoth("LPUSH", "finished", givenToken(w)) }, func() { onBoth("LPOP", "finished") }},
 		{"a token is nowhere", "tokens are nowhere", func() { onBoth("LMOVE", "finished", "elsewhere", "LEFT", "RIGHT") }, func() { onBoth("LMOVE", "elsewhere", "finished", "RIGHT", "LEFT") }},
 		{"an entry is there twice", "is in the stream 2 times", func() { onBoth("XADD", streamKey, "9999999999999-1", "token", entry.Elems[1].Elems[1].Str) },
@@ -59,6 +61,11 @@ func TestWhatIsWrongIsSeen(t *testing.T) {
 		},
 			func() { onBoth("XACK", streamKey, streamGroup, acknowledged(w)) }},
 		{"an entry is missing", "is not in the stream", func() { onBoth("XDEL", streamKey, entry.Elems[0].Str) }, nil},
+		{"a value is kept that has changed", "kept", func() {
+			caches := w.workloads[9].(*caches) // whose clients may have kept nothing: a FLUSHALL was the last they were told of
+			caches.kept = append(caches.kept, map[string]string{"cache:0": "k0-000001"})
+			onBoth("SET", "cache:0", "k0-000000")
+		}, nil},
 		{"a message is heard twice", "was heard after", func() {
 			m := w.workloads[5].(*messages)
 			text := wire.Reply{Elems: []wire.Reply{{Str: "message"}, {Str: channelName}, {Str: "m0-000001"}}}
@@ -75,15 +82,6 @@ func TestWhatIsWrongIsSeen(t *testing.T) {
 			c.undo()
 		}
 	}
-}
-
-func mustDo(t *testing.T, addr string, args ...string) wire.Reply {
-	t.Helper()
-	reply, err := wire.Once(addr, args...)
-	if err != nil {
-		t.Fatalf("%q: %v", args, err)
-	}
-	return reply
 }
 
 // aKey is one of the registers' that exists.

@@ -1,21 +1,17 @@
 package chaos
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"tandem/internal/redisd"
-	"tandem/internal/redisd/redisdtest"
 	"tandem/test/keyspace"
 	"tandem/test/program"
 	"tandem/test/wire"
@@ -29,10 +25,18 @@ type world struct {
 	source, target *redisd.Server
 	td             *program.Tandem
 	links          []*link // of the clients, the source and the target
-	victims        map[string]victim
-	offset         time.Duration // of the one server whose clock is wrong
+	onSource       *serverVictim
+	onTarget       *serverVictim
+	proxy          *proxyVictim
+	wrong          int           // 0 or 1: the clock of the source or the target is wrong
+	offset         time.Duration // ... by this
+	older          wire.Server   // what the one of both is that has fewer commands
 	workloads      []workload
+	direct         *direct // one of them, nil in campaigns in which everybody comes through the program
+	toTarget       *link   // of the clients of the target; nil but where both servers have clients
 	campaign       *campaign
+	refusals       *refusals
+	calm           atomic.Bool // clients do little: see client.rest
 
 	stop    chan struct{}
 	players sync.WaitGroup
@@ -47,26 +51,43 @@ const (
 // newWorld starts everything but the clients, in passthrough. What the seed chooses is in the log.
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	w := &world{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), campaign: newCampaign(), stop: make(chan struct{})}
+	w := &world{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), campaign: newCampaign(), refusals: newRefusals(), stop: make(chan struct{})}
 	w.offset = time.Duration(500+w.r.IntN(4000)) * time.Millisecond
 	if w.r.IntN(2) == 0 {
 		w.offset = -w.offset
 	}
-	binaries := []string{"", ""}
-	wrong := w.r.IntN(2)
-	binaries[wrong] = wrongClock(t, w.offset)
-	w.source, w.target = startServer(t, binaries[0]), startServer(t, binaries[1])
+	w.wrong = w.r.IntN(2)
+	// From a source of its own: what is chosen by it changes nothing of what a seed deals.
+	more := rand.New(rand.NewPCG(seed, 7))
+	settings := [][]string{nil, nil, nil, {"ack: both"}}[more.IntN(4)]
+	settings = append(settings, [][]string{nil, nil, {"scripts: replay"}}[more.IntN(3)]...)
+	w.chooseServers(more)
+	bypassed := more.IntN(3) == 0
+	twoWay := rand.New(rand.NewPCG(seed, 10)).IntN(4) == 0
+	listenTarget := ""
+	if twoWay {
+		// A script that writes keys which it does not name has all keys compared afterwards, unless it is repeated.
+		listenTarget, bypassed = program.FreeAddr(t), false
+		settings = []string{"scripts: replay", "listen_target: " + listenTarget}
+	}
+	if bypassed {
+		settings = append(settings, []string{"tracking: on", "tracking: auto"}[more.IntN(2)], "tracking_quiet: 3s")
+	}
 	layout := keyspace.Layout{Keys: fillKeys, Seed: seed}
 	if err := layout.Fill(w.source.Addr); err != nil {
 		t.Fatal(err)
 	}
-	w.workloads = []workload{newRegisters(), newLists(), newStreams(), newAccounts(), newScripts(), newMessages(), newMixture()}
+	w.workloads = []workload{newRegisters(), newLists(w.older), newStreams(), newAccounts(), newScripts(), newMessages(), newMixture(), newPages(), newFlushes(), newCaches()}
+	if bypassed {
+		w.direct = newDirect(w.source.Addr)
+		w.workloads = append(w.workloads, w.direct)
+	}
 	for _, l := range w.workloads {
 		if err := l.prepare(w.source.Addr); err != nil {
 			t.Fatalf("%s: %v", l.name(), err)
 		}
 	}
-	settings := []string{
+	settings = append([]string{
 		"start: manual",
 		fmt.Sprintf("backfill: {max_keys_per_s: %d}", fillPerSecond),
 		"primary: {wait: 3s}",
@@ -74,80 +95,22 @@ func newWorld(t *testing.T, seed uint64) *world {
 		fmt.Sprintf("max_lag_bytes: %d", []int{256 << 10, 4 << 20, 64 << 20}[w.r.IntN(3)]),
 		fmt.Sprintf("max_dirty_keys: %d", []int{1000, 1_000_000}[w.r.IntN(2)]),
 		fmt.Sprintf("exact_keys: %d", []int{1024, 2_097_152}[w.r.IntN(2)]),
-	}
-	// From a source of its own: what is added here changes nothing of what a seed deals.
-	more := rand.New(rand.NewPCG(seed, 7))
-	settings = append(settings, [][]string{nil, nil, nil, {"ack: both"}}[more.IntN(4)]...)
-	settings = append(settings, [][]string{nil, nil, {"scripts: replay"}}[more.IntN(3)]...)
+	}, settings...)
 	onSource := newLink(t, "source", w.source.Addr, w.r.IntN(2) == 0)
 	onTarget := newLink(t, "target", w.target.Addr, w.r.IntN(2) == 0)
 	w.td = program.Prepare(t, "redis://"+onSource.addr, "redis://"+onTarget.addr, settings...)
 	ofClients := newLink(t, "client", w.td.Addr, w.r.IntN(2) == 0)
 	w.links = []*link{ofClients, onSource, onTarget}
-	w.victims = map[string]victim{"source": &serverVictim{server: w.source}, "target": &serverVictim{server: w.target}, "proxy": &proxyVictim{td: w.td}}
+	if twoWay {
+		w.toTarget = newLink(t, "target's client", listenTarget, w.r.IntN(2) == 0)
+		w.links = append(w.links, w.toTarget)
+	}
+	w.onSource, w.onTarget, w.proxy = &serverVictim{server: w.source}, &serverVictim{server: w.target}, &proxyVictim{td: w.td}
 	w.td.Start()
-	t.Logf("clock of the %s off by %v; %s", []string{"source", "target"}[wrong], w.offset, strings.Join(settings[3:], ", "))
+	t.Logf("%s to %s, clock of the %s off by %v; %s", w.source.Name, w.target.Name, []string{"source", "target"}[w.wrong],
+		w.offset, strings.Join(settings[3:], ", "))
 	w.measureClocks()
 	return w
-}
-
-// startServer starts a server that keeps every write that it has acknowledged, on a port of the tests' own.
-func startServer(t *testing.T, binary string) *redisd.Server {
-	t.Helper()
-	return redisdtest.Start(t, redisd.Options{Binary: binary, Port: program.FreePort(t), Save: true,
-		Args: []string{"--appendfsync", "always", "--hz", "50"}})
-}
-
-// clockLibrary is what gives a process a wrong clock, made once.
-var clockLibrary = sync.OnceValues(func() (string, error) {
-	root, err := program.Root()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("tandem-clock-%d.so", os.Getpid()))
-	out, err := exec.Command("gcc", "-shared", "-fPIC", "-O2", "-o", path, filepath.Join(root, "test/chaos/clock/offset.c")).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("make the wrong clock: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-// wrongClock is a redis-server whose wall clock is off.
-func wrongClock(t *testing.T, offset time.Duration) string {
-	t.Helper()
-	library, err := clockLibrary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "redis-server")
-	script := fmt.Sprintf("#!/bin/sh\nCLOCK_OFFSET_MS=%d LD_PRELOAD=%s exec %s \"$@\"\n", offset.Milliseconds(), library, server)
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// measureClocks counts by how much the servers' clocks really differ.
-func (w *world) measureClocks() {
-	w.t.Helper()
-	var at [2]int64
-	for i, s := range []*redisd.Server{w.source, w.target} {
-		reply, err := wire.Once(s.Addr, "TIME")
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		seconds, err1 := strconv.ParseInt(reply.Elems[0].Str, 10, 64)
-		micros, err2 := strconv.ParseInt(reply.Elems[1].Str, 10, 64)
-		if err := errors.Join(err1, err2); err != nil {
-			w.t.Fatal(err)
-		}
-		at[i] = seconds*1000 + micros/1000
-	}
-	w.campaign.hit("clock offset", "ms", max(at[0]-at[1], at[1]-at[0]))
 }
 
 // play lets the clients begin.
@@ -156,13 +119,30 @@ func (w *world) play() {
 	for _, l := range w.workloads {
 		for _, play := range l.clients() {
 			n++
-			c := &client{addr: w.links[0].addr, protocol: 2 + int(n%2), r: rand.New(rand.NewPCG(w.seed, 1000+n)), stop: w.stop, began: w.campaign.began}
+			c := &client{doors: w.doors(l, n), protocol: 2 + int(n%2), r: rand.New(rand.NewPCG(w.seed, 1000+n)), stop: w.stop, began: w.campaign.began, refusals: w.refusals, calm: &w.calm}
 			w.players.Go(func() {
 				play(c)
 				c.drop()
 			})
 		}
 	}
+}
+
+// doors are where the nth client may connect. Clients of what tells by reads what others have written stay on one side, where both
+// servers have clients: what the other side has just written is not there yet.
+func (w *world) doors(l workload, n uint64) []string {
+	here := w.links[0].addr
+	switch l.(type) {
+	case *lists, *streams, *accounts, *scripts, *mixture, *flushes:
+		if w.toTarget != nil {
+			return []string{here, w.toTarget.addr}
+		}
+	case *registers, *pages:
+		if w.toTarget != nil {
+			return []string{w.toTarget.addr}
+		}
+	}
+	return []string{here}
 }
 
 // rest ends the clients and waits until the secondary has everything and short lives are over.
@@ -193,13 +173,18 @@ func (w *world) rest() {
 // slowRest is when it is said what the program still has to do: it should have nothing to wait for by then.
 const slowRest = 15 * time.Second
 
-// expiring says whether a key of the mixture will expire within the next minutes.
+// expiring says whether a key of the mixture, or a field of one, will expire within the next minutes.
 func expiring(addr string) (bool, error) {
 	conn, err := wire.Dial(addr)
 	if err != nil {
 		return false, err
 	}
 	defer conn.Close()
+	server, err := conn.Server()
+	if err != nil {
+		return false, err
+	}
+	soon := func(life int64) bool { return life >= 0 && life < (10*time.Minute).Milliseconds() }
 	for database := range 2 {
 		if _, err := conn.Do("SELECT", strconv.Itoa(database)); err != nil {
 			return false, err
@@ -213,8 +198,24 @@ func expiring(addr string) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			if life.Int >= 0 && life.Int < (10*time.Minute).Milliseconds() {
+			if soon(life.Int) {
 				return true, nil
+			}
+			if !server.HasFieldTTL() || !strings.HasPrefix(key, "mix:hash:") {
+				continue
+			}
+			fields, err := conn.Do("HKEYS", key)
+			if err != nil || len(fields.Elems) == 0 {
+				return true, err // it has just gone
+			}
+			lives, err := conn.Do(append([]string{"HPTTL", key, "FIELDS", strconv.Itoa(len(fields.Elems))}, fields.Strings()...)...)
+			if err != nil {
+				return false, err
+			}
+			for _, life := range lives.Elems {
+				if soon(life.Int) {
+					return true, nil
+				}
 			}
 		}
 	}
@@ -231,6 +232,7 @@ func (w *world) judge() (wrong []string) {
 	if result.First < fillKeys {
 		wrong = append(wrong, fmt.Sprintf("only %d keys were compared", result.First))
 	}
+	wrong = append(wrong, w.refusals.wrong()...)
 	for _, d := range result.Differences {
 		wrong = append(wrong, "source and target differ: "+d.String())
 	}

@@ -16,12 +16,11 @@ var (
 	// seed makes the random choices of the run.
 	seed uint64
 
-	update = flag.Bool("update", false, "write docs/commands.md instead of comparing with it")
-	hurry  = flag.Duration("patience", patience, "how long a reply is waited for")
-	many   = flag.Uint64("seeds", 0, "how many random conversations; 0: as the size has it")
-	alone  = flag.String("version", "", "play only on this version, as redis-7.0")
-	resp   = flag.Int("resp", 0, "play only in this protocol: 2 or 3; 0: both")
-	only   = flag.String("scenario", "", "play only scenarios whose file and name match this expression")
+	hurry = flag.Duration("patience", patience, "how long a reply is waited for")
+	many  = flag.Uint64("seeds", 0, "how many random conversations; 0: as the size has it")
+	alone = flag.String("version", "", "play only on this version, as redis-7.0")
+	resp  = flag.Int("resp", 0, "play only in this protocol: 2 or 3; 0: both")
+	only  = flag.String("scenario", "", "play only scenarios whose file and name match this expression")
 )
 
 func TestMain(m *testing.M) {

@@ -49,7 +49,7 @@ type world struct {
 const batch = 16
 
 // filler is how many keys of no scenario the source holds in database 0, and fillPace how many of them the
-// backfill may copy per second: there is a second to pause it in.
+// backfill may copy per second; much fewer until it is paused.
 const filler, fillPace = 2000, 2000
 
 // newWorld starts servers and program, in passthrough.
@@ -81,7 +81,7 @@ func (w *world) isRead() bool {
 
 // compared reports whether the keyspaces are to be the same in a phase.
 func (w *world) compared(phase string) bool {
-	return phase == "synced" || phase == "reversed" && w.returns
+	return phase == "synced" || phase == twoWay || phase == "reversed" && w.returns
 }
 
 // serve starts the program as if for the first time; what was is gone from both servers.
@@ -138,10 +138,12 @@ func (w *world) hold(n int) {
 			w.t.Fatal(err)
 		}
 	}
+	w.td.Pace(fillPace / 40) // however late it is paused
 	w.td.Step("start")
 	w.td.until("the backfill begins", func() bool { return w.td.Status().Phase == "backfill" })
 	w.td.Step("pause")
 	w.td.until("the backfill is held", func() bool { return w.td.Status().Backfill.State == "paused" })
+	w.td.Pace(fillPace)
 	if s := w.td.Status(); s.Phase != "backfill" {
 		w.t.Fatalf("it was held too late: %s", s.Phase)
 	}

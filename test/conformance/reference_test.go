@@ -4,6 +4,8 @@ import (
 	"os"
 	"slices"
 	"testing"
+
+	"tandem/internal/generated"
 )
 
 // run.txt says what the servers of this machine say. It is written anew by -update, for which all versions must be
@@ -45,7 +47,7 @@ func TestRunIsTrue(t *testing.T) {
 		row.Effects = of
 		now[name] = row
 	}
-	if *update {
+	if *generated.Update {
 		if len(here) < len(versions) {
 			t.Fatalf("run.txt is of all versions; here are %v", here)
 		}
@@ -68,20 +70,7 @@ func TestRunIsTrue(t *testing.T) {
 // docs/commands.md says what the table and run.txt say.
 func TestPageIsTrue(t *testing.T) {
 	const path = "../../docs/commands.md"
-	page := Page(keptRun(t))
-	if *update {
-		if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(b) != page {
-		t.Errorf("%s is stale: go test ./test/conformance -run 'Run|Page' -update renews it", path)
-	}
+	generated.File(t, path, Page(keptRun(t)), "go test ./test/conformance -run 'Run|Page' -update")
 }
 
 func keptRun(t *testing.T) Run {

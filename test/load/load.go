@@ -35,6 +35,9 @@ type Config struct {
 	Server wire.Server
 	// Rate bounds the commands per second of all clients together; 0: as fast as they can.
 	Rate float64
+	// NoFlush: the spare database is never emptied. Who is told of what goes past the proxy is not told which database it was, and
+	// must compare all keys.
+	NoFlush bool
 	// Reconnect lets a client whose connection ends connect again, for up to ReconnectWithin, and check that
 	// nothing it was answered is lost. Without it the end of a connection is a problem.
 	Reconnect bool

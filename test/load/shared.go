@@ -199,7 +199,7 @@ func (c *client) queueSpare() {
 			c.send(anything, "DEL", key)
 		}
 	}
-	if c.rand.IntN(50) == 0 {
+	if c.rand.IntN(50) == 0 && !c.load.cfg.NoFlush {
 		c.send(isOK, "FLUSHDB")
 	}
 	c.send(isOK, "SELECT", strconv.Itoa(c.db))

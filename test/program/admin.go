@@ -45,6 +45,14 @@ type Status struct {
 		State     string `json:"state"`
 		Different int64  `json:"different"`
 	} `json:"verify"`
+	Tracking struct {
+		State         string `json:"state"`
+		ForeignWrites *int64 `json:"foreign_writes"`
+	} `json:"tracking"`
+	Shadow struct {
+		Compared  int64 `json:"compared"`
+		Different int64 `json:"different"`
+	} `json:"shadow"`
 	Cutover struct {
 		LastPauseMs *float64 `json:"last_pause_ms"`
 	} `json:"cutover"`
@@ -66,8 +74,18 @@ func (s Status) String() string {
 
 // Settled says that the secondary has everything. It stays so only while nobody writes.
 func (s Status) Settled() bool {
-	return (s.Phase == "synced" || s.Phase == "reversed") && s.DirtyKeys == 0 && s.UnsettledWrites == 0 &&
+	return (s.Phase == "synced" || s.Phase == "two_way" || s.Phase == "reversed") && s.DirtyKeys == 0 && s.UnsettledWrites == 0 &&
 		s.LagBytes == 0 && s.Backfill.State != "running" && s.Source.Connected && s.Target.Connected
+}
+
+// Blocked says whether a blocker of that code stands in the way of the next step.
+func (s Status) Blocked(code string) bool {
+	for _, b := range s.Blockers {
+		if b.Code == code {
+			return true
+		}
+	}
+	return false
 }
 
 // adminClient bounds every request; a cutover takes up to 10 s by itself.
@@ -100,6 +118,26 @@ func (td *Tandem) TryAsk(step string) (code int, answer string, err error) {
 	}
 	code, body, err := read(resp)
 	return code, string(body), err
+}
+
+// TryPlan asks for a cutover at a time to come, and does not care what becomes of it.
+func (td *Tandem) TryPlan(at time.Time) {
+	resp, err := adminClient.Post(td.Admin+"/api/v1/cutover", "application/json", strings.NewReader(fmt.Sprintf(`{"at":%d}`, at.UnixMilli())))
+	if err == nil {
+		resp.Body.Close()
+	}
+}
+
+// Pace has copies be made at n keys per second at most, from now on.
+func (td *Tandem) Pace(n int) {
+	td.t.Helper()
+	resp, err := adminClient.Post(td.Admin+"/api/v1/throttle", "application/json", strings.NewReader(fmt.Sprintf(`{"max_keys_per_s":%d}`, n)))
+	if err != nil {
+		td.t.Fatalf("throttle: %v", err)
+	}
+	if code, answer, err := read(resp); err != nil || code != http.StatusOK {
+		td.t.Fatalf("throttle: %d %s (%v)", code, answer, err)
+	}
 }
 
 // Ask is TryAsk of a program that must be there.

@@ -26,6 +26,15 @@ func (td *Tandem) Logged() string {
 	return string(b)
 }
 
+// panics fails the test with those that the program says it has recovered from.
+func (td *Tandem) panics() {
+	for line := range strings.Lines(td.Logged()) {
+		if strings.Contains(line, " panic=") {
+			td.t.Errorf("tandem: %.4000s", line)
+		}
+	}
+}
+
 // explain shows the status, the end of the log and the goroutines. The process ends by it.
 func (td *Tandem) explain() {
 	log := td.Logged()

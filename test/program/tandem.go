@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +29,8 @@ type Tandem struct {
 	Dir string
 	// Args are the arguments that it is started with.
 	Args []string
+	// Files is how many files it may open; 0: as many as the test.
+	Files int
 
 	t      testing.TB
 	log    string // file that takes stdout and stderr of all runs
@@ -45,11 +48,15 @@ func Serve(t testing.TB, source, target *redisd.Server, settings ...string) *Tan
 	return td
 }
 
-// Prepare is Serve by the servers' URLs and without starting it.
+// Prepare is Serve by the servers' URLs and without starting it. Tests write to both servers themselves, so nobody is looked
+// for who does, unless the settings say something of tracking.
 func Prepare(t testing.TB, source, target string, settings ...string) *Tandem {
 	t.Helper()
 	dir, admin := t.TempDir(), FreeAddr(t)
 	td := &Tandem{t: t, Addr: FreeAddr(t), Admin: "http://" + admin, Dir: filepath.Join(dir, "state"), log: filepath.Join(dir, "tandem.log")}
+	if !slices.ContainsFunc(settings, func(s string) bool { return strings.HasPrefix(s, "tracking:") }) {
+		settings = append([]string{"tracking: off"}, settings...)
+	}
 	file := filepath.Join(dir, "tandem.yaml")
 	if err := os.WriteFile(file, []byte(strings.Join(settings, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -64,11 +71,16 @@ func Prepare(t testing.TB, source, target string, settings ...string) *Tandem {
 // program from listening again.
 const firstPort, lastPort = 10_000, 32_000
 
-// FreePort is one on 127.0.0.1 that nothing listens on now.
+// nextPort goes through the ports from one at random, so that none is given to two that have not listened yet.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(rand.Int64N(lastPort - firstPort)) }
+
+// FreePort is one on 127.0.0.1 that nothing listens on now, and that nobody else has been given lately.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		port := firstPort + rand.IntN(lastPort-firstPort)
+		port := firstPort + int(nextPort.Add(1)%(lastPort-firstPort))
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {
 			l.Close()
@@ -114,6 +126,9 @@ func (td *Tandem) launch(binary string, env ...string) {
 	}
 	defer log.Close() // the process has its own
 	cmd := exec.Command(binary, td.Args...)
+	if td.Files > 0 {
+		cmd = exec.Command("sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, td.Files), binary}, td.Args...)...)
+	}
 	cmd.Env = Environment(env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -172,11 +187,12 @@ func (td *Tandem) Signal(sig syscall.Signal) int {
 func (td *Tandem) Pause() error    { return td.cmd.Process.Signal(syscall.SIGSTOP) }
 func (td *Tandem) Continue() error { return td.cmd.Process.Signal(syscall.SIGCONT) }
 
-// Stop ends the process with SIGKILL if it runs. After a failure it first shows what may explain it.
+// Stop ends the process with SIGKILL if it runs. A panic that it has recovered from fails the test. After a failure it first shows what may explain it.
 func (td *Tandem) Stop() {
 	if td.log == "" {
 		return // it was done
 	}
+	td.panics()
 	if td.t.Failed() {
 		td.explain()
 	}
@@ -212,6 +228,9 @@ func (td *Tandem) UntilEvery(pause time.Duration, what string, within time.Durat
 
 // Exited is closed when the process that was started last has ended.
 func (td *Tandem) Exited() <-chan struct{} { return td.exited }
+
+// ExitCode is the exit status of its last run, which has ended.
+func (td *Tandem) ExitCode() int { return td.cmd.ProcessState.ExitCode() }
 
 // Killed says whether it was SIGKILL that has ended it.
 func (td *Tandem) Killed() bool {

@@ -10,13 +10,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
+
+	"tandem/internal/printed"
 )
 
 const (
@@ -33,7 +33,7 @@ const (
 type Process struct {
 	name     string
 	cmd      *exec.Cmd
-	log      tail
+	log      printed.Text
 	exited   chan struct{} // closed when the process has been waited for
 	patience time.Duration // how long Stop waits before it kills
 }
@@ -45,7 +45,8 @@ func Spawn(name, path string, args ...string) (*Process, error) {
 }
 
 func spawn(name, path string, args, environment []string) (*Process, error) {
-	p := &Process{name: name, cmd: exec.Command(path, args...), exited: make(chan struct{}), patience: stopTimeout}
+	p := &Process{name: name, cmd: exec.Command(path, args...), exited: make(chan struct{}), patience: stopTimeout,
+		log: printed.Text{Most: logBytes}}
 	p.cmd.Env = environment
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = ownGroup()
@@ -142,28 +143,4 @@ func FreeAddr() (string, error) {
 	}
 	defer l.Close()
 	return l.Addr().String(), nil
-}
-
-// tail is a writer that keeps the last logBytes of what it was given.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-var _ io.Writer = (*tail)(nil)
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if over := len(t.buf) - logBytes; over > 0 {
-		t.buf = append(t.buf[:0], t.buf[over:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.buf)
 }

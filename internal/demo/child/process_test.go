@@ -103,16 +103,6 @@ func TestNoSuchProgram(t *testing.T) {
 	}
 }
 
-func TestLogKeepsItsEnd(t *testing.T) {
-	var log tail
-	log.Write([]byte("the beginning"))
-	log.Write(make([]byte, logBytes))
-	log.Write([]byte("the end"))
-	if s := log.String(); len(s) != logBytes || strings.Contains(s, "beginning") || !strings.HasSuffix(s, "the end") {
-		t.Errorf("%d bytes kept, ending with %q", len(s), s[len(s)-10:])
-	}
-}
-
 func TestFreeAddrIsFree(t *testing.T) {
 	addr, err := FreeAddr()
 	if err != nil {

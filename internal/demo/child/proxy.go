@@ -29,6 +29,8 @@ type ServeOptions struct {
 	Start string
 	// Args are further flags of `tandem serve`.
 	Args []string
+	// Environment is what its environment has besides this program's own, as NAME=value, and in place of what that has.
+	Environment []string
 }
 
 // Proxy is a running `tandem serve`, and a client of its admin address.
@@ -72,7 +74,7 @@ func serve(ctx context.Context, o ServeOptions) (*Proxy, error) {
 	}
 	args := append([]string{"serve", "--listen", listen, "--admin", adminAddr, "--source", o.Source,
 		"--target", o.Target, "--state-dir", o.StateDir, "--start", o.Start}, o.Args...)
-	process, err := spawn("tandem serve", o.Binary, args, withoutSettings(os.Environ()))
+	process, err := spawn("tandem serve", o.Binary, args, append(withoutSettings(os.Environ()), o.Environment...))
 	if err != nil {
 		return nil, err
 	}

@@ -39,8 +39,8 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.0f %s", size, units[unit])
 }
 
-// Duration writes a duration in ms below a second, in s below two minutes, else in minutes and seconds:
-// "0.35 ms", "12.4 ms", "340 ms", "2.9 s", "3 min 20 s".
+// Duration writes a duration in ms below a second, in s below two minutes, in minutes and seconds below two hours, then in
+// hours and minutes, and from two days on in days and hours: "0.35 ms", "12.4 ms", "340 ms", "2.9 s", "3 min 20 s".
 func Duration(d time.Duration) string {
 	ms := float64(d) / float64(time.Millisecond)
 	switch {
@@ -54,5 +54,12 @@ func Duration(d time.Duration) string {
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
 	d = d.Round(time.Second)
+	hours := int(d.Hours())
+	switch {
+	case hours >= 48:
+		return fmt.Sprintf("%d d %d h", hours/24, hours%24)
+	case hours >= 2:
+		return fmt.Sprintf("%d h %d min", hours, int(d.Minutes())%60)
+	}
 	return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
 }

@@ -32,6 +32,7 @@ func TestDuration(t *testing.T) {
 	for v, want := range map[time.Duration]string{
 		350 * time.Microsecond: "0.35 ms", 12400 * time.Microsecond: "12.4 ms", 340 * time.Millisecond: "340 ms",
 		2900 * time.Millisecond: "2.9 s", 200 * time.Second: "3 min 20 s", 0: "0.00 ms",
+		119 * time.Minute: "119 min 0 s", 125 * time.Minute: "2 h 5 min", 51 * time.Hour: "2 d 3 h",
 	} {
 		if got := Duration(v); got != want {
 			t.Errorf("%v: %q, want %q", v, got, want)

@@ -8,20 +8,26 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strings"
 	"testing"
 
 	"tandem/internal/redisd"
 )
 
-// Start starts a server that is stopped when the test ends. A missing server fails the test, never skips
+// Start starts a server that is killed when the test ends. A missing server fails the test, never skips
 // it: a suite that silently tests nothing is worse than none. The server's log is shown if the test fails.
+//
+// It looks for what has timed out a hundred times a second, where servers do so ten times: a test of a command that
+// blocks for a hundredth of a second takes no longer. Options.Args may say otherwise.
 func Start(t testing.TB, o redisd.Options) *redisd.Server {
 	t.Helper()
+	o.Args = append([]string{"--hz", "100"}, o.Args...)
 	s, err := redisd.Start(o)
 	if err != nil {
 		t.Fatalf("start a server: %v", err)
 	}
 	t.Cleanup(func() {
+		s.Kill() // it would take its time to end, and nobody reads what it leaves behind
 		s.Stop()
 		if t.Failed() {
 			t.Logf("log of %s on %s:\n%s", s.Name, s.Addr, lastBytes(s.Log(), 1500))
@@ -83,7 +89,8 @@ func Find(t testing.TB, names ...string) (found []Binary, ok bool) {
 	return found, true
 }
 
-// root is the directory of go.mod, looked for upwards from the test's directory.
+// root is the directory of the program's go.mod, looked for upwards from the test's directory, which may be in a module of
+// its own.
 func root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -91,12 +98,12 @@ func root(t testing.TB) string {
 		t.Fatalf("working directory: %v", err)
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		if mod, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && strings.HasPrefix(string(mod), "module tandem\n") {
 			return dir
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			t.Fatal("no go.mod above the test's directory")
+			t.Fatal("no go.mod of the program above the test's directory")
 		}
 		dir = up
 	}
