@@ -220,7 +220,17 @@ func (g *Governor) probed(answers, pings *latency.Histogram, copied uint64) {
 		return
 	}
 	g.t.quiet(false)
+	g.since = 0
 	byPing := g.probe.Count() < fewAnswers
+	if byPing && g.usual.pings.Count() < fewAnswers {
+		// So few of either: nobody is there, or the server hardly answers.
+		if g.probe.Merge(&g.usual.pings); g.late(&g.probe) {
+			g.usual.pings.Reset()
+			g.pinging.Store(g.byPing)
+			g.slower(&g.probe, copied)
+			return
+		}
+	}
 	if byPing != g.byPing {
 		g.usual.forget()
 		g.byPing = byPing
@@ -234,7 +244,6 @@ func (g *Governor) probed(answers, pings *latency.Histogram, copied uint64) {
 		g.usual.add(g.probe)
 	}
 	g.state.Usual = g.usual.quantile()
-	g.since = 0
 	g.begin(copied)
 	g.settling = 1 // a look that saw the end of the probe
 }
@@ -263,14 +272,13 @@ func (g *Governor) judge(got *latency.Histogram, copied uint64) {
 	if n >= fewAnswers {
 		g.state.Now = g.recent.Quantile(tail)
 	}
-	usual := g.state.Usual
 	switch {
-	case usual == 0:
+	case g.state.Usual == 0:
 		if g.looks >= raiseAtLast {
 			g.beginProbe() // nobody has answered in the last one
 		}
-	case tooMany(&g.recent, time.Duration(float64(usual)*(1+g.opt.Rise/2))):
-		g.slower(copied)
+	case g.late(&g.recent):
+		g.slower(&g.recent, copied)
 	case n >= enoughAnswers && g.looks >= raiseAfter, n >= fewAnswers && g.looks >= raiseAtLast:
 		g.faster(copied)
 	case g.looks >= raiseAtLast:
@@ -278,8 +286,15 @@ func (g *Governor) judge(got *latency.Histogram, copied uint64) {
 	}
 }
 
-// slower halves the speed.
-func (g *Governor) slower(copied uint64) {
+// late reports whether more of the answers were long than is usual.
+func (g *Governor) late(answers *latency.Histogram) bool {
+	usual := g.state.Usual
+	return usual > 0 && tooMany(answers, time.Duration(float64(usual)*(1+g.opt.Rise/2)))
+}
+
+// slower halves the speed because of answers, however few they are.
+func (g *Governor) slower(answers *latency.Histogram, copied uint64) {
+	g.state.Now = answers.Quantile(tail)
 	floor := float64(g.opt.Floor)
 	if g.speed > floor {
 		g.state.Slowed++

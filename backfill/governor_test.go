@@ -19,6 +19,7 @@ type governed struct {
 	th      *Throttle
 	r       *rand.Rand
 	answers int // of clients in each look
+	pings   int // where the server is asked
 	noticed int // keys per second from which on clients notice
 	// slow is what each answer takes besides.
 	slow    time.Duration
@@ -30,7 +31,7 @@ type governed struct {
 
 func newGoverned(t *testing.T) *governed {
 	th := NewThrottle(Limits{})
-	return &governed{t: t, th: th, r: rand.New(rand.NewPCG(1, 2)), answers: 500, noticed: 80_000,
+	return &governed{t: t, th: th, r: rand.New(rand.NewPCG(1, 2)), answers: 500, pings: 10, noticed: 80_000,
 		g: NewGovernor(th, GovernorOptions{Rise: 0.1, Floor: 10_000})}
 }
 
@@ -61,7 +62,7 @@ func (w *governed) look() {
 		answers.Add(answer())
 	}
 	if w.g.pinging.Load() {
-		for range 10 {
+		for range w.pings {
 			pings.Add(answer())
 		}
 	}
@@ -131,6 +132,23 @@ func TestGovernorYieldsToASlowServerAndRecovers(t *testing.T) {
 	}
 	w.slow = 0
 	w.until("it is fast again", 400, func(s GovernorState) bool { return s.KeysPerS > 100_000 })
+}
+
+// A server so slow that there is hardly an answer in a probe, neither to clients nor to PINGs, is relieved as well: few answers
+// do not mean that nobody asks.
+func TestGovernorYieldsToAServerThatHardlyAnswers(t *testing.T) {
+	w := newGoverned(t)
+	w.answers, w.noticed = 20, 1<<30
+	w.until("it is fast", 2000, func(s GovernorState) bool { return s.KeysPerS > 100_000 })
+	w.slow, w.answers, w.pings = 80*time.Millisecond, 2, 1
+	w.until("the floor", 1000, func(s GovernorState) bool { return s.KeysPerS == 10_000 && s.Now > 80*time.Millisecond })
+	for range 400 {
+		if w.look(); w.g.State().KeysPerS != 10_000 {
+			t.Fatalf("it got faster while the server hardly answered: %+v", w.g.State())
+		}
+	}
+	w.slow, w.answers, w.pings = 0, 20, 10
+	w.until("it is fast again", 2000, func(s GovernorState) bool { return s.KeysPerS > 100_000 })
 }
 
 // A server that stays slow is what is usual, after a minute or so.
