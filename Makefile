@@ -16,8 +16,14 @@ E2E  := ./test
 LONG := tandem/proxy tandem/migration tandem/backfill tandem/test/conformance
 UNIT  = $(LONG) $(shell $(GO) list ./... | grep -vx -e tandem/test $(LONG:%=-e %))
 
+# On a machine with other work a test that waits for something may fail now and then. What fails is run again alone, at most
+# twice, unless much failed or a process died; it is said at the end with all of its output, and is to be looked at.
+AGAIN   := --rerun-fails=2 --rerun-fails-max-failures=10 --rerun-fails-run-root-test
+TESTSUM := $(GO) run gotest.tools/gotestsum@v1.13.0 $(AGAIN)
+
 # The tests of real clients are a module of their own. They run the program that was built.
-CLIENTS  = TANDEM_TEST_BINARY='$(CURDIR)/bin/tandem' $(GO) test -C test/clients -count=1 -p 1 -v
+CLIENTS  = cd test/clients && TANDEM_TEST_BINARY='$(CURDIR)/bin/tandem' $(TESTSUM) --format standard-verbose
+ONE     := -count=1 -p 1
 GO_ONES := ./goredis ./rueidis ./redigo
 
 .PHONY: build demo test test-tools test-node test-dashboard test-deploy dashboard-pictures dashboard-vendor browser chaos release test-full bench bench-micro fuzz lint \
@@ -31,16 +37,16 @@ demo: build redis ## a whole migration on servers that it starts and stops itsel
 
 # A tenth of the sizes: at most 10 minutes on 2 cores.
 test: build redis servers lint
-	$(GO) test -timeout 9m -p 4 $(UNIT)
-	TANDEM_TEST_BINARY='$(CURDIR)/bin/tandem' $(GO) test -count=1 -timeout 9m -v $(E2E)
-	$(CLIENTS) -timeout 9m $(GO_ONES)
+	$(TESTSUM) --format pkgname --packages '$(UNIT)' -- -timeout 9m -p 4
+	TANDEM_TEST_BINARY='$(CURDIR)/bin/tandem' $(TESTSUM) --format standard-verbose --packages '$(E2E)' -- -count=1 -timeout 9m
+	$(CLIENTS) --packages '$(GO_ONES)' -- $(ONE) -timeout 9m
 	@echo 'make test-tools tests redis-cli and redis-benchmark, make test-node the clients that need Node.js: ioredis, node-redis, BullMQ; make test-dashboard the dashboard, in a browser'
 
 test-tools: build redis servers ## redis-cli in all its modes, redis-benchmark with all its tests
-	$(CLIENTS) -timeout 9m ./tools
+	$(CLIENTS) --packages ./tools -- $(ONE) -timeout 9m
 
 test-node: build redis servers node ## ioredis, node-redis and BullMQ; installs Node.js where it is missing
-	$(CLIENTS) -timeout 5m ./node
+	$(CLIENTS) --packages ./node -- $(ONE) -timeout 5m
 
 # Half a dozen seconds for each thing that a person does with the dashboard, some 90 in all.
 test-dashboard: build redis browser ## the dashboard, driven in chromium through whole migrations on real servers
@@ -73,7 +79,7 @@ test-full: build redis servers node lint
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(UNIT)
 	LEDGER_RUNS=100000 $(GO) test -count=1 -timeout 30m -run TestInterleavings ./internal/ledger
 	TANDEM_TEST_FULL=1 $(GO) test -count=1 -timeout 90m -p 1 -v $(E2E) ./test/conformance
-	TANDEM_TEST_FULL=1 $(CLIENTS) -timeout 60m $(GO_ONES) ./tools ./node
+	export TANDEM_TEST_FULL=1; $(CLIENTS) --packages '$(GO_ONES) ./tools ./node' -- $(ONE) -timeout 60m
 
 bench: build redis ## against direct connections and other proxies; the report is under bench/results
 	./bench/run.sh
