@@ -106,6 +106,7 @@ func (f *feeds) ended() {
 		if x.state == feedFlows {
 			x.state = feedSet
 			f.sh.ledger.SetFeed(x.ln.id, true)
+			f.unsure = true // what was written meanwhile may still be reported
 		}
 	}
 	f.setting = f.setting[:0]

@@ -20,7 +20,8 @@ package ledger
 
 // SetFeed says whether a lane has a feed: from now on all that changes but by this lane is reported to Foreign
 // with the lane's number. Reports on other feeds about what this lane owns do not count from then on, so before
-// a feed is set, a whole round must pass that began after its reports had begun. When one is lost or ends,
+// a feed is set, a whole round must pass that began after its reports had begun, and another should follow: what
+// was written before the first feed may be told as if others had. When one is lost or ends,
 // reports that were on their way with it are lost as well, and the caller owes a sweep.
 func (l *Ledger) SetFeed(id LaneID, on bool) {
 	s := &l.lanes[id]
@@ -29,7 +30,9 @@ func (l *Ledger) SetFeed(id LaneID, on bool) {
 	}
 	s.feed = on
 	if on {
-		l.feeds++
+		if l.feeds++; l.feeds == 1 {
+			l.unfed.all = true // nobody has noted what was written until now, and reports of it may still come
+		}
 		return
 	}
 	l.feeds--

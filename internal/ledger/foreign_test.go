@@ -80,6 +80,32 @@ func TestReportsAreJudged(t *testing.T) {
 	}
 }
 
+// TestReportsOfTheTimeBeforeTheFirstFeed may be of our own writes, until a round has passed: who wrote was not noted then.
+func TestReportsOfTheTimeBeforeTheFirstFeed(t *testing.T) {
+	f := newFixture(t)
+	lanes := []LaneID{f.AddLane(Primary), f.AddLane(Primary)}
+	f.SetForeign(true, false)
+	f.done(lanes[0], nil, "a")
+	f.done(lanes[1], nil, "a")
+	f.SetFeed(lanes[1], true)
+	others := func() uint64 {
+		t.Helper()
+		f.copied("a")
+		if k := key("a"); !f.Foreign(lanes[1], []Key{k}) {
+			t.Fatal("a report does not count")
+		}
+		return f.Stats().Others
+	}
+	if n := others(); n != 0 {
+		t.Errorf("%d of our own writes were counted as those of others", n)
+	}
+	f.BeginRound()
+	f.EndRound()
+	if n := others(); n != 1 {
+		t.Errorf("%d writes by others were counted", n)
+	}
+}
+
 // script runs one that names a key and is replayed, and may write others.
 func (f *fixture) script(lane LaneID, name string, hidden bool) {
 	w, _ := write(lane, name)
