@@ -25,8 +25,10 @@ const lanePrefix = "lane-"
 const (
 	// maxRounds is how often in a row one session writes out what others have added meanwhile.
 	maxRounds = 64
-	// flushAt is how many bytes do not wait for the end of a round.
-	flushAt = 128 << 10
+	// flushAt is how many bytes, and flushCommands how many commands, do not wait for the end of a round: the server executes
+	// them while others are read. (Measured with 50 clients and GET: at -P 16 a fifth more, at -P 64 a twentieth.)
+	flushAt       = 128 << 10
+	flushCommands = 256
 	// The pause before another try to connect, doubling.
 	retryMin = 50 * time.Millisecond
 	retryMax = 2 * time.Second
@@ -150,7 +152,7 @@ func (ln *lane) flush() {
 func (ln *lane) flushSoon(t *loop.Turn) {
 	switch {
 	case ln.writing || ln.out.unsent == 0 || ln.conn == nil:
-	case ln.out.unsent < flushAt && (ln.due || !ln.pinned && t.Late(ln)):
+	case ln.out.unsent < flushAt && ln.out.commands < flushCommands && (ln.due || !ln.pinned && t.Late(ln)):
 		ln.due = true
 	default:
 		ln.flushLocked(t)

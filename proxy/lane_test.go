@@ -280,5 +280,11 @@ func TestMuchDoesNotWaitForTheEndOfARound(t *testing.T) {
 	if ln.flushSoon(nil); ln.out.unsent != 0 {
 		t.Errorf("%d bytes wait", ln.out.unsent)
 	}
+	for n := 1; n <= flushCommands; n++ {
+		ln.swallow(pingFrame)
+		if ln.flushSoon(nil); (ln.out.unsent == 0) != (n == flushCommands) {
+			t.Fatalf("of %d commands %d bytes wait", n, ln.out.unsent)
+		}
+	}
 	ln.due = false
 }

@@ -30,7 +30,8 @@ type outbox struct {
 	chunks []*chunk // that hold unsent bytes, the last one being filled
 	cur    *chunk
 	free   []*chunk
-	unsent int
+	// what is unsent, in bytes and in commands or pieces of them
+	unsent, commands int
 }
 
 // append queues b. With take the bytes are not copied: the outbox owns b from now on. It returns where the
@@ -38,6 +39,7 @@ type outbox struct {
 // that nobody will read (keep false) is nil.
 func (o *outbox) append(b []byte, take, keep bool) ([]byte, *chunk) {
 	o.unsent += len(b)
+	o.commands++
 	var c *chunk
 	if take && len(b) >= handover {
 		c = &chunk{buf: b, own: true}
@@ -86,7 +88,7 @@ func (o *outbox) take(w *writing) {
 	clear(o.chunks)
 	o.chunks = o.chunks[:0]
 	w.n += o.unsent
-	o.unsent = 0
+	o.unsent, o.commands = 0, 0
 }
 
 // release says that one reader of c is done with it.
@@ -112,7 +114,7 @@ func (o *outbox) reset() {
 	clear(o.chunks)
 	o.chunks = o.chunks[:0]
 	o.cur = nil
-	o.unsent = 0
+	o.unsent, o.commands = 0, 0
 }
 
 // writing is what a writer has taken and is writing out.
