@@ -95,7 +95,7 @@ func (r *report) writeDiscarded(w io.Writer) {
 	if len(r.Discarded) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "## %d runs were discarded\n\n", len(r.Discarded))
+	fmt.Fprintf(w, "## Discarded runs: %d\n\n", len(r.Discarded))
 	t := table{header: []string{"what", "round", "reason"}, words: 3}
 	for _, d := range r.Discarded {
 		reason, _, _ := strings.Cut(d.Reason, "\n")

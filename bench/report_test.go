@@ -205,7 +205,7 @@ func TestReportIsSavedTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"**Incomplete: context canceled**\n", "## 1 runs were discarded", "effects were dropped", "## Goals", "## GET -P 1\n", "## SET -P 16\n", "## Backfill of 1,000,000 keys",
+		"**Incomplete: context canceled**\n", "## Discarded runs: 1", "effects were dropped", "## Goals", "## GET -P 1\n", "## SET -P 16\n", "## Backfill of 1,000,000 keys",
 		"| backfill / bare loop, 64 B values: keys/s", "| MISS    |  0.90 | at least 1.00 |",
 	} {
 		if !strings.Contains(string(text), line) {
