@@ -47,3 +47,21 @@ func TestOurWritesAreNotCountedAsThoseOfOthers(t *testing.T) {
 		t.Errorf("%d writes by others were counted", n)
 	}
 }
+
+// The first writes to a database are ours as well, though its lane is new: their reports come on the feeds of the lanes that own
+// keys of the same names elsewhere.
+func TestOurFirstWritesToADatabaseAreNotCountedAsThoseOfOthers(t *testing.T) {
+	h := tracked(t, redisd.Options{}, OfNewcomers, nil)
+	c := h.client()
+	c.expect("SET k 0", "+OK")
+	h.read()
+	for db := 1; db < 16; db++ {
+		c := h.client()
+		c.expect(fmt.Sprint("SELECT ", db), "+OK")
+		c.expect(fmt.Sprint("SET k ", db), "+OK")
+	}
+	h.read()
+	if n := h.tracking().Others; n != 0 {
+		t.Errorf("%d of our own writes were counted as those of others", n)
+	}
+}

@@ -267,14 +267,12 @@ func (f *feeds) attach(now time.Time) {
 	})
 }
 
-// use adds a database to those in use, and reports whether it is new. A script's is before the script is sent: its
-// reports may be there before the lane is seen to have no feed.
-func (f *feeds) use(db int) bool {
-	if slices.Contains(f.dbs, db) {
-		return false
+// use adds a database to those in use. A lane's is before anything is sent on it, and a script's before the script is: what is
+// reported may be there before the lane is seen to have no feed.
+func (f *feeds) use(db int) {
+	if !slices.Contains(f.dbs, db) {
+		f.dbs = append(slices.Clone(f.dbs), db) // who judges has the old ones
 	}
-	f.dbs = append(slices.Clone(f.dbs), db) // who judges has the old ones
-	return true
 }
 
 // answered: the lane has been answered whether its reports are sent to x.

@@ -100,6 +100,9 @@ type lane struct {
 func (sh *Shard) newLane(u *upstream, k laneKey) *lane {
 	id := sh.ledger.AddLane(sh.opt.At)
 	sh.ledger.LaneDown(id)
+	if u == sh.primary {
+		sh.feeds.use(k.db)
+	}
 	return &lane{sh: sh, of: u, id: id, laneKey: k, what: fmt.Sprintf("%s%d-%d", lanePrefix, k.db, id), buf: make([]byte, sh.opt.laneBuffer)}
 }
 
