@@ -15,7 +15,7 @@ func TestRenamedCommandsAreRefusedUnlessTheirFactsTellAll(t *testing.T) {
 	refused := append([]string{"SCAN", "MOVE", "COPY", "BLPOP", "XREAD", "WAIT", "DEBUG", "SHUTDOWN", "FUNCTION", "FCALL", "REPLICAOF", "SYNC"}, Essential...)
 	for _, b := range redisdtest.Binaries(t) {
 		t.Run(b.Name, func(t *testing.T) {
-			for _, c := range learnAll(t, start(t, b)) {
+			for _, c := range learnAll(t, start(t, b).infos()) {
 				if c.As(c.Name) != c {
 					t.Errorf("%s is not itself", c.Name)
 				}
@@ -35,7 +35,7 @@ func TestRenamedCommandsAreRefusedUnlessTheirFactsTellAll(t *testing.T) {
 func TestEssentialCommandsAreUnclear(t *testing.T) {
 	for _, b := range redisdtest.Binaries(t) {
 		t.Run(b.Name, func(t *testing.T) {
-			all := learnAll(t, start(t, b))
+			all := learnAll(t, start(t, b).infos())
 			for _, name := range Essential {
 				i := slices.IndexFunc(all, func(c *Command) bool { return c.Name == name })
 				if i < 0 {
