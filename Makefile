@@ -16,9 +16,8 @@ E2E  := ./test
 LONG := tandem/proxy tandem/migration tandem/backfill tandem/test/conformance
 UNIT  = $(LONG) $(shell $(GO) list ./... | grep -vx -e tandem/test $(LONG:%=-e %))
 
-# On a machine with other work a test that waits for something may fail now and then. What fails is run again alone, at most
-# twice, unless much failed or a process died; it is said at the end with all of its output, and is to be looked at.
-AGAIN   := --rerun-fails=2 --rerun-fails-max-failures=10 --rerun-fails-run-root-test
+# What is given to gotestsum besides: .ci/run has what failed run again.
+AGAIN   ?=
 TESTSUM := $(GO) run gotest.tools/gotestsum@v1.13.0 $(AGAIN)
 
 # The tests of real clients are a module of their own. They run the program that was built.
