@@ -105,7 +105,12 @@ func (f *fleet) twemproxy(ctx context.Context, source *redisd.Server) (*arrangem
 	if err := os.WriteFile(conf, []byte(nutcrackerConf(listen, source.Addr)), 0o600); err != nil {
 		return nil, fmt.Errorf("twemproxy's configuration: %w", err)
 	}
-	p, err := child.Spawn("twemproxy", path, "-c", conf, "-a", "127.0.0.1", "-s", statsPort, "-v", "4")
+	return f.inFront(ctx, source, "twemproxy", listen, path, "-c", conf, "-a", "127.0.0.1", "-s", statsPort, "-v", "4")
+}
+
+// inFront starts another proxy's program, which listens in front of the source.
+func (f *fleet) inFront(ctx context.Context, source *redisd.Server, name, listen, path string, args ...string) (*arrangement, error) {
+	p, err := child.Spawn(name, path, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +121,7 @@ func (f *fleet) twemproxy(ctx context.Context, source *redisd.Server) (*arrangem
 		return nil, err
 	}
 	return &arrangement{
-		name: "twemproxy", addr: listen, proxy: p, behind: source,
+		name: name, addr: listen, proxy: p, behind: source,
 		pids: map[string]int{"proxy": p.PID(), "source": source.PID()},
 	}, nil
 }

@@ -27,20 +27,7 @@ func (f *fleet) haproxy(ctx context.Context, source *redisd.Server) (*arrangemen
 	if err := os.WriteFile(conf, []byte(haproxyConf(listen, source.Addr)), 0o600); err != nil {
 		return nil, fmt.Errorf("haproxy's configuration: %w", err)
 	}
-	p, err := child.Spawn("haproxy", path, "-db", "-f", conf)
-	if err != nil {
-		return nil, err
-	}
-	f.stops = append(f.stops, func() { p.Stop() }) // how a program ends that is done with is of no interest
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	if err := p.Await(ctx, "listening", func() error { return child.Dialable(listen) }); err != nil {
-		return nil, err
-	}
-	return &arrangement{
-		name: "haproxy", addr: listen, proxy: p, behind: source,
-		pids: map[string]int{"proxy": p.PID(), "source": source.PID()},
-	}, nil
+	return f.inFront(ctx, source, "haproxy", listen, path, "-db", "-f", conf)
 }
 
 // haproxyConf has one process with HAProxy's own number of threads, which is that of the cores.
