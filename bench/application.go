@@ -35,11 +35,7 @@ func (f *fleet) naive(ctx context.Context, source, target *redisd.Server) ([]*ar
 	synced.client = func(ctx context.Context, w workload) (clientRun, error) {
 		return runApplication(ctx, []string{synced.addr}, w)
 	}
-	first, err := f.server()
-	if err != nil {
-		return nil, err
-	}
-	second, err := f.server()
+	first, second, err := f.pair()
 	if err != nil {
 		return nil, err
 	}

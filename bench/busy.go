@@ -28,11 +28,7 @@ func benchBusy(ctx context.Context, log *slog.Logger, root string, o options, in
 		return err
 	}
 	defer f.stop()
-	source, err := f.server()
-	if err != nil {
-		return err
-	}
-	target, err := f.server()
+	source, target, err := f.pair()
 	if err != nil {
 		return err
 	}

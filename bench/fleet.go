@@ -72,6 +72,14 @@ func (f *fleet) server() (*redisd.Server, error) {
 	return s, nil
 }
 
+// pair starts two of them.
+func (f *fleet) pair() (source, target *redisd.Server, err error) {
+	if source, err = f.server(); err == nil {
+		target, err = f.server()
+	}
+	return source, target, err
+}
+
 // load has clients send a workload once.
 func (a *arrangement) load(ctx context.Context, w workload) (clientRun, error) {
 	if a.client != nil {

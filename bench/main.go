@@ -148,11 +148,7 @@ func benchBackfill(ctx context.Context, log *slog.Logger, root string, o options
 		return err
 	}
 	defer f.stop()
-	source, err := f.server()
-	if err != nil {
-		return err
-	}
-	target, err := f.server()
+	source, target, err := f.pair()
 	if err != nil {
 		return err
 	}

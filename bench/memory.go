@@ -66,11 +66,7 @@ func benchMemory(ctx context.Context, log *slog.Logger, root string, o options, 
 
 // emptyPair is a tandem in dual write between two empty servers. The function it returns ends all three.
 func (f *fleet) emptyPair(ctx context.Context) (*drain, func() error, error) {
-	source, err := f.server()
-	if err != nil {
-		return nil, nil, err
-	}
-	target, err := f.server()
+	source, target, err := f.pair()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -77,10 +77,7 @@ func benchYield(ctx context.Context, log *slog.Logger, root string, o options, i
 	}
 	defer f.stop()
 	b := &yieldBench{fleet: f, log: log}
-	if b.source, err = f.server(); err == nil {
-		b.target, err = f.server()
-	}
-	if err != nil {
+	if b.source, b.target, err = f.pair(); err != nil {
 		return err
 	}
 	// In service the target is on a machine of its own. Here it gives way to what clients wait for.
